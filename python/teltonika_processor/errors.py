@@ -1,0 +1,69 @@
+"""The family of errors: the class answers one question, what do we do now?
+
+Data errors on the hot path are values (reject codes), never exceptions. These exceptions are for
+callers of the library, for machines (a server is away) and for bugs.
+"""
+
+from typing import Final
+
+
+class TeltonikaProcessorError(Exception):
+    """Base of every error of this package; never raised itself."""
+
+
+class DecodeError(TeltonikaProcessorError, ValueError):
+    """A frame that cannot be decoded.
+
+    Attributes:
+        code: A stable snake_case code of ``teltonika_processor.error_catalogue()``.
+        offset: Where the offending field starts, in bytes from the start of the input.
+    """
+
+    def __init__(self, code: str, offset: int, message: str) -> None:
+        super().__init__(code, offset, message)
+        self.code: Final = code
+        self.offset: Final = offset
+        self.message: Final = message
+
+    def __str__(self) -> str:
+        return f"{self.code} at byte {self.offset}: {self.message}"
+
+
+class ConfigError(TeltonikaProcessorError):
+    """A setting is wrong: refuse to start, naming the setting, what was found and what is allowed."""
+
+
+class TransientError(TeltonikaProcessorError):
+    """Not the data's fault: wait and try again, entries stay pending."""
+
+
+class StreamUnavailable(TransientError):  # noqa: N818 -- states a fact, as the log line does
+    """Redis is away, loading, read-only or out of memory."""
+
+
+class SinkUnavailable(TransientError):  # noqa: N818 -- states a fact, as the log line does
+    """Postgres is away, failing over, or a lock or deadline stopped the statement."""
+
+    def __init__(self, message: str, sqlstate: str | None = None) -> None:
+        super().__init__(message)
+        self.sqlstate: Final = sqlstate
+
+
+class SinkRejected(TeltonikaProcessorError):  # noqa: N818 -- states a fact, as the log line does
+    """Postgres refused a value: bisect the batch until the culprit is alone."""
+
+    def __init__(self, message: str, sqlstate: str) -> None:
+        super().__init__(message)
+        self.sqlstate: Final = sqlstate
+
+
+class ContractError(TeltonikaProcessorError):
+    """Going on would do harm: stop the process, everything stays pending."""
+
+
+class SchemaMismatch(ContractError):  # noqa: N818 -- states a fact, as the log line does
+    """The database's schema does not fit this version."""
+
+
+class LedgerViolation(ContractError):  # noqa: N818 -- states a fact, as the log line does
+    """An entry was about to be acknowledged without having settled: a bug."""
