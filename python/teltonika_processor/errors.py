@@ -30,7 +30,7 @@ class DecodeError(TeltonikaProcessorError, ValueError):
 
 
 class ConfigError(TeltonikaProcessorError):
-    """A setting is wrong: refuse to start, naming the setting, what was found and what is allowed."""
+    """A setting is wrong: refuse to start, naming it, what was found and what is allowed."""
 
 
 class TransientError(TeltonikaProcessorError):

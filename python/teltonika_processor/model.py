@@ -1,0 +1,25 @@
+"""Names that gateway, processor and tools share.
+
+The stream's name stands here, below every room, because the settings' default, the stream room and
+the documents all have to say the same: a gateway and a processor that disagree lose data silently.
+"""
+
+from typing import Final
+
+TELEMETRY_STREAM: Final = "telemetry:teltonika"
+"""The one Redis stream of raw frames; its dead letters are in ``dead_letter_stream(...)``."""
+
+
+def dead_letter_stream(stream: str) -> str:
+    """Name of the dead-letter stream that belongs to `stream`."""
+    return f"{stream}:dlq"
+
+
+def consumer_lease_key(stream: str, group: str, consumer: str) -> str:
+    """Name of the key that a running instance holds for its consumer name."""
+    return f"{stream}:consumer:{group}:{consumer}"
+
+
+def format_imei(imei: int) -> str:
+    """IMEI as people and trackers write it: 15 digits, leading zeros kept."""
+    return f"{imei:015d}"

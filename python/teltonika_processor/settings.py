@@ -1,0 +1,227 @@
+"""Every setting of the package, read from the environment once at start.
+
+Units are in the names; every default has its reason beside it. Only ``service`` and ``cli`` read
+settings; the rooms below get plain values.
+"""
+
+import difflib
+import os
+import socket
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from teltonika_processor.errors import ConfigError
+from teltonika_processor.model import TELEMETRY_STREAM
+
+# Bound: a name this similar to a setting is taken for a typing error (STRAEM for STREAM is 0.95).
+_NEAR_MISS_RATIO: Final = 0.85
+
+_REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
+_POSTGRES_SCHEMES: Final = ("postgresql", "postgres")
+
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
+
+
+class Settings(BaseSettings):
+    """What a process needs to know; the environment names are the field names in capitals."""
+
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, hide_input_in_errors=True)
+
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"),
+        description="Redis or Valkey: redis://, rediss:// or unix://. Loopback, so that nothing "
+        "leaves the machine by accident.",
+    )
+    database_url: SecretStr = Field(
+        SecretStr("postgresql://127.0.0.1:5432/postgres"),
+        description="Postgres for reading and writing: postgresql://. Loopback, as above.",
+    )
+    database_migration_url: SecretStr | None = Field(
+        None,
+        description="The owner's direct connection for migrations; DATABASE_URL where not set.",
+    )
+    redis_telemetry_stream: Name = Field(
+        TELEMETRY_STREAM,
+        description="The stream of raw frames: the gateway writes and the processor reads this "
+        "one. Dead letters go to <stream>:dlq.",
+    )
+    redis_consumer_group: Name = Field(
+        "processor", description="Shared by all instances; created from id 0."
+    )
+    redis_consumer_name: Name = Field(
+        default_factory=socket.gethostname,
+        description="Stable, so that a restarted instance finds its own pending entries. "
+        "Default: the host name; a second instance takes -2, -3.",
+    )
+    batch_frames: int = Field(
+        400,
+        ge=1,
+        le=10_000,
+        description="Entries per read: 64-512 is the flat optimum of the read's cost.",
+    )
+    batch_records: int = Field(
+        2000,
+        ge=1,
+        le=10_000,
+        description="Records per transaction: larger gains little and makes a retry dearer.",
+    )
+    commit_interval_ms: int = Field(
+        5,
+        ge=0,
+        le=1000,
+        description="At most one commit in this time per writer while data trickles in: p99 6 ms "
+        "for two thirds of the CPU of committing at once.",
+    )
+    writers: int = Field(
+        2,
+        ge=1,
+        le=16,
+        description="Postgres connections that write at once; the second one gains 1.7 times, "
+        "more only with more cores.",
+    )
+    write_timeout_ms: int = Field(
+        5000,
+        ge=100,
+        le=300_000,
+        description="A transaction that takes longer is given up and tried again.",
+    )
+    drain_timeout_ms: int = Field(
+        8000,
+        ge=0,
+        le=600_000,
+        description="Time for writes in flight after SIGTERM; below Docker's 10 s before SIGKILL.",
+    )
+    startup_timeout_ms: int = Field(
+        0,
+        ge=0,
+        le=86_400_000,
+        description="How long to wait for Redis and Postgres at start; 0 waits for ever, because "
+        "an orchestrator starts everything at once.",
+    )
+    frame_max_bytes: int = Field(
+        65_536,
+        ge=15,
+        le=16_777_216,
+        description="A longer frame is dead-lettered. The vendor's 1,280 is the gateway's policy.",
+    )
+    clock_ahead_max_ms: int = Field(
+        86_400_000,
+        ge=0,
+        le=31_536_000_000,
+        description="A record further ahead of its receive time is stored as clock_suspect: "
+        "1 day covers every time zone mistake.",
+    )
+    migrate_on_start: bool = Field(
+        default=True,
+        description="Apply pending migrations before reading, where the role may; a role that "
+        "may only write checks the schema instead.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="debug adds a line per batch."
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="auto: JSON unless standard error is a terminal."
+    )
+    log_imei: Literal["plain", "last4", "none"] = Field(
+        "plain",
+        description="How devices appear in logs; plain, because the night engineer must find "
+        "the tracker.",
+    )
+
+    @field_validator("redis_url", "database_url", "database_migration_url")
+    @classmethod
+    def _url_has_a_known_scheme(cls, value: SecretStr | None, info: object) -> SecretStr | None:
+        if value is not None:
+            field = str(getattr(info, "field_name", ""))
+            _check_url(value.get_secret_value(), _schemes_of(field))
+        return value
+
+    @model_validator(mode="after")
+    def _drain_leaves_room_for_a_write(self) -> Self:
+        if 0 < self.drain_timeout_ms < self.write_timeout_ms:
+            message = (
+                f"DRAIN_TIMEOUT_MS is {self.drain_timeout_ms}, WRITE_TIMEOUT_MS is "
+                f"{self.write_timeout_ms}: the drain must last at least as long as one write, or a "
+                "stop gives up on a write that would have succeeded"
+            )
+            raise ValueError(message)
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the environment only: no .env file is read by itself."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return init_settings, env_settings
+
+
+def load_settings() -> Settings:
+    """Settings from the environment.
+
+    Raises:
+        ConfigError: A value is refused; the text names the setting, what was found and what is
+            allowed. Values of URLs are never repeated.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [_explain(dict(detail)) for detail in error.errors(include_url=False)]
+        raise ConfigError("\n".join(lines)) from None
+
+
+def near_misses(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Variables that look like mistyped settings, as (found, likely meant)."""
+    known = [name.upper() for name in Settings.model_fields]
+    missed = []
+    for name in sorted(environ):
+        if name.upper() in known or name.startswith("TEST_"):
+            continue
+        likely = difflib.get_close_matches(name.upper(), known, n=1, cutoff=_NEAR_MISS_RATIO)
+        if likely:
+            missed.append((name, likely[0]))
+    return missed
+
+
+def redacted_url(url: SecretStr) -> str:
+    """The URL without user, password and query: what may be logged."""
+    parts = urlsplit(url.get_secret_value())
+    host = parts.hostname or ""
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{host}{port}{parts.path}"
+
+
+def _schemes_of(field: str) -> tuple[str, ...]:
+    return _REDIS_SCHEMES if field == "redis_url" else _POSTGRES_SCHEMES
+
+
+def _check_url(url: str, schemes: tuple[str, ...]) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in schemes:
+        allowed = ", ".join(f"{name}://" for name in schemes)
+        raise ValueError(f"the URL must start with one of {allowed}")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("the port of the URL must be a number from 0 to 65535") from None
+
+
+def _explain(detail: Mapping[str, object]) -> str:
+    """One line: the setting, what was found, what is allowed."""
+    location = detail.get("loc")
+    field = str(location[0]) if isinstance(location, tuple) and location else ""
+    message = str(detail.get("msg", "")).removeprefix("Value error, ")
+    if not field:
+        return message
+    name = field.upper()
+    found = "" if field.endswith("_url") else f" (found {os.environ.get(name, '')!r})"
+    return f"{name}{found}: {message}"
