@@ -1,0 +1,89 @@
+# `make` names what is missing and lists the targets. A newcomer needs two: `make demo`, `make test`.
+#
+# Everything is made in this directory: .venv (Python with pinned packages), target (Rust), dist (the
+# wheel), build (reports). The wheel, not the source tree, is what the demo and the tests run.
+
+PYTHON ?= python3
+UV ?= uv
+# Test processes; `make test WORKERS=0` runs in one.
+WORKERS ?= auto
+
+export PYTHON
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
+
+# What the wheel is made of. Directories are listed too: a file deleted changes its directory.
+SOURCES := pyproject.toml Cargo.toml Cargo.lock README.md LICENSE-MIT LICENSE-APACHE scripts/wheel.sh \
+	$(shell find rust python \( -name target -o -name __pycache__ \) -prune -o ! -name '*.so' -print)
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: help demo test test-quick test-old test-pythons check bench wheel develop requirements clean
+
+help: ## this list, and what is missing on this machine
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
+	@scripts/prerequisites.sh && echo 'Nothing is missing: make demo, make test.'
+
+demo: $(VENV)/.wheel ## real Valkey and PostgreSQL, a simulated fleet, the processor, the accounts
+	$(BIN)/teltonika-processor demo $(DEMO)
+
+test: $(VENV)/.wheel ## all tests of the installed wheel, against servers that the suite starts
+	TEST_WHEEL=$$(echo dist/*.whl) $(PYTEST) --junitxml=build/test.xml
+
+test-quick: $(VENV)/.wheel ## the tests that take no more than a few seconds each
+	$(PYTEST) -m 'not slow'
+
+test-old: $(VENV)/.wheel ## the tests with servers on Debian's Redis 7.0 and PostgreSQL 15
+	@scripts/prerequisites.sh old-servers
+	TEST_SERVERS=old $(PYTEST) --junitxml=build/test-old.xml $(wildcard tests/integration tests/fault)
+
+test-pythons: $(VENV)/.wheel ## the tests without servers on every newer Python that is found
+	WORKERS=$(WORKERS) scripts/test-pythons.sh
+
+check: export PYO3_PYTHON = $(abspath $(BIN)/python)
+check: $(VENV)/.wheel ## format, lint, types, layers and the Rust tests: exactly what CI runs
+	@scripts/prerequisites.sh check
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets --quiet -- --deny warnings
+	cargo test --locked --workspace --exclude native --quiet
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/stubtest --mypy-config-file pyproject.toml teltonika_processor._native
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.wheel ## measure and write bench/results/*.json
+	$(BIN)/python bench/run.py $(BENCH)
+
+wheel: build/.wheel ## the portable wheel, in dist/
+	@ls dist/*.whl
+
+develop: $(VENV)/.packages ## the source tree itself, compiled in place, in .venv
+	rm -f $(VENV)/.wheel
+	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release
+
+requirements: ## pin the newest versions that pyproject.toml allows (needs uv: pip install uv)
+	UV=$(UV) scripts/requirements.sh
+
+clean: ## remove all that was made here
+	rm -rf $(VENV) build dist target .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+$(VENV)/.created:
+	@scripts/prerequisites.sh
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.packages: requirements/dev.txt $(VENV)/.created
+	@echo 'Installing the pinned packages into $(VENV) ...'
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
+
+build/.wheel: $(SOURCES) $(VENV)/.packages
+	rm -rf dist
+	PATH=$(abspath $(BIN)):$$PATH scripts/wheel.sh dist
+	@mkdir -p build && touch $@
+
+$(VENV)/.wheel: build/.wheel
+	$(BIN)/python -m pip install --quiet --no-index --no-deps --force-reinstall dist/*.whl
+	@touch $@
