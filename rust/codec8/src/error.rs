@@ -1,0 +1,421 @@
+//! What is wrong with the input, and what to do about it.
+
+use std::fmt;
+
+/// Why an input was not decoded. The variant says what to do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecodeError {
+    /// The input ends inside a TCP frame: wait for more, or reject it as truncated.
+    Incomplete {
+        /// Where the field that is cut starts, in bytes from the start of the input.
+        offset: usize,
+        /// At least this many bytes are missing.
+        needed: usize,
+    },
+    /// This frame is bad and delimited: skip exactly `consumed` bytes.
+    Rejected {
+        /// Length of the rejected frame in bytes.
+        consumed: usize,
+        /// Where the offending field starts, in bytes from the start of the input.
+        offset: usize,
+        /// What is wrong.
+        reason: RejectReason,
+    },
+    /// Framing is lost: nothing behind this point can be trusted.
+    Fatal {
+        /// Where the offending field starts, in bytes from the start of the input.
+        offset: usize,
+        /// What is wrong.
+        reason: FatalReason,
+    },
+}
+
+/// What is wrong with a delimited frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RejectReason {
+    /// A field does not fit into what encloses it.
+    Truncated {
+        /// Size of the field in bytes.
+        needed: usize,
+        /// Bytes that are left for it.
+        left: usize,
+    },
+    /// The CRC field does not hold the CRC-16/IBM of the data field.
+    CrcMismatch {
+        /// All four bytes of the field; the upper two are zero in a valid frame.
+        found: u32,
+        /// CRC of the bytes present.
+        computed: u16,
+    },
+    /// Number of data 1 and number of data 2 differ.
+    RecordCountMismatch {
+        /// Number of data 1.
+        first: u8,
+        /// Number of data 2.
+        second: u8,
+    },
+    /// Bytes stand where the input has to end.
+    TrailingBytes {
+        /// How many.
+        left: usize,
+    },
+    /// A codec id that this crate does not read.
+    UnsupportedCodec {
+        /// The codec id.
+        codec_id: u8,
+    },
+    /// A frame of Codec 12 to 15: commands and serial data, no AVL records.
+    NotAvl {
+        /// The codec id.
+        codec_id: u8,
+    },
+    /// The length of a UDP channel packet, or of its IMEI, is not that of the bytes present.
+    ChannelLengthMismatch {
+        /// Length that the field states, in bytes.
+        declared: usize,
+        /// Length that is there, in bytes.
+        present: usize,
+    },
+    /// An IMEI that is not 15 ASCII digits.
+    BadImei {
+        /// Its length in bytes.
+        length: usize,
+    },
+}
+
+/// Why framing is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FatalReason {
+    /// A frame starts with four zero bytes; these are not.
+    BadPreamble {
+        /// The bytes found, zeros standing for absent ones.
+        found: u32,
+    },
+    /// The data field length (or the length of a UDP AVL packet) is out of range.
+    LengthOutOfRange {
+        /// The length found, in bytes.
+        found: usize,
+        /// Smallest legal length.
+        min: usize,
+        /// Largest legal length.
+        max: usize,
+    },
+}
+
+/// The closed catalogue of reject codes. Numbers and names are API: add, never rename.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum RejectCode {
+    /// A field does not fit.
+    Truncated = 1,
+    /// The frame does not start with four zero bytes.
+    BadPreamble,
+    /// The data field length is below 3 or the frame above the limit.
+    LengthOutOfRange,
+    /// The CRC does not match.
+    CrcMismatch,
+    /// The two record counts differ.
+    RecordCountMismatch,
+    /// Bytes behind the end.
+    TrailingBytes,
+    /// An unknown codec id.
+    UnsupportedCodec,
+    /// A frame of Codec 12 to 15.
+    NotAvl,
+    /// A UDP channel packet whose lengths disagree.
+    ChannelLengthMismatch,
+    /// A stream entry without `imei` or `frame`.
+    MissingField,
+    /// An IMEI that is not 15 digits.
+    BadImei,
+    /// A stream entry of a later contract.
+    UnsupportedVersion,
+    /// A record whose time Postgres cannot hold.
+    TimestampOutOfRange,
+    /// The decoder panicked.
+    DecoderBug,
+    /// Postgres refused a value of the entry.
+    RefusedByPostgres,
+    /// The entry was in hand in processes that died.
+    CrashedProcessor,
+    /// The entry's payload was trimmed while it was pending.
+    PayloadTrimmed,
+    /// A device sent the same undecodable frame again and again.
+    PoisonFrame,
+}
+
+impl RejectCode {
+    /// Every code, in the order of the numbers.
+    pub const ALL: [Self; 18] = [
+        Self::Truncated,
+        Self::BadPreamble,
+        Self::LengthOutOfRange,
+        Self::CrcMismatch,
+        Self::RecordCountMismatch,
+        Self::TrailingBytes,
+        Self::UnsupportedCodec,
+        Self::NotAvl,
+        Self::ChannelLengthMismatch,
+        Self::MissingField,
+        Self::BadImei,
+        Self::UnsupportedVersion,
+        Self::TimestampOutOfRange,
+        Self::DecoderBug,
+        Self::RefusedByPostgres,
+        Self::CrashedProcessor,
+        Self::PayloadTrimmed,
+        Self::PoisonFrame,
+    ];
+
+    /// The number that stands in a `reject_code` column; 0 there means "decoded".
+    #[must_use]
+    #[expect(
+        clippy::as_conversions,
+        reason = "a fieldless enum with an explicit u8 representation"
+    )]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The stable `snake_case` name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Truncated => "truncated",
+            Self::BadPreamble => "bad_preamble",
+            Self::LengthOutOfRange => "length_out_of_range",
+            Self::CrcMismatch => "crc_mismatch",
+            Self::RecordCountMismatch => "record_count_mismatch",
+            Self::TrailingBytes => "trailing_bytes",
+            Self::UnsupportedCodec => "unsupported_codec",
+            Self::NotAvl => "not_avl",
+            Self::ChannelLengthMismatch => "channel_length_mismatch",
+            Self::MissingField => "missing_field",
+            Self::BadImei => "bad_imei",
+            Self::UnsupportedVersion => "unsupported_version",
+            Self::TimestampOutOfRange => "timestamp_out_of_range",
+            Self::DecoderBug => "decoder_bug",
+            Self::RefusedByPostgres => "refused_by_postgres",
+            Self::CrashedProcessor => "crashed_processor",
+            Self::PayloadTrimmed => "payload_trimmed",
+            Self::PoisonFrame => "poison_frame",
+        }
+    }
+
+    /// One sentence for people.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Truncated => "a field does not fit into the bytes that are there",
+            Self::BadPreamble => "the frame does not start with four zero bytes",
+            Self::LengthOutOfRange => {
+                "the data field length is below 3 or the frame above the limit"
+            }
+            Self::CrcMismatch => {
+                "the CRC-16 of the data field is not the one that the frame carries"
+            }
+            Self::RecordCountMismatch => "number of data 1 and number of data 2 differ",
+            Self::TrailingBytes => "bytes stand where the frame or its records have to end",
+            Self::UnsupportedCodec => "a codec id that this version does not read",
+            Self::NotAvl => "a frame of Codec 12 to 15: commands or serial data, no AVL records",
+            Self::ChannelLengthMismatch => {
+                "a length of the UDP channel packet disagrees with its bytes"
+            }
+            Self::MissingField => "the stream entry has no imei or no frame",
+            Self::BadImei => "the IMEI is not 15 ASCII digits",
+            Self::UnsupportedVersion => "the stream entry follows a later version of the contract",
+            Self::TimestampOutOfRange => "an AVL record carries a time that Postgres cannot hold",
+            Self::DecoderBug => "the decoder panicked on this frame: a bug, please report it",
+            Self::RefusedByPostgres => "Postgres refused a value of this entry",
+            Self::CrashedProcessor => "processes died each time this entry was in hand",
+            Self::PayloadTrimmed => {
+                "the stream was trimmed while the entry was pending: its data is lost"
+            }
+            Self::PoisonFrame => "the device sent the same undecodable frame again and again",
+        }
+    }
+}
+
+impl DecodeError {
+    /// The stable code of this error.
+    #[must_use]
+    pub const fn code(&self) -> RejectCode {
+        match self {
+            Self::Incomplete { .. } => RejectCode::Truncated,
+            Self::Rejected { reason, .. } => reason.code(),
+            Self::Fatal { reason, .. } => reason.code(),
+        }
+    }
+
+    /// Where the offending field starts, in bytes from the start of the input.
+    #[must_use]
+    pub const fn offset(&self) -> usize {
+        match *self {
+            Self::Incomplete { offset, .. }
+            | Self::Rejected { offset, .. }
+            | Self::Fatal { offset, .. } => offset,
+        }
+    }
+
+    /// How many bytes of a stream to skip: 0 where it must wait or be given up.
+    #[must_use]
+    pub const fn consumed(&self) -> usize {
+        match *self {
+            Self::Rejected { consumed, .. } => consumed,
+            Self::Incomplete { .. } | Self::Fatal { .. } => 0,
+        }
+    }
+
+    /// What was found and what was expected, without the place.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::Incomplete { needed, .. } => {
+                format!("the input ends inside the frame, {needed} more byte(s) needed")
+            }
+            Self::Rejected { reason, .. } => reason.to_string(),
+            Self::Fatal { reason, .. } => reason.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} at byte {}: {}",
+            self.code().name(),
+            self.offset(),
+            self.message()
+        )
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+impl RejectReason {
+    const fn code(self) -> RejectCode {
+        match self {
+            Self::Truncated { .. } => RejectCode::Truncated,
+            Self::CrcMismatch { .. } => RejectCode::CrcMismatch,
+            Self::RecordCountMismatch { .. } => RejectCode::RecordCountMismatch,
+            Self::TrailingBytes { .. } => RejectCode::TrailingBytes,
+            Self::UnsupportedCodec { .. } => RejectCode::UnsupportedCodec,
+            Self::NotAvl { .. } => RejectCode::NotAvl,
+            Self::ChannelLengthMismatch { .. } => RejectCode::ChannelLengthMismatch,
+            Self::BadImei { .. } => RejectCode::BadImei,
+        }
+    }
+}
+
+impl fmt::Display for RejectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Truncated { needed, left } => {
+                write!(f, "a field of {needed} byte(s), {left} left for it")
+            }
+            Self::CrcMismatch { found, computed } => {
+                write!(
+                    f,
+                    "the frame carries 0x{found:04X}, its data gives 0x{computed:04X}"
+                )
+            }
+            Self::RecordCountMismatch { first, second } => {
+                write!(
+                    f,
+                    "number of data 1 is {first}, number of data 2 is {second}"
+                )
+            }
+            Self::TrailingBytes { left } => write!(f, "{left} byte(s) where none are expected"),
+            Self::UnsupportedCodec { codec_id } => {
+                write!(f, "codec id 0x{codec_id:02X}, expected 0x08, 0x8E or 0x10")
+            }
+            Self::NotAvl { codec_id } => {
+                write!(
+                    f,
+                    "codec id 0x{codec_id:02X} carries no AVL records, expected 0x08, 0x8E or 0x10"
+                )
+            }
+            Self::ChannelLengthMismatch { declared, present } => {
+                write!(f, "length {declared} stated, {present} byte(s) present")
+            }
+            Self::BadImei { length } => {
+                write!(
+                    f,
+                    "{length} byte(s) that are not an IMEI, expected 15 ASCII digits"
+                )
+            }
+        }
+    }
+}
+
+impl FatalReason {
+    const fn code(self) -> RejectCode {
+        match self {
+            Self::BadPreamble { .. } => RejectCode::BadPreamble,
+            Self::LengthOutOfRange { .. } => RejectCode::LengthOutOfRange,
+        }
+    }
+}
+
+impl fmt::Display for FatalReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::BadPreamble { found } => {
+                write!(
+                    f,
+                    "the frame starts with 0x{found:08X}, expected 0x00000000"
+                )
+            }
+            Self::LengthOutOfRange { found, min, max } => {
+                write!(f, "length {found}, expected {min} to {max}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_run_from_one_in_the_order_of_the_catalogue() {
+        for (number, code) in (1u8..).zip(RejectCode::ALL) {
+            assert_eq!(code.number(), number, "{}", code.name());
+        }
+    }
+
+    #[test]
+    fn names_are_distinct_snake_case() {
+        let mut names: Vec<_> = RejectCode::ALL.iter().map(|code| code.name()).collect();
+        assert!(
+            names
+                .iter()
+                .all(|name| name.bytes().all(|b| b == b'_' || b.is_ascii_lowercase()))
+        );
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), 18);
+    }
+
+    #[test]
+    fn an_error_says_what_where_and_how_far_to_skip() {
+        let reason = RejectReason::RecordCountMismatch {
+            first: 3,
+            second: 4,
+        };
+        let error = DecodeError::Rejected {
+            consumed: 68,
+            offset: 63,
+            reason,
+        };
+        assert_eq!(
+            error.to_string(),
+            "record_count_mismatch at byte 63: number of data 1 is 3, number of data 2 is 4"
+        );
+        assert_eq!(
+            (error.code(), error.consumed()),
+            (RejectCode::RecordCountMismatch, 68)
+        );
+    }
+}

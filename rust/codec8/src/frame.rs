@@ -1,0 +1,305 @@
+//! The envelope of a frame, and the AVL packet in it.
+//!
+//! A TCP frame is: preamble (4 bytes, zero), data field length L (4), data field (L), CRC (4). The
+//! data field of an AVL codec, the AVL packet, is: codec id, number of data 1, records, number of
+//! data 2. UDP carries the AVL packet alone. Source: vendor wiki, "Teltonika Data Sending Protocols".
+
+use crate::codec_id::{CodecClass, CodecId, Widths};
+use crate::columns::Columns;
+use crate::crc16::crc16;
+use crate::error::{DecodeError, FatalReason, RejectReason};
+use crate::limits::Limits;
+use crate::reader::Reader;
+use crate::record::read_record;
+
+/// How an AVL packet is wrapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// A whole TCP frame, preamble to CRC.
+    Tcp,
+    /// The AVL packet of a UDP channel packet: no preamble, no length, no CRC.
+    Udp,
+}
+
+/// An AVL packet whose envelope is verified: preamble, length, CRC, codec id and both counts.
+#[derive(Clone, Copy, Debug)]
+pub struct AvlPacket<'a> {
+    frame: &'a [u8],
+    codec_id: CodecId,
+    n_records: u8,
+    records_start: usize,
+    records_end: usize,
+}
+
+/// Verifies the envelope of one frame; its records are not read yet.
+///
+/// # Errors
+/// The first that holds, with the offset of its field: `truncated` below 8 bytes (`bad_preamble`
+/// where a byte present contradicts it), `bad_preamble`, `length_out_of_range`, `truncated` or
+/// `trailing_bytes` by the length, `crc_mismatch`, `not_avl`, `unsupported_codec`,
+/// `record_count_mismatch`.
+pub fn check_envelope<'a>(
+    frame: &'a [u8],
+    transport: Transport,
+    limits: &Limits,
+) -> Result<AvlPacket<'a>, DecodeError> {
+    match transport {
+        Transport::Tcp => {
+            let crc_start = check_length(frame, limits)?;
+            check_crc(frame, crc_start)?;
+            check_packet(frame, TCP_DATA_START, crc_start)
+        }
+        Transport::Udp => {
+            check_udp_length(frame, limits)?;
+            check_packet(frame, 0, frame.len())
+        }
+    }
+}
+
+/// Verifies the envelope of one frame and decodes its records into the columns.
+///
+/// # Errors
+/// Those of [`check_envelope`] and [`AvlPacket::decode_into`].
+pub fn decode_frame<'a>(
+    frame: &'a [u8],
+    transport: Transport,
+    limits: &Limits,
+    frame_index: u32,
+    columns: &mut Columns,
+) -> Result<AvlPacket<'a>, DecodeError> {
+    let packet = check_envelope(frame, transport, limits)?;
+    packet.decode_into(frame_index, columns)?;
+    Ok(packet)
+}
+
+impl AvlPacket<'_> {
+    /// The codec of the records.
+    #[must_use]
+    pub fn codec_id(&self) -> CodecId {
+        self.codec_id
+    }
+
+    /// Number of data 1, which is number of data 2.
+    #[must_use]
+    pub fn n_records(&self) -> u8 {
+        self.n_records
+    }
+
+    /// Appends all records to the columns, or leaves the columns as they were.
+    ///
+    /// A Codec 8 packet that does not end exactly is read once more with the 16-byte group that some
+    /// FM6xxx units send unannounced, and accepted only on an exact fit. Source: peers, real packets.
+    ///
+    /// # Errors
+    /// `truncated`: a field of a record does not fit. `trailing_bytes`: the records end early.
+    pub fn decode_into(&self, frame_index: u32, columns: &mut Columns) -> Result<(), DecodeError> {
+        match self.codec_id {
+            CodecId::Codec8 => self.decode_codec8(frame_index, columns),
+            CodecId::Codec8Extended => {
+                const WIDTHS: Widths = CodecId::Codec8Extended.widths();
+                self.decode_records(WIDTHS, frame_index, columns)
+            }
+            CodecId::Codec16 => {
+                const WIDTHS: Widths = CodecId::Codec16.widths();
+                self.decode_records(WIDTHS, frame_index, columns)
+            }
+        }
+    }
+
+    fn decode_codec8(&self, frame_index: u32, columns: &mut Columns) -> Result<(), DecodeError> {
+        const WIDTHS: Widths = CodecId::Codec8.widths();
+        let first_error = match self.decode_records(WIDTHS, frame_index, columns) {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        self.decode_records(Widths::CODEC8_SIXTEEN, frame_index, columns)
+            .map_err(|_| first_error)
+    }
+
+    /// Reads the records by these widths, or leaves the columns as they were.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "the widths are constants at each call"
+    )]
+    fn decode_records(
+        &self,
+        widths: Widths,
+        frame_index: u32,
+        columns: &mut Columns,
+    ) -> Result<(), DecodeError> {
+        let mark = columns.mark();
+        let mut reader = Reader::over(self.frame, self.records_start, self.records_end);
+        for _ in 0..self.n_records {
+            if let Err(cut) = read_record(&mut reader, widths, frame_index, columns) {
+                columns.roll_back(mark);
+                return Err(cut.reject(self.frame.len()));
+            }
+        }
+        if reader.left() > 0 {
+            columns.roll_back(mark);
+            return Err(trailing(self.frame, reader.offset(), reader.left()));
+        }
+        Ok(())
+    }
+}
+
+/// Preamble and data field length.
+const TCP_DATA_START: usize = 8;
+/// Codec id, number of data 1, number of data 2.
+const DATA_MIN_BYTES: usize = 3;
+/// Preamble, data field length and CRC.
+const TCP_ENVELOPE_BYTES: usize = 12;
+
+/// Verifies preamble and length; returns where the CRC starts, which is where the data field ends.
+fn check_length(frame: &[u8], limits: &Limits) -> Result<usize, DecodeError> {
+    let mut reader = Reader::over(frame, 0, frame.len());
+    let preamble = reader.take::<4>();
+    check_preamble(frame)?;
+    let (Some(_), Some(length)) = (preamble, reader.take::<4>()) else {
+        return Err(incomplete(
+            reader.offset(),
+            TCP_DATA_START.saturating_sub(frame.len()),
+        ));
+    };
+    let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+    let max = limits.frame_max_bytes().saturating_sub(TCP_ENVELOPE_BYTES);
+    if !(DATA_MIN_BYTES..=max).contains(&length) {
+        let reason = FatalReason::LengthOutOfRange {
+            found: length,
+            min: DATA_MIN_BYTES,
+            max,
+        };
+        return Err(DecodeError::Fatal { offset: 4, reason });
+    }
+    check_end(frame, length.saturating_add(TCP_ENVELOPE_BYTES))?;
+    Ok(length.saturating_add(TCP_DATA_START))
+}
+
+/// Verifies as much of the preamble as is there.
+fn check_preamble(frame: &[u8]) -> Result<(), DecodeError> {
+    let mut found = [0u8; 4];
+    for (to, from) in found.iter_mut().zip(frame) {
+        *to = *from;
+    }
+    match u32::from_be_bytes(found) {
+        0 => Ok(()),
+        found => Err(DecodeError::Fatal {
+            offset: 0,
+            reason: FatalReason::BadPreamble { found },
+        }),
+    }
+}
+
+/// Verifies that the frame has exactly the bytes that its length field asks for.
+fn check_end(frame: &[u8], end: usize) -> Result<(), DecodeError> {
+    if let Some(needed) = end.checked_sub(frame.len()).filter(|&needed| needed > 0) {
+        let crc_start = end.saturating_sub(4);
+        let offset = if frame.len() < crc_start {
+            TCP_DATA_START
+        } else {
+            crc_start
+        };
+        return Err(incomplete(offset, needed));
+    }
+    match frame.len().saturating_sub(end) {
+        0 => Ok(()),
+        left => {
+            let reason = RejectReason::TrailingBytes { left };
+            Err(DecodeError::Rejected {
+                consumed: end,
+                offset: end,
+                reason,
+            })
+        }
+    }
+}
+
+/// Verifies the CRC of the data field; the upper two bytes of the field must be zero.
+fn check_crc(frame: &[u8], crc_start: usize) -> Result<(), DecodeError> {
+    let data = frame.get(TCP_DATA_START..crc_start).unwrap_or_default();
+    let field = Reader::over(frame, crc_start, frame.len())
+        .take()
+        .unwrap_or_default();
+    let (found, computed) = (u32::from_be_bytes(field), crc16(data));
+    if found == u32::from(computed) {
+        return Ok(());
+    }
+    let reason = RejectReason::CrcMismatch { found, computed };
+    Err(DecodeError::Rejected {
+        consumed: frame.len(),
+        offset: crc_start,
+        reason,
+    })
+}
+
+fn check_udp_length(frame: &[u8], limits: &Limits) -> Result<(), DecodeError> {
+    let max = limits.frame_max_bytes();
+    if frame.len() <= max {
+        return Ok(());
+    }
+    let reason = FatalReason::LengthOutOfRange {
+        found: frame.len(),
+        min: DATA_MIN_BYTES,
+        max,
+    };
+    Err(DecodeError::Fatal { offset: 0, reason })
+}
+
+/// Verifies codec id and counts of the AVL packet `start..end`.
+fn check_packet(frame: &[u8], start: usize, end: usize) -> Result<AvlPacket<'_>, DecodeError> {
+    let mut reader = Reader::over(frame, start, end);
+    let reject = |offset, reason| DecodeError::Rejected {
+        consumed: frame.len(),
+        offset,
+        reason,
+    };
+    let [codec_id] = reader
+        .take()
+        .ok_or_else(|| reader.cut_in(&[1]).reject(frame.len()))?;
+    let codec_id = match CodecClass::of(codec_id) {
+        CodecClass::Avl(codec_id) => codec_id,
+        CodecClass::NotAvl(codec_id) => {
+            return Err(reject(start, RejectReason::NotAvl { codec_id }));
+        }
+        CodecClass::Unsupported(codec_id) => {
+            return Err(reject(start, RejectReason::UnsupportedCodec { codec_id }));
+        }
+    };
+    let [first] = reader
+        .take()
+        .ok_or_else(|| reader.cut_in(&[1]).reject(frame.len()))?;
+    let records_start = reader.offset();
+    let records_end = end.saturating_sub(1);
+    let [second] = Reader::over(frame, records_end.max(records_start), end)
+        .take()
+        .ok_or_else(|| reader.cut_in(&[1]).reject(frame.len()))?;
+    if first != second {
+        return Err(reject(
+            records_end,
+            RejectReason::RecordCountMismatch { first, second },
+        ));
+    }
+    Ok(AvlPacket {
+        frame,
+        codec_id,
+        n_records: first,
+        records_start,
+        records_end,
+    })
+}
+
+#[cold]
+fn incomplete(offset: usize, needed: usize) -> DecodeError {
+    DecodeError::Incomplete { offset, needed }
+}
+
+#[cold]
+fn trailing(frame: &[u8], offset: usize, left: usize) -> DecodeError {
+    let reason = RejectReason::TrailingBytes { left };
+    DecodeError::Rejected {
+        consumed: frame.len(),
+        offset,
+        reason,
+    }
+}

@@ -1,0 +1,92 @@
+//! The IO elements of a record: groups of one width each, then the group at the tail.
+
+use crate::codec_id::{Tail, Widths};
+use crate::columns::Columns;
+use crate::reader::{Cut, Reader};
+
+/// Reads all groups of a record and returns how many elements the tail held.
+///
+/// # Errors
+/// The field that does not fit; elements in front of it have been appended.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "the widths are constants at each call"
+)]
+pub(crate) fn read_io_elements(
+    reader: &mut Reader<'_>,
+    widths: Widths,
+    columns: &mut Columns,
+) -> Result<u16, Cut> {
+    read_group(reader, widths, 1, columns)?;
+    read_group(reader, widths, 2, columns)?;
+    read_group(reader, widths, 4, columns)?;
+    read_group(reader, widths, 8, columns)?;
+    match widths.tail {
+        Tail::Nothing => Ok(0),
+        Tail::Sixteen => read_spans(reader, widths, Some(16), columns),
+        Tail::Variable => read_spans(reader, widths, None, columns),
+    }
+}
+
+/// Reads the count of a group and its elements of `value` bytes.
+///
+/// Bound: at most as many elements as bytes of the record are present.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "the widths are constants at each call"
+)]
+fn read_group(
+    reader: &mut Reader<'_>,
+    widths: Widths,
+    value: usize,
+    columns: &mut Columns,
+) -> Result<(), Cut> {
+    let n = read_count(reader, widths)?;
+    let length = usize::from(n).saturating_mul(widths.id.saturating_add(value));
+    match reader.take_slice(length) {
+        Some(group) => columns.push_elements(group, widths.id, value),
+        None => return Err(reader.cut_in_elements(widths.id, value)),
+    }
+    Ok(())
+}
+
+/// Reads a group whose values stay in the frame: of `fixed` bytes, or each with a two-byte length.
+fn read_spans(
+    reader: &mut Reader<'_>,
+    widths: Widths,
+    fixed: Option<u16>,
+    columns: &mut Columns,
+) -> Result<u16, Cut> {
+    let n = read_count(reader, widths)?;
+    for _ in 0..n {
+        let id = reader
+            .take_narrow(widths.id)
+            .ok_or_else(|| reader.cut_in(&[widths.id]))?;
+        let length = match fixed {
+            Some(length) => length,
+            None => reader
+                .take()
+                .map(u16::from_be_bytes)
+                .ok_or_else(|| reader.cut_in(&[2]))?,
+        };
+        let (offset, length) = (reader.offset(), usize::from(length));
+        reader
+            .take_slice(length)
+            .ok_or_else(|| reader.cut_in(&[length]))?;
+        columns.push_span(id, offset, length);
+    }
+    Ok(n)
+}
+
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "the widths are constants at each call"
+)]
+fn read_count(reader: &mut Reader<'_>, widths: Widths) -> Result<u16, Cut> {
+    reader
+        .take_narrow(widths.count)
+        .ok_or_else(|| reader.cut_in(&[widths.count]))
+}
