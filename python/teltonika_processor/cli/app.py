@@ -1,0 +1,60 @@
+"""The command `teltonika-processor` and its subcommands, each imported only when it is called.
+
+So `decode` loads no event loop and no client of a server.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from types import MappingProxyType
+from typing import Annotated, Final
+
+import typer
+
+SUBCOMMANDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "decode": "teltonika_processor.cli.decode",
+    }
+)
+"""Name of each subcommand and its module, whose `register(app)` adds it."""
+
+
+def build_app(arguments: Sequence[str]) -> typer.Typer:
+    """Build the command line with the subcommand that `arguments` call, or with all (for help)."""
+    app = typer.Typer(
+        no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False
+    )
+    app.callback()(teltonika_processor)
+    called = next((word for word in arguments if not word.startswith("-")), "")
+    for module in [SUBCOMMANDS[called]] if called in SUBCOMMANDS else SUBCOMMANDS.values():
+        import_module(module).register(app)
+    return app
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from teltonika_processor import __version__  # noqa: PLC0415 -- `run` has no need of it
+
+        typer.echo(f"teltonika-processor {__version__}")
+        raise typer.Exit
+
+
+def teltonika_processor(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Teltonika tracker frames from a Redis stream into Postgres."""
+
+
+def main() -> None:
+    """Run the command line: the entry point of the distribution."""
+    build_app(sys.argv[1:])(prog_name="teltonika-processor")
+
+
+if __name__ == "__main__":
+    main()

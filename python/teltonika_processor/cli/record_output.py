@@ -1,0 +1,106 @@
+"""AVL records for people: a table on a terminal, plain columns in a pipe, JSON lines on request."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from teltonika_processor.codec.native import AvlPacket, AvlRecord
+
+Output = Callable[[str, AvlPacket], None]
+"""Prints the records of one packet; the text says where its frame came from."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+_CODEC_NAMES: Final = MappingProxyType(
+    {0x08: "Codec 8", 0x8E: "Codec 8 Extended", 0x10: "Codec 16"}
+)
+
+_HEADINGS: Final = (
+    *("recorded_at", "priority", "longitude", "latitude", "altitude_m", "angle_deg"),
+    *("satellites", "speed_kmh", "event_io_id", "generation_type", "io"),
+)
+
+
+def _print_json(place: str, packet: AvlPacket) -> None:
+    for index, record in enumerate(packet):
+        print(json.dumps({"frame": place, "record": index, **_json_fields(packet, record)}))
+
+
+def _print_plain(place: str, packet: AvlPacket) -> None:
+    rows = [_HEADINGS, *map(_cells, packet)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    print(_title(place, packet))
+    for row in rows if len(packet) else ():
+        *cells, io = row
+        aligned = [cell.rjust(width) for cell, width in zip(cells, widths[:-1], strict=True)]
+        print("  ".join([*aligned, io]).rstrip())
+
+
+def _print_terminal(place: str, packet: AvlPacket) -> None:
+    table = Table(title=_title(place, packet), title_justify="left")
+    for heading in _HEADINGS:
+        table.add_column(heading, justify="left" if heading == "io" else "right", overflow="fold")
+    for record in packet:
+        table.add_row(*_cells(record))
+    Console(markup=False).print(table)
+
+
+OUTPUTS: Final[Mapping[str, Output]] = MappingProxyType(
+    {"json": _print_json, "plain": _print_plain, "terminal": _print_terminal}
+)
+
+
+def _title(place: str, packet: AvlPacket) -> str:
+    return f"{place}: {_CODEC_NAMES[packet.codec_id]}, {len(packet)} record(s)"
+
+
+def _json_fields(packet: AvlPacket, record: AvlRecord) -> dict[str, object]:
+    return {
+        "codec_id": packet.codec_id,
+        "recorded_at_ms": record.recorded_at_ms,
+        "priority": record.priority,
+        "longitude_e7": record.longitude_e7,
+        "latitude_e7": record.latitude_e7,
+        "altitude_m": record.altitude_m,
+        "angle_deg": record.angle_deg,
+        "satellites": record.satellites,
+        "speed_kmh": record.speed_kmh,
+        "event_io_id": record.event_io_id,
+        "generation_type": record.generation_type,
+        "io": {io_id: v.hex() if isinstance(v, bytes) else v for io_id, v in record.io.items()},
+    }
+
+
+def _cells(record: AvlRecord) -> Sequence[str]:
+    generation_type = record.generation_type
+    return (
+        _time_text(record.recorded_at_ms),
+        str(record.priority),
+        f"{record.longitude_e7 / 1e7:.7f}",
+        f"{record.latitude_e7 / 1e7:.7f}",
+        str(record.altitude_m),
+        str(record.angle_deg),
+        str(record.satellites),
+        str(record.speed_kmh),
+        str(record.event_io_id),
+        "-" if generation_type is None else str(generation_type),
+        " ".join(f"{io_id}={_value_text(value)}" for io_id, value in record.io.items()),
+    )
+
+
+def _time_text(unix_ms: int) -> str:
+    """Return the time in UTC; a time beyond the year 9999 as its number."""
+    try:
+        time = _EPOCH + timedelta(milliseconds=unix_ms)
+    except OverflowError:
+        return f"{unix_ms} ms"
+    return time.isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def _value_text(value: int | bytes) -> str:
+    return f"0x{value.hex()}" if isinstance(value, bytes) else str(value)

@@ -1,0 +1,1 @@
+"""Frames in, values out: the native decoder, and the plain-Python reference beside it."""
