@@ -1,0 +1,53 @@
+"""What the README tells a reader to do can be done."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+# A python block, and the text block that shows what it prints.
+EXAMPLES = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL)
+
+
+def test_every_python_block_shows_what_it_prints() -> None:
+    assert README.count("```python\n") == len(EXAMPLES) >= 1
+
+
+@pytest.mark.parametrize(("source", "printed"), EXAMPLES)
+def test_example_prints_what_the_readme_shows(source: str, printed: str, tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", source], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, printed, "")
+
+
+def test_every_make_target_exists() -> None:
+    named = set(re.findall(r"\bmake ([a-z-]+)", "\n".join(code_of(README))))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"demo", "test"} <= named <= targets
+
+
+@pytest.mark.parametrize("document", ["README.md", "OPERATIONS.md"])
+def test_every_subcommand_exists(document: str) -> None:
+    code = "\n".join(code_of((ROOT / document).read_text()))
+    named = set(re.findall(r"\bteltonika-processor ([a-z]+)", code))
+    assert named
+    for subcommand in sorted(named):
+        run = subprocess.run(
+            [sys.executable, "-m", "teltonika_processor", subcommand, "--help"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, (subcommand, run.stderr)
+
+
+def code_of(markdown: str) -> list[str]:
+    """Fenced blocks and inline code."""
+    fenced = re.findall(r"```\w+\n(.*?)```", markdown, re.DOTALL)
+    inline = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", markdown, flags=re.DOTALL))
+    return fenced + inline
