@@ -11,13 +11,26 @@ pub enum CodecId {
     Codec16,
 }
 
+/// A codec of commands and serial data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CommandCodec {
+    /// 0x0C: commands, responses, serial data.
+    Codec12,
+    /// 0x0D: serial data with a timestamp.
+    Codec13,
+    /// 0x0E: commands and responses with an IMEI.
+    Codec14,
+    /// 0x0F: serial data with a timestamp and an IMEI.
+    Codec15,
+}
+
 /// What a codec id stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CodecClass {
     /// AVL records.
     Avl(CodecId),
-    /// Codec 12, 13, 14 or 15: commands and serial data.
-    NotAvl(u8),
+    /// Commands and serial data.
+    NotAvl(CommandCodec),
     /// Anything else.
     Unsupported(u8),
 }
@@ -40,7 +53,7 @@ pub struct Widths {
 pub enum Tail {
     /// None.
     Nothing,
-    /// 16-byte elements: Codec 8 as some FM6xxx units send it, unannounced.
+    /// 16-byte elements: Codec 8 as some FM63 units send it, unannounced.
     Sixteen,
     /// Elements with a two-byte length (NX).
     Variable,
@@ -83,6 +96,40 @@ impl CodecId {
     }
 }
 
+impl CommandCodec {
+    /// The command codec of this number.
+    #[must_use]
+    pub const fn of(codec_id: u8) -> Option<Self> {
+        match CodecClass::of(codec_id) {
+            CodecClass::NotAvl(codec) => Some(codec),
+            CodecClass::Avl(_) | CodecClass::Unsupported(_) => None,
+        }
+    }
+
+    /// The number on the wire.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Codec12 => 0x0C,
+            Self::Codec13 => 0x0D,
+            Self::Codec14 => 0x0E,
+            Self::Codec15 => 0x0F,
+        }
+    }
+
+    /// Whether messages carry four bytes of Unix seconds.
+    #[must_use]
+    pub const fn has_timestamp(self) -> bool {
+        matches!(self, Self::Codec13 | Self::Codec15)
+    }
+
+    /// Whether messages carry an IMEI as packed decimal.
+    #[must_use]
+    pub const fn has_imei(self) -> bool {
+        matches!(self, Self::Codec14 | Self::Codec15)
+    }
+}
+
 impl CodecClass {
     /// Classifies a codec id of the wire.
     #[must_use]
@@ -91,7 +138,10 @@ impl CodecClass {
             0x08 => Self::Avl(CodecId::Codec8),
             0x8E => Self::Avl(CodecId::Codec8Extended),
             0x10 => Self::Avl(CodecId::Codec16),
-            0x0C..=0x0F => Self::NotAvl(codec_id),
+            0x0C => Self::NotAvl(CommandCodec::Codec12),
+            0x0D => Self::NotAvl(CommandCodec::Codec13),
+            0x0E => Self::NotAvl(CommandCodec::Codec14),
+            0x0F => Self::NotAvl(CommandCodec::Codec15),
             _ => Self::Unsupported(codec_id),
         }
     }
@@ -118,10 +168,12 @@ mod tests {
 
     #[test]
     fn only_codecs_12_to_15_are_not_avl() {
-        let not_avl: Vec<u8> = (0..=255)
-            .filter(|id| matches!(CodecClass::of(*id), CodecClass::NotAvl(_)))
-            .collect();
-        assert_eq!(not_avl, [0x0C, 0x0D, 0x0E, 0x0F]);
+        let numbers = |id: &u8| CommandCodec::of(*id).map(|codec| (*id, codec.number()));
+        let not_avl: Vec<(u8, u8)> = (0..=255).filter_map(|id| numbers(&id)).collect();
+        assert_eq!(
+            not_avl,
+            [(0x0C, 0x0C), (0x0D, 0x0D), (0x0E, 0x0E), (0x0F, 0x0F)]
+        );
         assert_eq!(CodecClass::of(0x07), CodecClass::Unsupported(0x07));
     }
 }
