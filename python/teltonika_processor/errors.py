@@ -6,6 +6,8 @@ callers of the library, for machines (a server is away) and for bugs.
 
 from typing import Final
 
+from typing_extensions import override
+
 
 class TeltonikaProcessorError(Exception):
     """Base of every error of this package; never raised itself."""
@@ -25,6 +27,7 @@ class DecodeError(TeltonikaProcessorError, ValueError):
         self.offset: Final = offset
         self.message: Final = message
 
+    @override
     def __str__(self) -> str:
         return f"{self.code} at byte {self.offset}: {self.message}"
 

@@ -34,8 +34,8 @@ class SettingMistyped(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SchemaMigrated(Event):
-    """Migrations were applied or found applied."""
+class SchemaChecked(Event):
+    """The schema fits; `applied` names the migrations that this start applied."""
 
     name = "schema.checked"
     level = "info"
@@ -51,6 +51,15 @@ class ConsumerRenamed(Event):
     level = "warning"
     wanted: str
     taken: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerNameLost(Event):
+    """Another instance took our consumer name while we were frozen or cut off: safe, but odd."""
+
+    name = "consumer.name_lost"
+    level = "warning"
+    consumer: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,28 +153,20 @@ class BatchCommitted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FrameRejected(Event):
-    """A frame cannot be decoded; `suppressed` more were not logged since the last line."""
-
-    name = "frame.rejected"
-    level = "warning"
-    entry_id: str
-    code: str
-    offset: int
-    error: str
-    suppressed: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EntryDeadLettered(Event):
-    """Entries were moved to the dead-letter stream; the first one is named."""
+    """An entry was moved to the dead-letter stream.
+
+    Rate-limited: `suppressed` more were moved since the line before, all of them counted.
+    """
 
     name = "entry.dead_lettered"
     level = "warning"
     entry_id: str
     code: str
+    offset: int
+    error: str
     imei: int
-    count: int
+    attempts: int
     suppressed: int
 
 

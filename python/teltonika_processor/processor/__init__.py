@@ -1,0 +1,1 @@
+"""The pipeline: what decides (ledger, batch, backoff) is pure; ``pipeline`` drives it."""

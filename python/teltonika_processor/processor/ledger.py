@@ -1,0 +1,97 @@
+"""The ledger decides what may be acknowledged. Pure: no I/O, no clock.
+
+Rules. Only SETTLED and DEAD_LETTERED may be acknowledged. An entry settles when every record of it
+is committed; the worst fate of its records is its fate. Redelivery of an id that is still in
+flight never restarts it. A failed XACK changes nothing: the id stays here and is tried again.
+"""
+
+from collections.abc import Iterable
+from enum import Enum, auto
+from typing import Final
+
+from teltonika_processor.errors import LedgerViolation
+
+
+class Fate(Enum):
+    """Where an entry stands between XREADGROUP and XACK."""
+
+    PENDING = auto()
+    SETTLED = auto()
+    TO_DEAD_LETTER = auto()
+    DEAD_LETTERED = auto()
+
+
+class Happened(Enum):
+    """What was seen to happen to an entry."""
+
+    COMMITTED = auto()
+    REJECTED = auto()
+    LETTER_WRITTEN = auto()
+
+
+TRANSITIONS: Final = {
+    (Fate.PENDING, Happened.COMMITTED): Fate.SETTLED,
+    (Fate.PENDING, Happened.REJECTED): Fate.TO_DEAD_LETTER,
+    (Fate.TO_DEAD_LETTER, Happened.LETTER_WRITTEN): Fate.DEAD_LETTERED,
+}
+"""Every other pair is a bug and raises LedgerViolation."""
+
+_DONE: Final = frozenset({Fate.SETTLED, Fate.DEAD_LETTERED})
+
+
+class Ledger:
+    """Fates of the entries in flight."""
+
+    def __init__(self) -> None:
+        self._fates: Final[dict[bytes, Fate]] = {}
+
+    def __len__(self) -> int:
+        return len(self._fates)
+
+    def __contains__(self, entry_id: object) -> bool:
+        return entry_id in self._fates
+
+    def fate(self, entry_id: bytes) -> Fate | None:
+        """The fate of an entry in flight; None once acknowledged or never delivered."""
+        return self._fates.get(entry_id)
+
+    def deliver(self, ids: Iterable[bytes]) -> None:
+        """Entries arrived; an id already in flight keeps its fate."""
+        for entry_id in ids:
+            self._fates.setdefault(entry_id, Fate.PENDING)
+
+    def record(self, ids: Iterable[bytes], happened: Happened) -> None:
+        """Move entries on.
+
+        Raises:
+            LedgerViolation: The table has no such transition.
+        """
+        fates = self._fates
+        for entry_id in ids:
+            before = fates.get(entry_id)
+            after = None if before is None else TRANSITIONS.get((before, happened))
+            if after is None:
+                raise LedgerViolation(f"{happened.name} for an entry that is {before}")
+            fates[entry_id] = after
+
+    def demand_settled(self, ids: Iterable[bytes]) -> None:
+        """Allow XACK of `ids`.
+
+        Raises:
+            LedgerViolation: One of them is neither settled nor dead-lettered.
+        """
+        fates = self._fates
+        for entry_id in ids:
+            if fates.get(entry_id) not in _DONE:
+                raise LedgerViolation(f"XACK for an entry that is {fates.get(entry_id)}")
+
+    def forget(self, ids: Iterable[bytes]) -> None:
+        """Acknowledged entries leave the ledger.
+
+        Raises:
+            LedgerViolation: One of them is neither settled nor dead-lettered.
+        """
+        for entry_id in ids:
+            if self._fates.get(entry_id) not in _DONE:
+                raise LedgerViolation(f"forgotten while {self._fates.get(entry_id)}")
+            del self._fates[entry_id]

@@ -1,0 +1,107 @@
+"""Doing something until a server that is away has come back, and saying so."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from teltonika_processor.errors import TransientError
+from teltonika_processor.events import Emit, RetryScheduled, RetrySucceeded, Stage
+from teltonika_processor.processor.backoff import Backoff
+
+SAY_AGAIN_S: Final = 60.0
+"""An outage is logged at its first failure and then this often."""
+
+T = TypeVar("T")
+
+
+class StopRequested(Exception):  # noqa: N818 -- states a fact; not an error of the family
+    """The stop event was set while a server was away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the shell is given from outside: the log, the clock in seconds, and randomness."""
+
+    emit: Emit
+    clock: Callable[[], float]
+    jitter: Callable[[], float]
+
+
+async def until_done(
+    stage: Stage,
+    operation: Callable[[], Awaitable[T]],
+    around: Surroundings,
+    *,
+    stop: asyncio.Event | None = None,
+) -> T:
+    """Run `operation` until it does not raise TransientError; the wait between tries doubles.
+
+    Raises:
+        StopRequested: `stop` was given and is set while the operation fails.
+    """
+    outage = _Outage(stage, around)
+    while True:
+        try:
+            result = await operation()
+        except TransientError as error:
+            wait_s = outage.failed(error)
+        else:
+            outage.over()
+            return result
+        await _sleep(wait_s, stop)
+
+
+async def _sleep(wait_s: float, stop: asyncio.Event | None) -> None:
+    if stop is None:
+        await asyncio.sleep(wait_s)
+        return
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), wait_s)
+    if stop.is_set():
+        raise StopRequested
+
+
+class _Outage:
+    """One server being away, as the log tells it."""
+
+    def __init__(self, stage: Stage, around: Surroundings) -> None:
+        self._stage: Final[Stage] = stage
+        self._around: Final = around
+        self._backoff: Final = Backoff(around.jitter)
+        self._since: float | None = None
+        self._said_at = float("-inf")
+
+    def failed(self, error: TransientError) -> float:
+        """One more failure; the seconds to wait now."""
+        now = self._around.clock()
+        if self._since is None:
+            self._since = now
+        wait_s = self._backoff.next_s()
+        if now - self._said_at >= SAY_AGAIN_S:
+            self._said_at = now
+            self._say(error, wait_s)
+        return wait_s
+
+    def over(self) -> None:
+        """The operation succeeded."""
+        if self._since is not None:
+            self._around.emit(
+                RetrySucceeded(
+                    stage=self._stage,
+                    attempts=self._backoff.attempts,
+                    outage_s=round(self._around.clock() - self._since, 3),
+                )
+            )
+
+    def _say(self, error: TransientError, wait_s: float) -> None:
+        self._around.emit(
+            RetryScheduled(
+                stage=self._stage,
+                attempt=self._backoff.attempts,
+                wait_s=round(wait_s, 3),
+                error_type=type(error).__name__,
+                error=str(error),
+            )
+        )

@@ -1,0 +1,36 @@
+"""The stream entry, version 1: the contract between gateway and processor.
+
+The native decoder reads the fields; their names are exported by it, so that they exist once.
+"""
+
+from typing import Any, Final, TypeAlias
+
+from teltonika_processor.model import TELEMETRY_STREAM, dead_letter_stream
+
+__all__ = [
+    "FIRST_ID",
+    "TELEMETRY_STREAM",
+    "RawEntry",
+    "dead_letter_stream",
+    "entry_id",
+    "fields_of",
+]
+
+RawEntry: TypeAlias = list[Any]
+"""``[id, [field, value, ...]]`` as XREADGROUP returns it, all bytes; the list of fields is None
+where the payload was trimmed while the entry was pending."""
+
+FIRST_ID: Final = b"0"
+"""Before every entry: where a new group and a second look at own pending entries begin."""
+
+
+def entry_id(entry: RawEntry) -> bytes:
+    """The ``ms-seq`` id."""
+    found: bytes = entry[0]
+    return found
+
+
+def fields_of(entry: RawEntry) -> list[bytes]:
+    """Names and values in turn, as they came; empty where the payload is gone."""
+    found: list[bytes] | None = entry[1]
+    return found or []

@@ -1,0 +1,99 @@
+import pytest
+
+from teltonika_processor.errors import ConfigError
+from teltonika_processor.model import TELEMETRY_STREAM, dead_letter_stream
+from teltonika_processor.settings import Settings, load_settings, near_misses, redacted_url
+
+
+@pytest.fixture(autouse=True)
+def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def test_the_stream_is_the_one_that_the_gateway_writes() -> None:
+    assert TELEMETRY_STREAM == "telemetry:teltonika"
+    assert load_settings().redis_telemetry_stream == "telemetry:teltonika"
+    assert dead_letter_stream(TELEMETRY_STREAM) == "telemetry:teltonika:dlq"
+
+
+def test_defaults_are_those_of_the_documents() -> None:
+    settings = load_settings()
+    assert settings.redis_consumer_group == "processor"
+    assert (settings.batch_frames, settings.batch_records) == (400, 2000)
+    assert (settings.commit_interval_ms, settings.writers) == (5, 2)
+    assert (settings.write_timeout_ms, settings.drain_timeout_ms) == (5000, 8000)
+    assert settings.startup_timeout_ms == 0
+    assert settings.frame_max_bytes == 65_536
+
+
+def test_a_variable_sets_its_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATCH_FRAMES", "17")
+    assert load_settings().batch_frames == 17
+
+
+def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_MIGRATION_URL", "")
+    assert load_settings().database_migration_url is None
+
+
+def test_a_mistyped_variable_is_named_with_its_likely_meaning() -> None:
+    environ = {"REDIS_TELEMETRY_STRAEM": "x", "WRITER": "3", "PATH": "/bin", "REDIS_HOST": "h"}
+    assert near_misses(environ) == [
+        ("REDIS_TELEMETRY_STRAEM", "REDIS_TELEMETRY_STREAM"),
+        ("WRITER", "WRITERS"),
+    ]
+
+
+def test_the_suites_own_variables_are_no_near_misses() -> None:
+    assert near_misses({"TEST_DATABASE_URL": "x", "TEST_REDIS_URL": "y"}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "parts"),
+    [
+        ("BATCH_FRAMES", "0", ["BATCH_FRAMES", "'0'", "greater than or equal to 1"]),
+        ("WRITERS", "many", ["WRITERS", "'many'", "integer"]),
+        ("LOG_FORMAT", "xml", ["LOG_FORMAT", "'xml'", "'auto', 'json' or 'console'"]),
+        ("REDIS_URL", "http://h", ["REDIS_URL", "redis://, rediss://, unix://"]),
+        ("DATABASE_URL", "mysql://h", ["DATABASE_URL", "postgresql://, postgres://"]),
+        ("DATABASE_URL", "postgresql://h:port/d", ["DATABASE_URL", "port", "number"]),
+        ("REDIS_TELEMETRY_STREAM", "with space", ["REDIS_TELEMETRY_STREAM", "pattern"]),
+        ("DRAIN_TIMEOUT_MS", "4999", ["DRAIN_TIMEOUT_MS is 4999", "WRITE_TIMEOUT_MS is 5000"]),
+    ],
+)
+def test_a_bad_value_names_the_setting_what_was_found_and_what_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, parts: list[str]
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_every_wrong_setting_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATCH_FRAMES", "0")
+    monkeypatch.setenv("WRITERS", "0")
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_passwords_appear_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://user:hunter2@h:6379/1")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://user:hunter2@db:5432/fleet?password=hunter2")
+    settings = load_settings()
+    assert redacted_url(settings.redis_url) == "redis://h:6379/1"
+    assert redacted_url(settings.database_url) == "postgresql://db:5432/fleet"
+    shown = repr(settings) + str(settings) + settings.model_dump_json()
+    assert "hunter2" not in shown
+    monkeypatch.setenv("REDIS_URL", "http://user:hunter2@h")
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_every_setting_has_its_reason() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
