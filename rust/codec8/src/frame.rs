@@ -45,7 +45,7 @@ pub fn check_envelope<'a>(
 ) -> Result<AvlPacket<'a>, DecodeError> {
     match transport {
         Transport::Tcp => {
-            let crc_start = check_data_field(frame, limits)?;
+            let crc_start = check_data_field(frame, *limits)?;
             check_packet(frame, TCP_DATA_START, crc_start)
         }
         Transport::Udp => {
