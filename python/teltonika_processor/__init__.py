@@ -4,6 +4,8 @@ The service behind the command `teltonika-processor` lives in the rooms below th
 loaded only when it is asked for: importing this module starts no event loop and opens nothing.
 """
 
+from typing import TYPE_CHECKING
+
 from teltonika_processor.codec.native import (
     AvlPacket,
     AvlRecord,
@@ -29,11 +31,14 @@ __all__ = [
     "error_catalogue",
 ]
 
+if TYPE_CHECKING:
+    __version__: str
+else:
 
-def __getattr__(name: str) -> str:
-    """Read `__version__` from the installed distribution, whose version comes from Cargo.toml."""
-    if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415 -- 10 ms that few callers need
+    def __getattr__(name: str) -> str:
+        """Read `__version__` from the installed distribution, whose version is Cargo.toml's."""
+        if name == "__version__":
+            from importlib.metadata import version  # noqa: PLC0415 -- 10 ms that few callers need
 
-        return version("teltonika-processor")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return version("teltonika-processor")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -86,19 +86,17 @@ def decode_frame(
     Raises:
         DecodeError: The first check that failed, with its code and where the field starts.
         TypeError: `frame` is not `bytes`.
-        ValueError: `frame_max_bytes` is below 15 (an empty TCP frame) or above 512 MiB.
+        ValueError: Another transport, or `frame_max_bytes` below 15 or above 512 MiB.
     """
-    if not isinstance(frame, bytes):
-        raise TypeError(f"frame must be bytes, not {type(frame).__name__}")
-    if not 15 <= frame_max_bytes <= 512 << 20:
-        raise ValueError(f"frame_max_bytes is {frame_max_bytes}, expected 15 to {512 << 20}")
+    _check_arguments(frame, transport, frame_max_bytes)
     if transport == "tcp":
         start, stop = _check_tcp_envelope(frame, frame_max_bytes)
     else:
         start, stop = _check_udp_envelope(frame, frame_max_bytes)
-    codec_id = frame[start]
+    reader = _Reader(frame, start, stop)
+    codec_id = reader.unsigned(1)
     layout = _layout_of(codec_id, start)
-    _check_counts(frame, start, stop)
+    _check_counts(reader.unsigned(1), frame, start, stop)
     return AvlPacket(codec_id, _read_records(frame, start, stop, layout))
 
 
@@ -160,6 +158,16 @@ def _crc_of_byte(byte: int) -> int:
 _CRC_TABLE: Final = tuple(_crc_of_byte(byte) for byte in range(256))
 
 
+def _check_arguments(frame: bytes, transport: str, frame_max_bytes: int) -> None:
+    if not isinstance(frame, bytes):
+        raise TypeError(f"frame must be bytes, not {type(frame).__name__}")
+    if transport not in {"tcp", "udp"}:
+        raise ValueError(f"transport is {transport!r}, expected 'tcp' or 'udp'")
+    # Bound: an empty TCP frame has 15 bytes; Redis holds no string above 512 MiB.
+    if not 15 <= frame_max_bytes <= 512 << 20:
+        raise ValueError(f"frame_max_bytes is {frame_max_bytes}, expected 15 to {512 << 20}")
+
+
 # The envelope: each check in the order in which it is reported.
 
 
@@ -197,8 +205,6 @@ def _check_udp_envelope(array: bytes, frame_max_bytes: int) -> tuple[int, int]:
     if len(array) > frame_max_bytes:
         message = f"{len(array)} bytes, expected at most {frame_max_bytes}"
         raise DecodeError("length_out_of_range", 0, message)
-    if len(array) < 3:
-        raise DecodeError("truncated", len(array), "a codec id and two counts take 3 bytes")
     return 0, len(array)
 
 
@@ -211,8 +217,9 @@ def _layout_of(codec_id: int, offset: int) -> Layout:
     return LAYOUTS[codec_id]
 
 
-def _check_counts(frame: bytes, start: int, stop: int) -> None:
-    first, second = frame[start + 1], frame[stop - 1]
+def _check_counts(first: int, frame: bytes, start: int, stop: int) -> None:
+    reader = _Reader(frame, max(stop - 1, start + 2), stop)
+    second = reader.unsigned(1)
     if first != second:
         raise DecodeError("record_count_mismatch", stop - 1, f"first {first}, second {second}")
 
@@ -331,7 +338,9 @@ def _encode_record(record: Mapping[str, Any], layout: Layout) -> bytes:
         _unsigned(record["event_io_id"], layout.event_id, "event_io_id"),
     ]
     if layout.has_generation_type:
-        parts.append(_unsigned(record["generation_type"], 1, "generation_type"))
+        parts.append(_unsigned(record["generation_type"] or 0, 1, "generation_type"))
+    elif record["generation_type"] is not None:
+        raise ValueError("only Codec 16 has a generation type")
     return b"".join([*parts, _encode_io(record["io"], layout)])
 
 
