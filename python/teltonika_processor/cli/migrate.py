@@ -1,0 +1,84 @@
+"""`teltonika-processor migrate`: bring the schema to this version, or say what that would take."""
+
+import asyncio
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from teltonika_processor.errors import ConfigError, SchemaMismatch, TransientError
+from teltonika_processor.service.exit_codes import ExitCode
+from teltonika_processor.settings import Settings, load_settings
+from teltonika_processor.store.migrate import SchemaReport, inspect, migrate
+from teltonika_processor.store.steps import SchemaState
+
+
+def register(app: typer.Typer) -> None:
+    """Add the subcommand to `app`."""
+    app.command("migrate")(migrate_command)
+
+
+def migrate_command(
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; fail if the schema does not fit.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Apply pending migrations with DATABASE_MIGRATION_URL, or DATABASE_URL where that is not set.
+
+    Any number of instances may do so at once: each step is applied once.
+    """
+    try:
+        dsn = _owner_dsn(load_settings())
+        if check:
+            code = _print_state(asyncio.run(inspect(dsn)), as_json=as_json)
+        else:
+            code = _print_report(asyncio.run(migrate(dsn)), as_json=as_json)
+    except (ConfigError, SchemaMismatch, TransientError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(_exit_code(error)) from None
+    raise typer.Exit(code)
+
+
+def _owner_dsn(settings: Settings) -> str:
+    return (settings.database_migration_url or settings.database_url).get_secret_value()
+
+
+def _print_report(report: SchemaReport, *, as_json: bool) -> ExitCode:
+    if as_json:
+        typer.echo(json.dumps({"applied": report.applied, "newer": report.newer}))
+        return ExitCode.DRAINED
+    for name in report.applied:
+        typer.echo(f"applied {name}")
+    if not report.applied:
+        typer.echo("nothing to apply")
+    _warn_of_newer(report.newer)
+    return ExitCode.DRAINED
+
+
+def _print_state(state: SchemaState, *, as_json: bool) -> ExitCode:
+    if as_json:
+        typer.echo(json.dumps({"fits": state.fits, **asdict(state)}))
+    else:
+        for name in state.pending:
+            typer.echo(f"pending {name}")
+        for name in state.mismatched:
+            typer.echo(f"changed after it was applied: {name}")
+        for name in state.too_new:
+            typer.echo(f"newer than this version: {name}")
+        if state.fits:
+            typer.echo(f"the schema fits: {len(state.applied)} steps applied")
+        _warn_of_newer(state.newer)
+    return ExitCode.DRAINED if state.fits else ExitCode.SCHEMA
+
+
+def _warn_of_newer(names: tuple[str, ...]) -> None:
+    for name in names:
+        typer.echo(f"applied by a later version, harmless to this one: {name}", err=True)
+
+
+def _exit_code(error: Exception) -> ExitCode:
+    if isinstance(error, SchemaMismatch):
+        return ExitCode.SCHEMA
+    return ExitCode.CONFIG if isinstance(error, ConfigError) else ExitCode.UNREACHABLE

@@ -1,0 +1,117 @@
+"""Sessions of Postgres with nothing left to the server's or the role's defaults."""
+
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+import asyncpg
+from asyncpg.connect_utils import SessionAttribute
+
+from teltonika_processor.store.sqlstate import FOREIGN_ERRORS
+
+Session: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+SESSION_PREFIX: Final = "teltonika-processor/"
+"""Sessions so named may be ended by another instance once past its write deadline."""
+
+MIGRATION_PREFIX: Final = "teltonika-processor-migrate/"
+"""Never ended by another instance: building an index may take hours."""
+
+# A peer that went away without a word is noticed after 10 + 3 x 5 s, before its entries are
+# claimed.
+_KEEPALIVE: Final = {
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    # A killed client's long statement ends with it, and its locks.
+    "client_connection_check_interval": "1000",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionConfig:
+    """Where to connect and how long anything may take.
+
+    Attributes:
+        dsn: ``postgresql://``; never shown.
+        instance: Who we are in ``pg_stat_activity``.
+        write_timeout_s: Longest statement.
+        lock_timeout_s: Longest wait for one lock.
+        idle_in_transaction_timeout_s: Longest pause between two statements of a transaction.
+        connect_timeout_s: Longest wait for a new session.
+        close_timeout_s: Longest wait for a farewell, then the socket is cut.
+    """
+
+    dsn: str = field(repr=False)
+    instance: str
+    write_timeout_s: float = 5.0
+    lock_timeout_s: float = 2.0
+    idle_in_transaction_timeout_s: float = 5.0
+    connect_timeout_s: float = 5.0
+    close_timeout_s: float = 2.0
+
+    @property
+    def write_deadline_s(self) -> float:
+        """Longest life of a transaction and of a whole write: two tries of the write timeout.
+
+        A session of ours with an older transaction belongs to an instance that is frozen or cut
+        off.
+        """
+        return 2 * self.write_timeout_s
+
+
+async def open_session(config: SessionConfig) -> Session:
+    """A writable session for the write path.
+
+    Raises:
+        asyncpg and OS errors, see ``sqlstate.FOREIGN_ERRORS``.
+    """
+    settings = {
+        "application_name": SESSION_PREFIX + config.instance,
+        "statement_timeout": _milliseconds(config.write_timeout_s),
+        "lock_timeout": _milliseconds(config.lock_timeout_s),
+        "idle_in_transaction_session_timeout": _milliseconds(config.idle_in_transaction_timeout_s),
+        "default_transaction_isolation": "read committed",
+        # Partitions are pruned while planning, by the bounds that are passed.
+        "plan_cache_mode": "force_custom_plan",
+        "jit": "off",
+        **_KEEPALIVE,
+    }
+    return await _connect(config, settings)
+
+
+async def open_migration_session(config: SessionConfig) -> Session:
+    """A writable session without a limit for statements, for migrations.
+
+    Raises:
+        asyncpg and OS errors, see ``sqlstate.FOREIGN_ERRORS``.
+    """
+    settings = {
+        "application_name": MIGRATION_PREFIX + config.instance,
+        "statement_timeout": "0",
+        "lock_timeout": _milliseconds(config.lock_timeout_s),
+        "idle_in_transaction_session_timeout": _milliseconds(config.idle_in_transaction_timeout_s),
+        "default_transaction_isolation": "read committed",
+        **_KEEPALIVE,
+    }
+    return await _connect(config, settings)
+
+
+async def close_session(session: Session, timeout_s: float) -> None:
+    """Say farewell, or cut the socket when that takes longer than `timeout_s`."""
+    try:
+        await session.close(timeout=timeout_s)
+    except FOREIGN_ERRORS:
+        session.terminate()
+
+
+async def _connect(config: SessionConfig, settings: dict[str, str]) -> Session:
+    return await asyncpg.connect(
+        config.dsn,
+        timeout=config.connect_timeout_s,
+        server_settings=settings,
+        target_session_attrs=SessionAttribute.read_write,
+    )
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(round(seconds * 1000))

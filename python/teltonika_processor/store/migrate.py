@@ -1,0 +1,205 @@
+"""The migration runner: many instances may start at once, each step is applied once.
+
+The lock is a session's advisory lock, because it ends with the session however that ends. It is
+asked for again and again and never waited for inside Postgres: a waiting statement holds a
+snapshot, and CREATE INDEX CONCURRENTLY waits for every older one, so both would wait for ever.
+"""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+import asyncpg
+
+from teltonika_processor.errors import SchemaMismatch, SinkRejected, SinkUnavailable
+from teltonika_processor.store.connection import (
+    Session,
+    SessionConfig,
+    close_session,
+    open_migration_session,
+)
+from teltonika_processor.store.sqlstate import FOREIGN_ERRORS, translate
+from teltonika_processor.store.steps import (
+    AppliedStep,
+    SchemaState,
+    Step,
+    compare,
+    packaged_steps,
+)
+
+LOCK_KEY: Final = 0x7E17_0817
+"""The advisory lock of migrations: one number for all versions, a database has locks of its own."""
+
+LOCK_POLL_S: Final = 0.1
+LOCK_WAIT_MAX_S: Final = 600.0
+
+# Bound: a step that waits for a table makes everybody behind it wait too.
+STEP_LOCK_TIMEOUT_S: Final = 5.0
+
+_CREATE_HISTORY: Final = """
+CREATE TABLE IF NOT EXISTS public.teltonika_migrations (
+    name text PRIMARY KEY,
+    phase text NOT NULL,
+    sha256 text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    applied_by text NOT NULL
+);
+COMMENT ON TABLE public.teltonika_migrations IS 'Steps applied, and by which version.';
+GRANT SELECT ON public.teltonika_migrations TO PUBLIC
+"""
+
+_NOTE_STEP: Final = """
+INSERT INTO public.teltonika_migrations (name, phase, sha256, applied_by) VALUES ($1, $2, $3, $4)
+"""
+
+# The owner of positions may, and on an empty database whoever may create tables.
+_MAY_MIGRATE: Final = """
+SELECT has_schema_privilege('public', 'CREATE') AND coalesce(
+    (SELECT pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class
+     WHERE oid = to_regclass('public.positions')),
+    true
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaReport:
+    """How the schema came to fit.
+
+    Attributes:
+        applied: Names of the steps applied now, in their order.
+        migrated: Whether this process was allowed to migrate; otherwise it only looked.
+        newer: Names of harmless steps that a later version applied.
+    """
+
+    applied: tuple[str, ...]
+    migrated: bool
+    newer: tuple[str, ...] = ()
+
+
+async def prepare_schema(dsn: str, migration_dsn: str | None) -> SchemaReport:
+    """Make the schema fit or refuse: migrate where wanted and allowed, otherwise look.
+
+    Args:
+        dsn: The writer's address.
+        migration_dsn: The owner's; None: apply nothing.
+
+    Raises:
+        SchemaMismatch: The schema does not fit this version and may not be changed from here.
+        SinkUnavailable: Postgres is away, or another migration holds the lock for too long.
+    """
+    async with migration_session(migration_dsn or dsn) as session:
+        if migration_dsn is not None and await may_migrate(session):
+            return await apply_steps(session, packaged_steps())
+        state = await check(session, packaged_steps())
+        state.require_fit()
+        return SchemaReport((), migrated=False, newer=state.newer)
+
+
+async def migrate(dsn: str) -> SchemaReport:
+    """Apply the pending steps of this version as the role of `dsn`; errors as `prepare_schema`."""
+    async with migration_session(dsn) as session:
+        return await apply_steps(session, packaged_steps())
+
+
+async def inspect(dsn: str) -> SchemaState:
+    """Compare the database with this version and change nothing; errors as `prepare_schema`."""
+    async with migration_session(dsn) as session:
+        return await check(session, packaged_steps())
+
+
+@asynccontextmanager
+async def migration_session(dsn: str) -> AsyncIterator[Session]:
+    """A session for migrations; foreign errors that leave the block are translated."""
+    config = SessionConfig(
+        dsn=dsn, instance=socket.gethostname(), lock_timeout_s=STEP_LOCK_TIMEOUT_S
+    )
+    try:
+        session = await open_migration_session(config)
+        try:
+            yield session
+        finally:
+            await close_session(session, config.close_timeout_s)
+    except FOREIGN_ERRORS as error:
+        raise translate(error) from error
+
+
+async def may_migrate(session: Session) -> bool:
+    """Whether this role owns the schema, or may make it in an empty database."""
+    return bool(await session.fetchval(_MAY_MIGRATE))
+
+
+async def check(session: Session, steps: Sequence[Step]) -> SchemaState:
+    """Compare the database with `steps`; changes nothing."""
+    history = await session.fetchval("SELECT to_regclass('public.teltonika_migrations')")
+    if history is None:
+        return compare(steps, [])
+    rows = await session.fetch("SELECT name, phase, sha256 FROM public.teltonika_migrations")
+    return compare(steps, [AppliedStep(*row) for row in rows])
+
+
+async def apply_steps(
+    session: Session, steps: Sequence[Step], *, lock_wait_max_s: float = LOCK_WAIT_MAX_S
+) -> SchemaReport:
+    """Apply those of `steps` that are pending, one after the other, under the lock.
+
+    Raises:
+        SchemaMismatch: The database's history is not ours, or a step failed.
+        SinkUnavailable: The lock was held by others for longer than `lock_wait_max_s`.
+        Foreign errors, see ``sqlstate.FOREIGN_ERRORS``.
+    """
+    await _lock(session, lock_wait_max_s)
+    try:
+        state = await check(session, steps)
+        state.require_same_history()
+        if state.pending:
+            await session.execute(_CREATE_HISTORY)
+        for step in steps:
+            if step.name in state.pending:
+                await _apply(session, step)
+    finally:
+        # The session ends next, and the lock with it, even where this cannot be said any more.
+        if not session.is_closed():
+            await session.execute("SELECT pg_advisory_unlock($1)", LOCK_KEY)
+    return SchemaReport(state.pending, migrated=True, newer=state.newer)
+
+
+async def _lock(session: Session, wait_max_s: float) -> None:
+    deadline_s = time.monotonic() + wait_max_s
+    while not await session.fetchval("SELECT pg_try_advisory_lock($1)", LOCK_KEY):
+        if time.monotonic() >= deadline_s:
+            raise SinkUnavailable(f"another migration holds the lock for over {wait_max_s:.0f} s")
+        await asyncio.sleep(LOCK_POLL_S)
+
+
+async def _apply(session: Session, step: Step) -> None:
+    """Run one step and note it, in one transaction where the step allows that."""
+    try:
+        if step.transactional:
+            async with session.transaction(isolation="read_committed"):
+                await session.execute(step.sql)
+                await _note(session, step)
+        else:
+            await session.execute(step.sql)
+            await _note(session, step)
+    except asyncpg.PostgresError as error:
+        translated = translate(error)
+        if isinstance(translated, SinkRejected | SchemaMismatch):
+            raise SchemaMismatch(f"migration {step.name} failed: {translated}") from error
+        raise
+
+
+async def _note(session: Session, step: Step) -> None:
+    await session.execute(_NOTE_STEP, step.name, step.phase, step.sha256, _this_version())
+
+
+def _this_version() -> str:
+    try:
+        return version("teltonika-processor")
+    except PackageNotFoundError:
+        return "unknown"

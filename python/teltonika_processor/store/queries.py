@@ -1,0 +1,98 @@
+"""The statements of the write path."""
+
+from typing import Final
+
+IO_TYPE: Final = """
+SELECT format_type(atttypid, NULL) FROM pg_catalog.pg_attribute
+WHERE attrelid = 'public.positions'::regclass AND attname = 'io'
+"""
+
+# Emptied by the commit, so that a session has one of each for life.
+CREATE_NEWEST: Final = """
+CREATE TEMP TABLE newest (LIKE public.last_position) ON COMMIT DELETE ROWS
+"""
+
+CREATE_STAGE: Final = """
+CREATE TEMP TABLE IF NOT EXISTS stage (LIKE public.positions) ON COMMIT DELETE ROWS
+"""
+
+# Sorted, so that instances that register the same devices lock them in one order.
+REGISTER_DEVICES: Final = """
+INSERT INTO public.devices AS d (imei, first_seen_at, last_seen_at)
+SELECT imei, seen_at, seen_at
+FROM unnest($1::bigint[]) AS imei, to_timestamp($2::double precision / 1000) AS seen_at
+ORDER BY imei
+ON CONFLICT (imei) DO UPDATE SET
+    first_seen_at = least(d.first_seen_at, excluded.first_seen_at),
+    last_seen_at = greatest(d.last_seen_at, excluded.last_seen_at)
+"""
+
+# $1: UTC days since 1970-01-01.
+ENSURE_DAYS: Final = """
+SELECT public.positions_ensure_days(
+    array(SELECT DATE '1970-01-01' + day FROM unnest($1::integer[]) AS day)
+)
+"""
+
+# Invariant: the same order as the rows of COPY, partition by partition, so that two writers with
+# the same records meet their keys in one order.
+INSERT_STAGED: Final = """
+INSERT INTO public.positions (
+    imei, recorded_at, digest, received_at, longitude, latitude, altitude_m, angle_deg,
+    satellites, speed_kmh, priority, event_io_id, generation_type, clock_suspect, io
+)
+SELECT
+    imei, recorded_at, digest, received_at, longitude, latitude, altitude_m, angle_deg,
+    satellites, speed_kmh, priority, event_io_id, generation_type, clock_suspect, io
+FROM pg_temp.stage
+ORDER BY (recorded_at AT TIME ZONE 'UTC')::date, imei, recorded_at, digest
+ON CONFLICT (imei, recorded_at, digest) DO NOTHING
+"""
+
+# A record is suspect only if every copy of it is. $1, $2: Unix seconds around the plausible copies,
+# for the planner to leave other partitions alone.
+CLEAR_SUSPECTS: Final = """
+UPDATE public.positions AS p SET clock_suspect = false
+FROM pg_temp.stage AS s
+WHERE p.imei = s.imei AND p.recorded_at = s.recorded_at AND p.digest = s.digest
+  AND p.clock_suspect AND NOT s.clock_suspect
+  AND p.recorded_at >= to_timestamp($1::double precision)
+  AND p.recorded_at < to_timestamp($2::double precision)
+"""
+
+# Newest wins by the pair, so that the order of batches does not matter.
+UPSERT_NEWEST: Final = """
+INSERT INTO public.last_position AS t (
+    imei, recorded_at, digest, received_at, longitude, latitude, altitude_m, angle_deg,
+    satellites, speed_kmh, priority, event_io_id
+)
+SELECT
+    imei, recorded_at, digest, received_at, longitude, latitude, altitude_m, angle_deg,
+    satellites, speed_kmh, priority, event_io_id
+FROM pg_temp.newest
+ORDER BY imei
+ON CONFLICT (imei) DO UPDATE SET
+    recorded_at = excluded.recorded_at,
+    digest = excluded.digest,
+    received_at = excluded.received_at,
+    longitude = excluded.longitude,
+    latitude = excluded.latitude,
+    altitude_m = excluded.altitude_m,
+    angle_deg = excluded.angle_deg,
+    satellites = excluded.satellites,
+    speed_kmh = excluded.speed_kmh,
+    priority = excluded.priority,
+    event_io_id = excluded.event_io_id
+WHERE (excluded.recorded_at, excluded.digest) > (t.recorded_at, t.digest)
+"""
+
+# A frozen instance keeps its locks for ever in the middle of a COPY: no timeout of the server's
+# fires there. $1: seconds.
+END_STALE_SESSIONS: Final = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity
+WHERE application_name LIKE 'teltonika-processor/%'
+  AND usename = current_user
+  AND datname = current_database()
+  AND pid <> pg_backend_pid()
+  AND xact_start < clock_timestamp() - make_interval(secs => $1)
+"""

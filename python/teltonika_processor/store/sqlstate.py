@@ -1,0 +1,92 @@
+"""What a failure of Postgres means for us, by type and SQLSTATE, never by its text.
+
+Source: PostgreSQL documentation, appendix A (error codes).
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import asyncpg
+
+from teltonika_processor.errors import (
+    ConfigError,
+    SchemaMismatch,
+    SinkRejected,
+    SinkUnavailable,
+    TeltonikaProcessorError,
+)
+
+Meaning = type[SinkUnavailable] | type[SinkRejected] | type[SchemaMismatch]
+
+# The longest prefix wins; what is not listed is waited for, like a server that is away.
+MEANINGS: Final[Mapping[str, Meaning]] = MappingProxyType(
+    {
+        "08": SinkUnavailable,  # connection exceptions
+        "0A": SinkUnavailable,  # a cached plan that DDL made stale: gone with the session
+        "22": SinkRejected,  # data exceptions
+        "23": SinkRejected,  # integrity constraints
+        "25": SinkUnavailable,  # 25006: a standby; 25P03: idle in transaction for too long
+        "28": SchemaMismatch,  # this role may not log in
+        "3D000": SchemaMismatch,  # no such database
+        "3F000": SchemaMismatch,  # no such schema
+        "40": SinkUnavailable,  # 40001, 40P01: serialization, deadlock
+        "42": SchemaMismatch,  # undefined table or column, no privilege
+        "53": SinkUnavailable,  # disk full, out of memory, too many connections
+        "54": SinkRejected,  # program limits: only a value can pass them, the statements are fixed
+        "55P03": SinkUnavailable,  # lock timeout
+        "57014": SinkUnavailable,  # statement timeout
+        "57P0": SinkUnavailable,  # shutdown, crash, starting up
+        "58": SinkUnavailable,  # input/output errors
+        "P0001": SinkRejected,  # a trigger of the operator's refuses the row
+    }
+)
+
+FOREIGN_ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,  # TimeoutError is one
+)
+"""Every class that this room catches; anything else is a bug."""
+
+
+def meaning(sqlstate: str) -> Meaning:
+    """The family of errors that `sqlstate` (5 characters) belongs to."""
+    for length in range(len(sqlstate), 0, -1):
+        found = MEANINGS.get(sqlstate[:length])
+        if found is not None:
+            return found
+    return SinkUnavailable
+
+
+def translate(error: BaseException) -> TeltonikaProcessorError:
+    """The error of ours that says what to do about `error`, one of FOREIGN_ERRORS.
+
+    The text leaves out DETAIL and CONTEXT: they repeat the row.
+    """
+    if isinstance(error, asyncpg.PostgresError):
+        return _translate_reply(error)
+    if isinstance(error, asyncpg.ClientConfigurationError):
+        return ConfigError("DATABASE_URL: this address is not understood by the Postgres client")
+    text = str(error) or type(error).__name__
+    return SinkUnavailable(f"Postgres: {text}")
+
+
+def _translate_reply(error: asyncpg.PostgresError) -> TeltonikaProcessorError:
+    sqlstate = error.sqlstate or ""
+    text = f"Postgres: {sqlstate} {error.args[0] if error.args else type(error).__name__}"
+    family = meaning(sqlstate)
+    if family is SchemaMismatch:
+        return SchemaMismatch(text)
+    if family is SinkRejected and not _lost_a_race(error):
+        return SinkRejected(text, sqlstate)
+    return SinkUnavailable(text, sqlstate)
+
+
+def _lost_a_race(error: asyncpg.PostgresError) -> bool:
+    """Whether a row was routed to the default partition while its day got a partition of its own.
+
+    Only partition bounds are violated without the name of a constraint.
+    """
+    return isinstance(error, asyncpg.CheckViolationError) and not error.constraint_name
