@@ -21,9 +21,9 @@ SOURCES := pyproject.toml Cargo.toml Cargo.lock README.md LICENSE-MIT LICENSE-AP
 .SUFFIXES:
 .PHONY: help demo test test-quick test-old test-pythons check bench wheel develop requirements clean
 
-help: ## this list, and what is missing on this machine
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
-	@scripts/prerequisites.sh && echo 'Nothing is missing: make demo, make test.'
+help: ## what is missing on this machine, and this list
+	@scripts/prerequisites.sh && echo 'Nothing is missing.'; missing=$$?; echo; \
+	sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22; exit $$missing
 
 demo: $(VENV)/.wheel ## real Valkey and PostgreSQL, a simulated fleet, the processor, the accounts
 	$(BIN)/teltonika-processor demo $(DEMO)
