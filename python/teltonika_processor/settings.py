@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from typing_extensions import override
 
 from teltonika_processor.errors import ConfigError
 from teltonika_processor.model import TELEMETRY_STREAM
@@ -32,25 +33,25 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, hide_input_in_errors=True)
 
     redis_url: SecretStr = Field(
-        SecretStr("redis://127.0.0.1:6379/0"),
+        default=SecretStr("redis://127.0.0.1:6379/0"),
         description="Redis or Valkey: redis://, rediss:// or unix://. Loopback, so that nothing "
         "leaves the machine by accident.",
     )
     database_url: SecretStr = Field(
-        SecretStr("postgresql://127.0.0.1:5432/postgres"),
+        default=SecretStr("postgresql://127.0.0.1:5432/postgres"),
         description="Postgres for reading and writing: postgresql://. Loopback, as above.",
     )
     database_migration_url: SecretStr | None = Field(
-        None,
+        default=None,
         description="The owner's direct connection for migrations; DATABASE_URL where not set.",
     )
     redis_telemetry_stream: Name = Field(
-        TELEMETRY_STREAM,
+        default=TELEMETRY_STREAM,
         description="The stream of raw frames: the gateway writes and the processor reads this "
         "one. Dead letters go to <stream>:dlq.",
     )
     redis_consumer_group: Name = Field(
-        "processor", description="Shared by all instances; created from id 0."
+        default="processor", description="Shared by all instances; created from id 0."
     )
     redis_consumer_name: Name = Field(
         default_factory=socket.gethostname,
@@ -58,58 +59,58 @@ class Settings(BaseSettings):
         "Default: the host name; a second instance takes -2, -3.",
     )
     batch_frames: int = Field(
-        400,
+        default=400,
         ge=1,
         le=10_000,
         description="Entries per read: 64-512 is the flat optimum of the read's cost.",
     )
     batch_records: int = Field(
-        2000,
+        default=2000,
         ge=1,
         le=10_000,
         description="Records per transaction: larger gains little and makes a retry dearer.",
     )
     commit_interval_ms: int = Field(
-        5,
+        default=5,
         ge=0,
         le=1000,
         description="At most one commit in this time per writer while data trickles in: p99 6 ms "
         "for two thirds of the CPU of committing at once.",
     )
     writers: int = Field(
-        2,
+        default=2,
         ge=1,
         le=16,
         description="Postgres connections that write at once; the second one gains 1.7 times, "
         "more only with more cores.",
     )
     write_timeout_ms: int = Field(
-        5000,
+        default=5000,
         ge=100,
         le=300_000,
         description="A transaction that takes longer is given up and tried again.",
     )
     drain_timeout_ms: int = Field(
-        8000,
+        default=8000,
         ge=0,
         le=600_000,
         description="Time for writes in flight after SIGTERM; below Docker's 10 s before SIGKILL.",
     )
     startup_timeout_ms: int = Field(
-        0,
+        default=0,
         ge=0,
         le=86_400_000,
         description="How long to wait for Redis and Postgres at start; 0 waits for ever, because "
         "an orchestrator starts everything at once.",
     )
     frame_max_bytes: int = Field(
-        65_536,
+        default=65_536,
         ge=15,
         le=16_777_216,
         description="A longer frame is dead-lettered. The vendor's 1,280 is the gateway's policy.",
     )
     clock_ahead_max_ms: int = Field(
-        86_400_000,
+        default=86_400_000,
         ge=0,
         le=31_536_000_000,
         description="A record further ahead of its receive time is stored as clock_suspect: "
@@ -121,13 +122,13 @@ class Settings(BaseSettings):
         "may only write checks the schema instead.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="debug adds a line per batch."
+        default="info", description="debug adds a line per batch."
     )
     log_format: Literal["auto", "json", "console"] = Field(
-        "auto", description="auto: JSON unless standard error is a terminal."
+        default="auto", description="auto: JSON unless standard error is a terminal."
     )
     log_imei: Literal["plain", "last4", "none"] = Field(
-        "plain",
+        default="plain",
         description="How devices appear in logs; plain, because the night engineer must find "
         "the tracker.",
     )
@@ -152,6 +153,7 @@ class Settings(BaseSettings):
         return self
 
     @classmethod
+    @override
     def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],

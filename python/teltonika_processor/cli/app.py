@@ -13,10 +13,12 @@ import typer
 
 SUBCOMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "run": "teltonika_processor.cli.run",
+        "migrate": "teltonika_processor.cli.migrate",
         "decode": "teltonika_processor.cli.decode",
     }
 )
-"""Name of each subcommand and its module, whose `register(app)` adds it."""
+"""Name of each subcommand and its module, whose `app` holds it."""
 
 
 def build_app(arguments: Sequence[str]) -> typer.Typer:
@@ -27,7 +29,7 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
     app.callback()(teltonika_processor)
     called = next((word for word in arguments if not word.startswith("-")), "")
     for module in [SUBCOMMANDS[called]] if called in SUBCOMMANDS else SUBCOMMANDS.values():
-        import_module(module).register(app)
+        app.add_typer(import_module(module).app)
     return app
 
 

@@ -1,0 +1,1 @@
+"""A process's life: settings, signals, exit codes, logs; builds, passes and closes everything."""

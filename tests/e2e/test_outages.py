@@ -1,0 +1,148 @@
+"""Servers that are not there, go away, and come back."""
+
+import pytest
+
+from processes import Processor
+from telemetry import BASE_MS, IMEI, Key, Telemetry, entry, fetch, frame_at, stored_keys
+from teltonika_processor.embedded import EmbeddedPostgres, EmbeddedRedis
+from waiting import eventually
+
+NOWHERE_REDIS = "redis://127.0.0.1:1/0"
+NOWHERE_POSTGRES = "postgresql://127.0.0.1:1/nowhere"
+
+
+def test_redis_killed_and_restarted_is_read_on(
+    own_redis: EmbeddedRedis, migrated_database: str
+) -> None:
+    url = own_redis.url()
+    telemetry = Telemetry(url)
+    with Processor(url, migrated_database) as processor:
+        telemetry.publish([entry(frame_at(BASE_MS))])
+        eventually(telemetry.settled)
+        own_redis.kill()
+        away = processor.wait_for("retry.scheduled")
+        assert (away["stage"], away["error_type"]) == ("read", "StreamUnavailable")
+        own_redis.start()
+        telemetry.publish([entry(frame_at(BASE_MS + 1000))])
+        eventually(telemetry.settled)
+        processor.wait_for("retry.succeeded")
+        assert processor.terminate() == 0
+    telemetry.close()
+    assert stored_keys(migrated_database) == [Key(IMEI, BASE_MS), Key(IMEI, BASE_MS + 1000)]
+
+
+def test_postgres_killed_and_restarted_is_written_on(
+    own_postgres: EmbeddedPostgres, redis_url: str
+) -> None:
+    telemetry = Telemetry(redis_url)
+    dsn = own_postgres.dsn()
+    with Processor(redis_url, dsn) as processor:
+        telemetry.publish([entry(frame_at(BASE_MS))])
+        eventually(telemetry.settled)
+        own_postgres.kill()
+        telemetry.publish([entry(frame_at(BASE_MS + 1000))])
+        away = processor.wait_for("retry.scheduled")
+        assert (away["stage"], away["error_type"]) == ("sink", "SinkUnavailable")
+        assert telemetry.pending() == 1
+        own_postgres.start()
+        eventually(telemetry.settled)
+        assert processor.terminate() == 0
+        assert processor.wait_for("consumer.stopped")["dead_lettered"] == 0
+    telemetry.close()
+    assert stored_keys(dsn) == [Key(IMEI, BASE_MS), Key(IMEI, BASE_MS + 1000)]
+
+
+def test_a_flushed_redis_gets_its_group_back(
+    own_redis: EmbeddedRedis, migrated_database: str
+) -> None:
+    telemetry = Telemetry(own_redis.url())
+    with Processor(own_redis.url(), migrated_database) as processor:
+        processor.wait_for("consumer.started")
+        telemetry.client.flushall()
+        telemetry.publish([entry(frame_at(BASE_MS))])
+        processor.wait_for("group.missing")
+        eventually(lambda: stored_keys(migrated_database) == [Key(IMEI, BASE_MS)])
+        eventually(telemetry.settled)
+        assert processor.terminate() == 0
+    telemetry.close()
+
+
+def test_a_start_without_servers_waits_and_can_be_stopped() -> None:
+    with Processor(NOWHERE_REDIS, NOWHERE_POSTGRES) as processor:
+        assert processor.wait_for("retry.scheduled")["stage"] == "sink"
+        assert processor.terminate() == 0
+
+
+def test_postgres_not_reached_in_time_is_exit_75() -> None:
+    settings = {"STARTUP_TIMEOUT_MS": "300"}
+    with Processor(NOWHERE_REDIS, NOWHERE_POSTGRES, settings=settings) as processor:
+        assert processor.exit_code() == 75
+        failed = processor.wait_for("service.failed")
+    assert failed["error"] == "Postgres was not reached within STARTUP_TIMEOUT_MS=300"
+
+
+def test_redis_not_reached_in_time_is_exit_75(migrated_database: str) -> None:
+    settings = {"STARTUP_TIMEOUT_MS": "2000"}
+    with Processor(NOWHERE_REDIS, migrated_database, settings=settings) as processor:
+        assert processor.exit_code() == 75
+        failed = processor.wait_for("service.failed")
+    assert failed["error"] == "Redis was not reached within STARTUP_TIMEOUT_MS=2000"
+
+
+def test_a_database_without_the_schema_is_exit_76(redis_url: str, database: str) -> None:
+    with Processor(redis_url, database, "--no-migrate") as processor:
+        assert processor.exit_code() == 76
+        failed = processor.wait_for("service.failed")
+    assert "migrate" in failed["error"]
+
+
+def test_an_empty_database_is_migrated_at_the_start(redis_url: str, database: str) -> None:
+    with Processor(redis_url, database) as processor:
+        checked = processor.wait_for("schema.checked")
+        processor.wait_for("consumer.started")
+        assert processor.terminate() == 0
+    assert checked["applied"][0].startswith("0001")
+    assert fetch(database, "SELECT count(*) AS n FROM positions")[0]["n"] == 0
+
+
+def test_a_table_dropped_under_the_processor_stops_it_with_everything_pending(
+    redis_url: str, migrated_database: str
+) -> None:
+    telemetry = Telemetry(redis_url)
+    with Processor(redis_url, migrated_database) as processor:
+        processor.wait_for("consumer.started")
+        fetch(migrated_database, "DROP TABLE last_position")
+        telemetry.publish([entry(frame_at(BASE_MS))])
+        assert processor.exit_code() == 76
+    assert telemetry.pending() == 1
+    assert telemetry.letters() == []
+    telemetry.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [({"BATCH_FRAMES": "none"}, "BATCH_FRAMES"), ({"LOG_LEVEL": "loud"}, "LOG_LEVEL")],
+)
+def test_a_wrong_setting_is_exit_78(settings: dict[str, str], named: str) -> None:
+    with Processor(NOWHERE_REDIS, NOWHERE_POSTGRES, settings=settings) as processor:
+        assert processor.exit_code() == 78
+    assert named in "".join(processor.output)
+
+
+def test_a_mistyped_variable_is_named_with_its_likely_meaning() -> None:
+    settings = {"REDIS_TELEMETRY_STRAEM": "x", "STARTUP_TIMEOUT_MS": "100"}
+    with Processor(NOWHERE_REDIS, NOWHERE_POSTGRES, settings=settings) as processor:
+        processor.exit_code()
+        mistyped = processor.wait_for("setting.mistyped")
+    assert (mistyped["found"], mistyped["likely"]) == (
+        "REDIS_TELEMETRY_STRAEM",
+        "REDIS_TELEMETRY_STREAM",
+    )
+
+
+def test_a_password_appears_in_no_line(redis_url: str) -> None:
+    secret = "postgresql://user:hunter2@127.0.0.1:1/nowhere"
+    settings = {"STARTUP_TIMEOUT_MS": "300", "LOG_LEVEL": "debug"}
+    with Processor(redis_url, secret, settings=settings) as processor:
+        assert processor.exit_code() == 75
+    assert "hunter2" not in "".join(processor.output)

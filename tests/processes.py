@@ -1,0 +1,107 @@
+"""The processor as users run it: a process, its log read line by line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+
+class Processor:
+    """``teltonika-processor run`` in a process of its own; killed when the block ends."""
+
+    def __init__(
+        self,
+        redis_url: str,
+        database_url: str,
+        *arguments: str,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("REDIS", "DATA"))}
+        environment |= {
+            "REDIS_URL": redis_url,
+            "DATABASE_URL": database_url,
+            "REDIS_CONSUMER_NAME": "one",
+            "LOG_FORMAT": "json",
+            **(settings or {}),
+        }
+        self.events: list[dict[str, Any]] = []
+        self.output: list[str] = []
+        self._changed = threading.Condition()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "teltonika_processor", "run", *arguments],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read_log, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        self._reader.join()
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+        if exception is not None:
+            sys.stderr.write("".join(self.output))
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def wait_for(
+        self, name: str, matches: Callable[[dict[str, Any]], bool] = bool, timeout_s: float = 30.0
+    ) -> dict[str, Any]:
+        """The first event of this name that matches, past or to come."""
+        with self._changed:
+            found = self._changed.wait_for(lambda: self._find(name, matches), timeout_s)
+        assert found, f"no {name} within {timeout_s} s:\n{''.join(self.output)}"
+        return found
+
+    def terminate(self, timeout_s: float = 30.0) -> int:
+        """SIGTERM; the exit code."""
+        self._process.send_signal(signal.SIGTERM)
+        return self.exit_code(timeout_s)
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL, and gone."""
+        self._process.kill()
+        self._process.wait()
+
+    def exit_code(self, timeout_s: float = 30.0) -> int:
+        code = self._process.wait(timeout_s)
+        self._reader.join()
+        return code
+
+    def _find(self, name: str, matches: Callable[[dict[str, Any]], bool]) -> dict[str, Any] | None:
+        return next((e for e in self.events if e.get("event") == name and matches(e)), None)
+
+    def _read_log(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            with self._changed:
+                self.output.append(line)
+                if line.startswith("{"):
+                    self.events.append(json.loads(line))
+                self._changed.notify_all()
