@@ -27,10 +27,16 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
         no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False
     )
     app.callback()(teltonika_processor)
-    called = next((word for word in arguments if not word.startswith("-")), "")
-    for module in [SUBCOMMANDS[called]] if called in SUBCOMMANDS else SUBCOMMANDS.values():
+    for module in _modules_for(arguments):
         app.add_typer(import_module(module).app)
     return app
+
+
+def _modules_for(arguments: Sequence[str]) -> list[str]:
+    called = next((word for word in arguments if not word.startswith("-")), "")
+    if called in SUBCOMMANDS:
+        return [SUBCOMMANDS[called]]
+    return [] if "--version" in arguments else list(SUBCOMMANDS.values())
 
 
 def _print_version(asked: bool) -> None:

@@ -31,11 +31,10 @@ class Source(NamedTuple):
     frame: bytes
 
 
-def register(app: typer.Typer) -> None:
-    """Add the subcommand."""
-    app.command()(decode)
+app = typer.Typer()
 
 
+@app.command()
 def decode(
     frames: Annotated[
         list[str] | None,

@@ -1,81 +1,24 @@
-"""The plain-Python reference: Codec 8, 8 Extended and 16 from the protocol, slow and obvious.
+"""The decoder: checks and fields one after the other, in the order in which errors are reported.
 
-It has the shape of the native decoder and must give the same records, or the same code at the same
-offset. The benches compare with it and the differential tests trust it; no service uses it.
-
-Source: Teltonika wiki, "Teltonika Data Sending Protocols". Integers are big-endian everywhere.
+Integers are big-endian everywhere.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from collections.abc import Sequence
+from typing import Final
 
+from teltonika_processor.codec.reference.layout import (
+    CODEC_8,
+    CODEC_8_WITH_SIXTEEN,
+    COMMAND_CODECS,
+    FRAME_MAX_BYTES,
+    LAYOUTS,
+    AvlPacket,
+    AvlRecord,
+    Layout,
+    Transport,
+    crc16,
+)
 from teltonika_processor.errors import DecodeError
-
-Transport = Literal["tcp", "udp"]
-
-FRAME_MAX_BYTES: Final = 65_536
-
-CODEC_8: Final = 0x08
-CODEC_8_EXTENDED: Final = 0x8E
-CODEC_16: Final = 0x10
-COMMAND_CODECS: Final = frozenset({0x0C, 0x0D, 0x0E, 0x0F})
-
-
-@dataclass(frozen=True, slots=True)
-class AvlRecord:
-    """One AVL record; values are those of the wire. `raw` views the caller's bytes."""
-
-    recorded_at_ms: int
-    priority: int
-    longitude_e7: int
-    latitude_e7: int
-    altitude_m: int
-    angle_deg: int
-    satellites: int
-    speed_kmh: int
-    event_io_id: int
-    generation_type: int | None
-    io: Mapping[int, int | bytes]
-    raw: memoryview
-
-
-@dataclass(frozen=True, slots=True)
-class AvlPacket:
-    """The AVL packet of one frame."""
-
-    codec_id: int
-    records: tuple[AvlRecord, ...]
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def __iter__(self) -> Iterator[AvlRecord]:
-        return iter(self.records)
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Widths in bytes of the fields that differ between the AVL codecs.
-
-    `long_group`: what follows the 8-byte group: nothing, 16-byte values, or values with a length.
-    """
-
-    event_id: int
-    count: int
-    io_id: int
-    has_generation_type: bool = False
-    long_group: Literal["none", "sixteen", "variable"] = "none"
-
-
-LAYOUTS: Final[Mapping[int, Layout]] = {
-    CODEC_8: Layout(event_id=1, count=1, io_id=1),
-    CODEC_8_EXTENDED: Layout(event_id=2, count=2, io_id=2, long_group="variable"),
-    CODEC_16: Layout(event_id=2, count=1, io_id=2, has_generation_type=True),
-}
-
-# Source: some FM63xx units send a fifth group of 16-byte values in Codec 8, announced by nothing.
-CODEC_8_WITH_SIXTEEN: Final = Layout(event_id=1, count=1, io_id=1, long_group="sixteen")
 
 
 def decode_frame(
@@ -116,46 +59,6 @@ def decode_batch(
         else:
             outcomes.append(packet)
     return outcomes
-
-
-def encode_frame(
-    records: Sequence[Mapping[str, Any] | AvlRecord],
-    *,
-    codec_id: int = CODEC_8_EXTENDED,
-    transport: Transport = "tcp",
-) -> bytes:
-    """Encode records as a frame; an integer takes the narrowest group that holds it.
-
-    Raises:
-        ValueError: A value has no place in this codec.
-    """
-    if codec_id not in LAYOUTS:
-        raise ValueError(f"codec id 0x{codec_id:02X} is no AVL codec")
-    fields = [r if isinstance(r, Mapping) else _fields_of(r) for r in records]
-    layout = _layout_for(codec_id, fields)
-    count = _unsigned(len(fields), 1, "number of records")
-    body = b"".join(_encode_record(record, layout) for record in fields)
-    packet = bytes([codec_id]) + count + body + count
-    if transport == "udp":
-        return packet
-    return bytes(4) + len(packet).to_bytes(4) + packet + crc16(packet).to_bytes(4)
-
-
-def crc16(data: bytes | bytearray | memoryview) -> int:
-    """CRC-16/IBM (ARC: reflected 0xA001, initial 0) of `data`."""
-    crc = 0
-    for byte in data:
-        crc = (crc >> 8) ^ _CRC_TABLE[(crc ^ byte) & 0xFF]
-    return crc
-
-
-def _crc_of_byte(byte: int) -> int:
-    for _ in range(8):
-        byte = (byte >> 1) ^ (0xA001 if byte & 1 else 0)
-    return byte
-
-
-_CRC_TABLE: Final = tuple(_crc_of_byte(byte) for byte in range(256))
 
 
 def _check_arguments(frame: bytes, transport: str, frame_max_bytes: int) -> None:
@@ -308,83 +211,3 @@ def _read_io(reader: _Reader, layout: Layout) -> dict[int, int | bytes]:
             io_id = reader.unsigned(layout.io_id)
             io[io_id] = reader.take(16 if layout.long_group == "sixteen" else reader.unsigned(2))
     return io
-
-
-# The encoder.
-
-
-def _fields_of(record: AvlRecord) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in AvlRecord.__slots__}
-
-
-def _layout_for(codec_id: int, records: Sequence[Mapping[str, Any]]) -> Layout:
-    """Choose the layout; Codec 8 gets its group of 16-byte values only where a record needs it."""
-    needs_long = any(isinstance(v, bytes) for record in records for v in record["io"].values())
-    if codec_id == CODEC_8 and needs_long:
-        return CODEC_8_WITH_SIXTEEN
-    return LAYOUTS[codec_id]
-
-
-def _encode_record(record: Mapping[str, Any], layout: Layout) -> bytes:
-    parts = [
-        _unsigned(record["recorded_at_ms"], 8, "recorded_at_ms"),
-        _unsigned(record["priority"], 1, "priority"),
-        _signed(record["longitude_e7"], 4, "longitude_e7"),
-        _signed(record["latitude_e7"], 4, "latitude_e7"),
-        _signed(record["altitude_m"], 2, "altitude_m"),
-        _unsigned(record["angle_deg"], 2, "angle_deg"),
-        _unsigned(record["satellites"], 1, "satellites"),
-        _unsigned(record["speed_kmh"], 2, "speed_kmh"),
-        _unsigned(record["event_io_id"], layout.event_id, "event_io_id"),
-    ]
-    if layout.has_generation_type:
-        parts.append(_unsigned(record["generation_type"] or 0, 1, "generation_type"))
-    elif record["generation_type"] is not None:
-        raise ValueError("only Codec 16 has a generation type")
-    return b"".join([*parts, _encode_io(record["io"], layout)])
-
-
-def _encode_io(io: Mapping[int, int | bytes], layout: Layout) -> bytes:
-    groups: dict[int, list[bytes]] = {1: [], 2: [], 4: [], 8: []}
-    long_group = []
-    for io_id, value in io.items():
-        encoded_id = _unsigned(io_id, layout.io_id, "IO id")
-        if isinstance(value, bytes):
-            long_group.append(encoded_id + _encode_long(value, layout))
-        else:
-            width = _narrowest_width(value)
-            groups[width].append(encoded_id + value.to_bytes(width))
-    parts = [_unsigned(len(io), layout.count, "number of IO elements")]
-    for group in [*groups.values()] + ([long_group] if layout.long_group != "none" else []):
-        parts += [_unsigned(len(group), layout.count, "number of IO elements"), *group]
-    return b"".join(parts)
-
-
-def _encode_long(value: bytes, layout: Layout) -> bytes:
-    if layout.long_group == "variable":
-        return _unsigned(len(value), 2, "length of an IO value") + value
-    if layout.long_group == "sixteen" and len(value) == 16:
-        return value
-    raise ValueError(f"an IO value of {len(value)} bytes has no place in this codec")
-
-
-def _narrowest_width(value: int) -> int:
-    for width in (1, 2, 4, 8):
-        if 0 <= value < 1 << 8 * width:
-            return width
-    raise ValueError(f"IO value {value} is not an unsigned integer of 64 bits")
-
-
-def _unsigned(value: int, n_bytes: int, name: str) -> bytes:
-    return _integer(value, n_bytes, name, signed=False)
-
-
-def _signed(value: int, n_bytes: int, name: str) -> bytes:
-    return _integer(value, n_bytes, name, signed=True)
-
-
-def _integer(value: int, n_bytes: int, name: str, *, signed: bool) -> bytes:
-    try:
-        return value.to_bytes(n_bytes, signed=signed)
-    except OverflowError:
-        raise ValueError(f"{name} {value} does not fit in {n_bytes} bytes") from None
