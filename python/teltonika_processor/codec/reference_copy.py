@@ -94,9 +94,8 @@ def _timestamptz(unix_ms: int) -> int:
 
 def _jsonb(io: Mapping[int, int | bytes]) -> bytes:
     """Encode IO elements by ascending id, variable-length values as hex text."""
-    values = {
-        str(io_id): value.hex() if isinstance(value, bytes) else value
-        for io_id, value in sorted(io.items())
-    }
-    text = json.dumps(values, separators=(",", ":")).encode()
+    text = _JSON.encode(dict(sorted(io.items()))).encode()
     return _JSONB.pack(1 + len(text), 1) + text
+
+
+_JSON: Final = json.JSONEncoder(separators=(",", ":"), default=bytes.hex)
