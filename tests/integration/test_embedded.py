@@ -14,6 +14,8 @@ import asyncpg
 import psutil
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from servers import new_postgres, new_redis, run_in_own_loop, runs_on_old_servers
 from teltonika_processor.embedded import EmbeddedPostgres, EmbeddedRedis, EmbeddedServerError
@@ -76,7 +78,7 @@ def test_valkey_over_tcp_asks_for_the_password(own_redis: EmbeddedRedis) -> None
     with redis.Redis.from_url(own_redis.url(3, over_tcp=True)) as client:
         assert client.ping()
     with (
-        redis.Redis(port=own_redis.port) as stranger,
+        redis.Redis(port=own_redis.port, retry=Retry(NoBackoff(), 0)) as stranger,
         pytest.raises(redis.AuthenticationError),
     ):
         stranger.ping()

@@ -1,0 +1,110 @@
+"""One simulated device: a clock, a route, an IO profile and one codec."""
+
+import random
+from typing import Final
+
+from teltonika_processor.simulate.envelope import avl_packet, wrap
+from teltonika_processor.simulate.profile import (
+    CODEC_8,
+    CODEC_8_EXTENDED,
+    CODEC_16,
+    CODECS,
+    Head,
+    IoProfile,
+)
+from teltonika_processor.simulate.routes import Route
+
+_CODEC_SHARES: Final = ((CODEC_8_EXTENDED, 70), (CODEC_8, 25), (CODEC_16, 5))
+_PERIODS_MS: Final = (5000, 10_000, 15_000, 30_000, 60_000)
+_NO_FIX_SHARE: Final = 0.02
+_COLD_START_SHARE: Final = 0.3
+_SPARE_EVENT_SHARE: Final = 0.08
+_EVENT_SHARE: Final = 0.06
+_SAME_MILLISECOND_SHARE: Final = 0.01
+_PERIODIC: Final = 0
+_TCP: Final = "tcp"
+_UDP: Final = "udp"
+
+
+class Device:
+    """Makes records in the order of time.
+
+    Attributes:
+        imei: 15 digits with a valid check digit.
+        period_ms: Time between records, without jitter.
+        time_ms: Time of the last record, Unix milliseconds.
+        transport: What its frames travel by.
+    """
+
+    def __init__(
+        self, index: int, *, rng: random.Random, started_at_ms: int, udp_share: float
+    ) -> None:
+        self.imei: Final = imei_of(index)
+        self.transport: Final = _UDP if rng.random() < udp_share else _TCP
+        codec_ids, weights = zip(*_CODEC_SHARES, strict=True)
+        self.codec_id: Final[int] = rng.choices(codec_ids, weights)[0]
+        self.period_ms: Final[int] = rng.choice(_PERIODS_MS)
+        self.time_ms = started_at_ms + rng.randrange(self.period_ms)
+        self._rng: Final = rng
+        self._route: Final = Route(rng)
+        self._profile: Final = IoProfile(CODECS[self.codec_id], rng)
+        self._was_periodic = False
+
+    def frame(self, n_records: int) -> bytes:
+        """The next `n_records` records, wrapped for the device's transport."""
+        records = [self.record() for _ in range(n_records)]
+        return wrap(avl_packet(self.codec_id, records), self.transport)
+
+    def record(self) -> bytes:
+        """The next record. No two are equal."""
+        kind = self._rng.random()
+        # An event of the very millisecond of a periodic record: same time, another event id.
+        if self._was_periodic and kind > 1 - _SAME_MILLISECOND_SHARE:
+            self._was_periodic = False
+            return self._profile.encode(self._head(priority=2), self._profile.draw_event_id())
+        self._advance()
+        self._was_periodic = kind >= _SPARE_EVENT_SHARE + _EVENT_SHARE
+        if kind < _SPARE_EVENT_SHARE:
+            return self._profile.encode_spare(self._head(priority=1))
+        if not self._was_periodic:
+            return self._profile.encode(self._head(priority=1), self._profile.draw_event_id())
+        return self._profile.encode(self._head(priority=0), _PERIODIC)
+
+    def _advance(self) -> None:
+        elapsed_ms = self.period_ms + int(self._rng.random() * 40)
+        self.time_ms += elapsed_ms
+        self._route.advance(elapsed_ms / 1000)
+        self._profile.change()
+
+    def _head(self, *, priority: int) -> Head:
+        route = self._route
+        if self._rng.random() < _NO_FIX_SHARE:
+            # Source: vendor wiki; without a fix the last place is repeated, or 0/0 after a restart.
+            cold = self._rng.random() < _COLD_START_SHARE
+            place = (0, 0, 0) if cold else self._place()
+            return (self.time_ms, priority, *place, 0, 0, 0)
+        satellites = 4 + int(self._rng.random() * 14)
+        return (
+            self.time_ms,
+            priority,
+            *self._place(),
+            route.angle_deg,
+            satellites,
+            route.speed_kmh,
+        )
+
+    def _place(self) -> tuple[int, int, int]:
+        return self._route.longitude_e7, self._route.latitude_e7, self._route.altitude_m
+
+
+def imei_of(index: int) -> str:
+    """IMEI of the device with this number: 00 as test devices have, a number, the check digit."""
+    body = f"0010{index * 97:010d}"
+    return body + str(luhn_digit(body))
+
+
+def luhn_digit(body: str) -> int:
+    """Check digit of 14 digits. Source: 3GPP TS 23.003, annex B."""
+    doubled = (2 * int(digit) for digit in body[1::2])
+    total = sum(map(int, body[::2])) + sum(value // 10 + value % 10 for value in doubled)
+    return -total % 10

@@ -1,0 +1,212 @@
+"""What goes wrong on the way: damaged frames, frames sent twice, clocks that are not set.
+
+Every fault is an *additional* entry made from a copy of a good one, so the records of the good
+frames stay what they were, and the dead letters are known by code.
+"""
+
+import dataclasses
+import random
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from teltonika_processor.simulate.envelope import (
+    CRC_BYTES,
+    FIRST_RECORD_OFFSET,
+    TCP_DATA_START,
+    tcp_frame,
+    unwrap,
+    wrap,
+)
+from teltonika_processor.simulate.published import Expected, PublishedFrame
+
+_DAY_MS: Final = 86_400_000
+# Source: records of real devices whose clock was never set count from here.
+_UNSET_CLOCK_MS: Final = 1_072_915_200_000  # 2004-01-01T00:00:00Z
+_RETRY_AFTER_MS: Final = 30_000
+# A device sends again within its next frames, not an hour later.
+_NEAR: Final = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Faults:
+    """How many entries of each fault are added; damage takes all kinds of ``DAMAGE`` in turn."""
+
+    damaged: int = 0
+    retransmitted: int = 0
+    impossible_clocks: int = 0
+
+
+def with_faults(
+    frames: Sequence[PublishedFrame], faults: Faults, *, seed: int
+) -> list[PublishedFrame]:
+    """The frames in their order, with the faults strewn among them.
+
+    Raises:
+        ValueError: Faults are wanted, and no frame by TCP is there to make them from.
+    """
+    rng = random.Random(seed)
+    sources = [index for index, frame in enumerate(frames) if frame.transport == "tcp"]
+    wanted = faults.damaged + faults.retransmitted + faults.impossible_clocks
+    if wanted and not sources:
+        raise ValueError("faults are made from TCP frames, and there is none")
+    makers = _makers(faults, rng)
+    extras: dict[int, list[PublishedFrame]] = {}
+    for make in makers:
+        index = rng.choice(sources)
+        # Behind the original: what the copy repeats must have come before.
+        place = min(index + rng.randrange(_NEAR), len(frames) - 1)
+        extras.setdefault(place, []).append(make(frames[index]))
+    return [
+        entry for index, frame in enumerate(frames) for entry in (frame, *extras.get(index, ()))
+    ]
+
+
+Maker = Callable[[PublishedFrame], PublishedFrame]
+
+
+def _makers(faults: Faults, rng: random.Random) -> list[Maker]:
+    codes = list(DAMAGE)
+    damaged = [_damage_maker(codes[number % len(codes)], rng) for number in range(faults.damaged)]
+    impossible = [_clock_maker(number) for number in range(faults.impossible_clocks)]
+    return damaged + impossible + [retransmitted] * faults.retransmitted
+
+
+def _damage_maker(code: str, rng: random.Random) -> Maker:
+    return lambda published: damaged(published, code, rng)
+
+
+def _clock_maker(number: int) -> Maker:
+    return lambda published: with_impossible_clock(published, number)
+
+
+def retransmitted(published: PublishedFrame) -> PublishedFrame:
+    """The same frame again: its reply got lost."""
+    return dataclasses.replace(
+        published,
+        received_at_ms=published.received_at_ms + _RETRY_AFTER_MS,
+        connection=f"{published.connection}-again",
+        expected=Expected(n_records=published.expected.n_records, n_new=0),
+    )
+
+
+def with_impossible_clock(published: PublishedFrame, number: int) -> PublishedFrame:
+    """A copy whose first record is of 2004, or more than a year ahead, in turn.
+
+    The first record is a new one thereby; the others are duplicates. Each `number` gives another.
+    """
+    recorded_at_ms = _UNSET_CLOCK_MS + 1000 * number
+    if number % 2:
+        recorded_at_ms = published.received_at_ms + 400 * _DAY_MS + number
+    n_records = published.expected.n_records
+    return dataclasses.replace(
+        published,
+        frame=_with_first_time(published, recorded_at_ms),
+        expected=Expected(n_records=n_records, n_new=1, n_suspect=1),
+    )
+
+
+def damaged(published: PublishedFrame, code: str, rng: random.Random) -> PublishedFrame:
+    """A copy of a TCP entry that must be rejected with `code`, a key of ``DAMAGE``."""
+    spoiled = DAMAGE[code](published, rng)
+    # A time that Postgres cannot hold costs its own record only.
+    n_records = published.expected.n_records - 1 if code == "timestamp_out_of_range" else 0
+    return dataclasses.replace(
+        spoiled, expected=Expected(n_records=n_records, n_new=0, reject=code)
+    )
+
+
+def _flip_bit(published: PublishedFrame, rng: random.Random) -> PublishedFrame:
+    frame = bytearray(_frame_of(published))
+    frame[rng.randrange(TCP_DATA_START, len(frame) - CRC_BYTES)] ^= 1 << rng.randrange(8)
+    return _replaced(published, bytes(frame))
+
+
+def _cut(published: PublishedFrame, rng: random.Random) -> PublishedFrame:
+    frame = _frame_of(published)
+    return _replaced(published, frame[: rng.randrange(TCP_DATA_START, len(frame))])
+
+
+def _append(published: PublishedFrame, rng: random.Random) -> PublishedFrame:
+    return _replaced(published, _frame_of(published) + rng.randbytes(rng.randint(1, 4)))
+
+
+def _change_second_count(published: PublishedFrame, _rng: random.Random) -> PublishedFrame:
+    packet = unwrap(_frame_of(published), "tcp")
+    return _replaced(published, tcp_frame(packet[:-1] + bytes(((packet[-1] + 1) % 256,))))
+
+
+def _change_codec(published: PublishedFrame, rng: random.Random) -> PublishedFrame:
+    packet = unwrap(_frame_of(published), "tcp")
+    return _replaced(published, tcp_frame(rng.choice((b"\x07", b"\x99")) + packet[1:]))
+
+
+def _answer_a_command(published: PublishedFrame, _rng: random.Random) -> PublishedFrame:
+    # Codec 12, one response (06) with its length: no AVL records.
+    text = b"DI1:1 AIN1:0 DO1:0"
+    body = b"\x0c\x01\x06" + struct.pack(">I", len(text)) + text + b"\x01"
+    return _replaced(published, tcp_frame(body))
+
+
+def _spoil_preamble(published: PublishedFrame, _rng: random.Random) -> PublishedFrame:
+    return _replaced(published, b"\x01" + _frame_of(published)[1:])
+
+
+def _claim_a_huge_length(published: PublishedFrame, _rng: random.Random) -> PublishedFrame:
+    frame = _frame_of(published)
+    return _replaced(published, frame[:4] + b"\x7f\xff\xff\xff" + frame[TCP_DATA_START:])
+
+
+def _exceed_time(published: PublishedFrame, _rng: random.Random) -> PublishedFrame:
+    return _replaced(published, _with_first_time(published, 2**64 - 1))
+
+
+def _shorten_imei(published: PublishedFrame, _rng: random.Random) -> PublishedFrame:
+    return dataclasses.replace(published, imei=published.imei[:-3])
+
+
+def _leave_out_frame(published: PublishedFrame, _rng: random.Random) -> PublishedFrame:
+    return dataclasses.replace(published, frame=None)
+
+
+def _claim_later_version(published: PublishedFrame, _rng: random.Random) -> PublishedFrame:
+    return dataclasses.replace(published, version=2)
+
+
+DAMAGE: Final[Mapping[str, Callable[[PublishedFrame, random.Random], PublishedFrame]]] = (
+    MappingProxyType(
+        {
+            "crc_mismatch": _flip_bit,
+            "truncated": _cut,
+            "record_count_mismatch": _change_second_count,
+            "unsupported_codec": _change_codec,
+            "not_avl": _answer_a_command,
+            "bad_imei": _shorten_imei,
+            "missing_field": _leave_out_frame,
+            "bad_preamble": _spoil_preamble,
+            "length_out_of_range": _claim_a_huge_length,
+            "trailing_bytes": _append,
+            "unsupported_version": _claim_later_version,
+            "timestamp_out_of_range": _exceed_time,
+        }
+    )
+)
+"""How to make an entry that gets each reject code."""
+
+
+def _with_first_time(published: PublishedFrame, recorded_at_ms: int) -> bytes:
+    packet = bytearray(unwrap(_frame_of(published), published.transport))
+    struct.pack_into(">Q", packet, FIRST_RECORD_OFFSET, recorded_at_ms)
+    return wrap(bytes(packet), published.transport)
+
+
+def _replaced(published: PublishedFrame, frame: bytes) -> PublishedFrame:
+    return dataclasses.replace(published, frame=frame)
+
+
+def _frame_of(published: PublishedFrame) -> bytes:
+    if published.frame is None:
+        raise ValueError("an entry without a frame cannot be damaged further")
+    return published.frame

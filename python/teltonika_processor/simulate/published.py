@@ -1,0 +1,56 @@
+"""A frame as a gateway publishes it, and what must become of it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Transport = Literal["tcp", "udp"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What one frame must become, given the frames published before it.
+
+    Attributes:
+        n_records: Records that can be stored, duplicates included.
+        n_new: Those that no earlier frame brought.
+        n_suspect: Those of `n_new` that have an impossible clock.
+        reject: Code of its dead letter, None if it has none.
+    """
+
+    n_records: int
+    n_new: int
+    n_suspect: int = 0
+    reject: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedFrame:
+    """One stream entry before it is written.
+
+    Attributes:
+        imei: ASCII digits, but for a damaged entry.
+        frame: Whole TCP frame or AVL packet of UDP, None where the entry has no such field.
+        received_at_ms: The gateway's clock.
+        connection: Which connection it came by; a device connects anew from time to time.
+        version: Of the entry contract.
+    """
+
+    imei: str
+    frame: bytes | None
+    transport: Transport
+    received_at_ms: int
+    connection: str
+    expected: Expected
+    version: int = 1
+
+    def fields(self, gateway: str) -> dict[str, str | int | bytes]:
+        """Fields of the stream entry, as the gateway named `gateway` writes them."""
+        fields: dict[str, str | int | bytes] = {
+            "imei": self.imei,
+            "v": self.version,
+            "transport": self.transport,
+            "received_at_ms": self.received_at_ms,
+            "gateway": gateway,
+            "connection": self.connection,
+        }
+        return fields if self.frame is None else {**fields, "frame": self.frame}
