@@ -5,6 +5,8 @@
 //! record and per group of elements.
 #![allow(unsafe_code)]
 
+use std::ops::Range;
+
 use crate::record::Record;
 
 /// Columns over R records and their K IO elements, in input order.
@@ -54,10 +56,7 @@ impl Columns {
     /// Empty columns that own no memory yet.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            io_offsets: vec![0],
-            ..Self::default()
-        }
+        Self::default()
     }
 
     /// Forgets all records and keeps the memory.
@@ -166,6 +165,14 @@ impl Columns {
         self.io_offsets.get(..=self.n_records).unwrap_or(&[0])
     }
 
+    /// The byte range in its frame of a variable-length or 16-byte element with this value.
+    #[must_use]
+    pub fn span(io_value: u64) -> Range<usize> {
+        let [high, low] = [io_value >> 32, io_value & 0xFFFF_FFFF];
+        let start = usize::try_from(high).unwrap_or(usize::MAX);
+        start..start.saturating_add(usize::try_from(low).unwrap_or(usize::MAX))
+    }
+
     /// Memory held, in bytes.
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
@@ -257,6 +264,7 @@ impl Columns {
             .max(self.io_value.len().saturating_mul(2))
             .max(FIRST_ELEMENTS);
         self.io_id.resize(capacity, 0);
+        // Invariant: the column whose length is asked grows last, so that no panic can leave another shorter.
         self.io_value.resize(capacity, 0);
     }
 
@@ -282,6 +290,8 @@ impl Columns {
         self.raw_end.resize(capacity, 0);
         self.n_variable.resize(capacity, 0);
         self.io_offsets.resize(capacity.saturating_add(1), 0);
+        // Invariant: the column whose length is asked grows last, so that no panic can leave another shorter.
+        self.recorded_at_ms.resize(capacity, 0);
     }
 }
 

@@ -271,7 +271,12 @@ fn check_packet(frame: &[u8], start: usize, end: usize) -> Result<AvlPacket<'_>,
     let codec_id = match CodecClass::of(codec_id) {
         CodecClass::Avl(codec_id) => codec_id,
         CodecClass::NotAvl(codec) => {
-            return Err(reject(start, RejectReason::NotAvl { codec_id: codec.number() }));
+            return Err(reject(
+                start,
+                RejectReason::NotAvl {
+                    codec_id: codec.number(),
+                },
+            ));
         }
         CodecClass::Unsupported(codec_id) => {
             return Err(reject(start, RejectReason::UnsupportedCodec { codec_id }));

@@ -1,1 +1,64 @@
-//! The Python boundary.
+//! The Python boundary of teltonika-processor: `teltonika_processor._native`.
+//!
+//! Thin: no rule of the protocol lives here. One call takes a whole batch, results are columns that
+//! Python reads through the buffer protocol, and data errors are values in them.
+
+#![deny(unsafe_code)]
+
+mod batch;
+mod buffer;
+mod decode;
+mod encode;
+mod entries;
+mod error;
+mod frame;
+mod pool;
+
+use codec8::RejectCode;
+use pyo3::buffer::PyBuffer;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+/// Every reject code as (number, code, meaning), in the order of the numbers; 0 is not listed.
+#[pyfunction]
+fn error_catalogue() -> Vec<(u8, &'static str, &'static str)> {
+    RejectCode::ALL
+        .iter()
+        .map(|code| (code.number(), code.name(), code.meaning()))
+        .collect()
+}
+
+/// CRC-16/IBM (ARC: reflected 0xA001, initial 0) of `data`.
+#[pyfunction]
+#[pyo3(signature = (data, /))]
+fn crc16(data: &Bound<'_, PyAny>) -> PyResult<u16> {
+    match data.cast::<PyBytes>() {
+        Ok(bytes) => Ok(codec8::crc16(bytes.as_bytes())),
+        Err(_) => Ok(codec8::crc16(
+            &PyBuffer::<u8>::get(data)?.to_vec(data.py())?,
+        )),
+    }
+}
+
+/// The native extension: one call per batch, columns instead of objects.
+#[pymodule(name = "_native")]
+mod native {
+    #[pymodule_export]
+    use super::batch::{DecodedBatch, decode_batch, decode_entries};
+    #[pymodule_export]
+    use super::encode::encode_frame;
+    #[pymodule_export]
+    use super::frame::{AvlPacket, AvlRecord, decode_frame};
+    #[pymodule_export]
+    use super::{crc16, error_catalogue};
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn add_constants(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("STREAM_ENTRY_VERSION", super::entries::STREAM_ENTRY_VERSION)?;
+        module.add("ENTRY_FIELDS", super::entries::ENTRY_FIELDS)?;
+        module.add("FRAME_MAX_BYTES", codec8::FRAME_MAX_BYTES)?;
+        module.add("CLOCK_AHEAD_MAX_MS", rows::CLOCK_AHEAD_MAX_MS)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,260 @@
+//! F frames to columns, with one outcome each: pure Rust, no Python object in reach.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use codec8::{AvlPacket, Columns, DecodeError, Limits, RejectReason, Transport};
+
+use crate::error::{EntryFault, Reject};
+
+/// Envelopes are checked for about this many bytes of frames before their records are read.
+///
+/// CRC and walk get in each other's way when they alternate frame by frame, and the bytes must
+/// still lie in the L2 cache when they are read again (`benches/decode.rs`).
+const RUN_BYTES: usize = 96 << 10;
+
+/// One frame to decode, or what was wrong with the stream entry that should have held it.
+pub(crate) type Input<'a> = Result<(&'a [u8], Transport), EntryFault>;
+
+/// What became of F frames. Invariant: all columns but `record_offsets` and `rejects` have length F.
+#[derive(Default)]
+pub(crate) struct Outcomes {
+    /// Number of the reject code, 0 where the frame decoded.
+    pub(crate) reject_code: Vec<u8>,
+    /// Where the offending field starts in its frame.
+    pub(crate) reject_offset: Vec<u32>,
+    /// Codec id, 0 where unknown.
+    pub(crate) codec_id: Vec<u8>,
+    /// F + 1 offsets: the records of frame i are `record_offsets[i]..record_offsets[i + 1]`.
+    pub(crate) record_offsets: Vec<u32>,
+    /// The rejected frames, ascending.
+    pub(crate) rejects: Vec<(usize, Reject)>,
+}
+
+/// Decodes all inputs into `columns`, which must be empty.
+pub(crate) fn decode_all(inputs: &[Input<'_>], limits: Limits, columns: &mut Columns) -> Outcomes {
+    let mut outcomes = Outcomes::for_frames(inputs.len());
+    let mut packets = Vec::new();
+    let mut rest = inputs;
+    while !rest.is_empty() {
+        let (run, behind) = rest.split_at(run_length(rest));
+        rest = behind;
+        packets.clear();
+        packets.extend(run.iter().map(|input| check(*input, limits, columns)));
+        for packet in &packets {
+            outcomes.push(
+                read(*packet, outcomes.n_frames(), columns),
+                columns.n_records(),
+            );
+        }
+    }
+    outcomes
+}
+
+/// How many inputs make up the next run: one at least.
+fn run_length(inputs: &[Input<'_>]) -> usize {
+    let mut n_bytes = 0;
+    let fits = inputs.iter().take_while(|input| {
+        n_bytes += input.map_or(0, |(frame, _)| frame.len());
+        n_bytes <= RUN_BYTES
+    });
+    fits.count().max(1)
+}
+
+fn check<'a>(
+    input: Input<'a>,
+    limits: Limits,
+    columns: &mut Columns,
+) -> Result<AvlPacket<'a>, Reject> {
+    let (frame, transport) = input.map_err(Reject::Entry)?;
+    guarded(columns, |_| {
+        codec8::check_envelope(frame, transport, &limits)
+    })
+}
+
+/// Reads the records of a packet and returns its codec id, or that of the rejected frame.
+fn read(
+    packet: Result<AvlPacket<'_>, Reject>,
+    frame_index: usize,
+    columns: &mut Columns,
+) -> (u8, Result<(), Reject>) {
+    let packet = match packet {
+        Ok(packet) => packet,
+        Err(reject) => return (codec_id_of(&reject), Err(reject)),
+    };
+    let frame_index = u32::try_from(frame_index).unwrap_or(u32::MAX);
+    let outcome = guarded(columns, |columns| packet.decode_into(frame_index, columns));
+    (packet.codec_id().number(), outcome)
+}
+
+/// Runs the decoder on one frame: a panic in it rejects that frame and leaves no trace in `columns`.
+pub(crate) fn guarded<T>(
+    columns: &mut Columns,
+    decode: impl FnOnce(&mut Columns) -> Result<T, DecodeError>,
+) -> Result<T, Reject> {
+    let mark = columns.mark();
+    catch_unwind(AssertUnwindSafe(|| decode(columns))).map_or_else(
+        |_panic| {
+            columns.roll_back(mark);
+            Err(Reject::DecoderBug)
+        },
+        |outcome| outcome.map_err(Reject::Frame),
+    )
+}
+
+/// The codec id that a rejection names, 0 where it names none.
+fn codec_id_of(reject: &Reject) -> u8 {
+    match reject {
+        Reject::Frame(DecodeError::Rejected {
+            reason: RejectReason::UnsupportedCodec { codec_id } | RejectReason::NotAvl { codec_id },
+            ..
+        }) => *codec_id,
+        _ => 0,
+    }
+}
+
+impl Outcomes {
+    fn for_frames(n_frames: usize) -> Self {
+        let mut record_offsets = Vec::with_capacity(n_frames + 1);
+        record_offsets.push(0);
+        Self {
+            reject_code: Vec::with_capacity(n_frames),
+            reject_offset: Vec::with_capacity(n_frames),
+            codec_id: Vec::with_capacity(n_frames),
+            record_offsets,
+            rejects: Vec::new(),
+        }
+    }
+
+    /// F, the number of frames.
+    pub(crate) fn n_frames(&self) -> usize {
+        self.reject_code.len()
+    }
+
+    fn push(&mut self, (codec_id, outcome): (u8, Result<(), Reject>), n_records: usize) {
+        let frame_index = self.n_frames();
+        self.codec_id.push(codec_id);
+        self.reject_code.push(0);
+        self.reject_offset.push(0);
+        // Bound: `MAX_BATCH_BYTES` keeps all records of a batch below 2^32.
+        self.record_offsets
+            .push(u32::try_from(n_records).unwrap_or(u32::MAX));
+        if let Err(reject) = outcome {
+            self.reject(frame_index, reject);
+        }
+    }
+
+    /// Rejects a frame that is not rejected yet.
+    fn reject(&mut self, frame_index: usize, reject: Reject) {
+        if self.reject_code[frame_index] != 0 {
+            return;
+        }
+        self.reject_code[frame_index] = reject.code().number();
+        self.reject_offset[frame_index] = u32::try_from(reject.offset()).unwrap_or(u32::MAX);
+        self.rejects.push((frame_index, reject));
+    }
+
+    /// Rejects the frames that hold a record whose time Postgres cannot hold; the records stay.
+    pub(crate) fn reject_unstorable_times(&mut self, columns: &Columns) {
+        for (record, &timestamp_ms) in columns.recorded_at_ms().iter().enumerate() {
+            if !rows::is_storable(timestamp_ms) {
+                let offset = columns.raw_start()[record];
+                let frame_index = columns.frame_index()[record] as usize;
+                self.reject(
+                    frame_index,
+                    Reject::UnstorableTime {
+                        offset,
+                        timestamp_ms,
+                    },
+                );
+            }
+        }
+        self.rejects.sort_by_key(|(frame_index, _)| *frame_index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Vendor wiki, Codec 8, TCP example 2: one record.
+    const GOOD: [u8; 52] = [
+        0, 0, 0, 0, 0, 0, 0, 0x28, 0x08, 1, 0, 0, 0x01, 0x6B, 0x40, 0xD9, 0xAD, 0x80, 1, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 3, 2, 0x15, 3, 1, 1, 1, 0x42, 0x5E, 0x10, 0, 0, 1,
+        0, 0, 0xF2, 0x2A,
+    ];
+
+    fn decode(inputs: &[Input<'_>]) -> (Columns, Outcomes) {
+        let mut columns = Columns::new();
+        let outcomes = decode_all(inputs, Limits::default(), &mut columns);
+        (columns, outcomes)
+    }
+
+    #[test]
+    fn a_bad_frame_between_good_ones_costs_only_itself() {
+        let good = Ok((&GOOD[..], Transport::Tcp));
+        let cut = Ok((&GOOD[..20], Transport::Tcp));
+        let (columns, outcomes) = decode(&[good, cut, Err(EntryFault::PayloadTrimmed), good]);
+        assert_eq!(columns.frame_index(), [0, 3]);
+        assert_eq!(outcomes.record_offsets, [0, 1, 1, 1, 2]);
+        assert_eq!(outcomes.reject_code, [0, 1, 17, 0]);
+        assert_eq!(outcomes.reject_offset, [0, 8, 0, 0]);
+        assert_eq!(outcomes.codec_id, [8, 0, 0, 8]);
+        assert_eq!(
+            outcomes.rejects.iter().map(|(i, _)| *i).collect::<Vec<_>>(),
+            [1, 2]
+        );
+    }
+
+    #[test]
+    fn frames_of_many_runs_decode_in_order() {
+        let inputs = vec![Ok((&GOOD[..], Transport::Tcp)); 5_000];
+        let (columns, outcomes) = decode(&inputs);
+        assert!(columns.frame_index().iter().copied().eq(0..5_000));
+        assert_eq!(outcomes.record_offsets.last(), Some(&5_000));
+    }
+
+    #[test]
+    fn a_frame_above_the_size_of_a_run_is_a_run_of_its_own() {
+        let large = vec![0u8; RUN_BYTES + 1];
+        let large = Ok((&large[..], Transport::Udp));
+        assert_eq!(run_length(&[large, large]), 1);
+        assert_eq!(run_length(&[Ok((&GOOD[..], Transport::Tcp)), large]), 1);
+    }
+
+    #[test]
+    fn a_panic_in_one_frame_is_its_reject_and_leaves_no_record() {
+        let mut columns = Columns::new();
+        let limits = Limits::default();
+        let outcome: Result<(), Reject> = guarded(&mut columns, |columns| {
+            codec8::decode_frame(&GOOD, Transport::Tcp, &limits, 0, columns)?;
+            panic!("injected behind the first record");
+        });
+        assert_eq!(outcome, Err(Reject::DecoderBug));
+        assert_eq!((columns.n_records(), columns.n_elements()), (0, 0));
+        let next = guarded(&mut columns, |columns| {
+            codec8::decode_frame(&GOOD, Transport::Tcp, &limits, 1, columns).map(|_| ())
+        });
+        assert_eq!(next, Ok(()));
+        assert_eq!(
+            (columns.frame_index(), columns.io_offsets()),
+            (&[1][..], &[0, 3][..])
+        );
+    }
+
+    #[test]
+    fn an_unstorable_time_is_flagged_at_its_timestamp_and_its_records_stay() {
+        let mut record = 9_224_318_016_000_000u64.to_be_bytes().to_vec();
+        record.extend([0; 22]);
+        let frame = [&[0x08, 1][..], &record, &[1]].concat();
+        let inputs = [
+            Ok((&GOOD[..], Transport::Tcp)),
+            Ok((&frame[..], Transport::Udp)),
+        ];
+        let (columns, mut outcomes) = decode(&inputs);
+        assert_eq!(outcomes.reject_code, [0, 0]);
+        outcomes.reject_unstorable_times(&columns);
+        assert_eq!(outcomes.reject_code, [0, 13]);
+        assert_eq!(outcomes.reject_offset, [0, 2]);
+        assert_eq!(columns.n_records(), 2);
+    }
+}
