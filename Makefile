@@ -11,7 +11,10 @@ WORKERS ?= auto
 export PYTHON
 VENV := .venv
 BIN := $(VENV)/bin
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+# What starts servers of its own choice, or none, has no business in `make test-old`.
+WITH_SERVERS := $(wildcard tests/integration tests/fault tests/e2e) \
+	--ignore=tests/e2e/test_wheel.py --ignore=tests/e2e/test_docker_script.py
 
 # What the wheel is made of. Directories are listed too: a file deleted changes its directory.
 SOURCES := pyproject.toml Cargo.toml Cargo.lock README.md LICENSE-MIT LICENSE-APACHE scripts/wheel.sh \
@@ -36,7 +39,7 @@ test-quick: $(VENV)/.wheel ## the tests that take no more than a few seconds eac
 
 test-old: $(VENV)/.wheel ## the tests with servers on Debian's Redis 7.0 and PostgreSQL 15
 	@scripts/prerequisites.sh old-servers
-	TEST_SERVERS=old $(PYTEST) --junitxml=build/test-old.xml $(wildcard tests/integration tests/fault)
+	TEST_SERVERS=old $(PYTEST) --junitxml=build/test-old.xml $(WITH_SERVERS)
 
 test-pythons: $(VENV)/.wheel ## the tests without servers on every newer Python that is found
 	WORKERS=$(WORKERS) scripts/test-pythons.sh
@@ -50,6 +53,7 @@ check: $(VENV)/.wheel ## format, lint, types, layers and the Rust tests: exactly
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy bench/run.py
 	$(BIN)/stubtest --mypy-config-file pyproject.toml teltonika_processor._native
 	$(BIN)/lint-imports
 

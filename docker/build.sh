@@ -9,19 +9,22 @@ set -eu
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 source=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
+# The steps' own pip and maturin, which the image does not hold.
+tools=$(mktemp -d)
+trap 'rm -rf "$tools"' EXIT
+python3 -m venv "$tools"
+pip() { "$tools/bin/python" -m pip "$@"; }
+
 build_wheel() { # directory
-    tools=$(mktemp -d)
-    python3 -m venv "$tools"
-    "$tools/bin/python" -m pip install --quiet --require-hashes -r "$source/requirements/build.txt"
+    pip install --quiet --require-hashes -r "$source/requirements/build.txt"
     PATH="$tools/bin:$PATH" "$source/scripts/wheel.sh" "$1"
-    rm -rf "$tools"
 }
 
 install_wheel() { # prefix, directory
     python3 -m venv --without-pip "$1"
-    python3 -m pip --python "$1/bin/python" install --quiet --require-hashes --only-binary :all: \
+    pip --python "$1/bin/python" install --quiet --require-hashes --only-binary :all: \
         -r "$source/requirements/runtime.txt"
-    python3 -m pip --python "$1/bin/python" install --quiet --no-index --no-deps "$2"/*.whl
+    pip --python "$1/bin/python" install --quiet --no-index --no-deps "$2"/*.whl
 }
 
 case ${1:-} in

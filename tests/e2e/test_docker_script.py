@@ -1,9 +1,11 @@
 """The Dockerfile's own RUN lines, run in an empty directory in place of a container's root."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,9 +40,11 @@ def image_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = root / "source"
     source.mkdir()
     copy_context(source)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     for line in re.findall(r"^RUN (\[.*\])$", BUILD_STAGE, re.MULTILINE):
         command = [re.sub(r"^/", f"{root}/", word) for word in json.loads(line)]
-        subprocess.run([source / command[0], *command[1:]], cwd=source, check=True)
+        environment = {**os.environ, "PATH": path}
+        subprocess.run([source / command[0], *command[1:]], cwd=source, env=environment, check=True)
     return root
 
 
