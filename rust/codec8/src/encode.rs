@@ -60,8 +60,8 @@ pub enum IoValue {
     Variable(Vec<u8>),
 }
 
-/// A group of IO elements of one width, by its name in the vendor's tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A group of IO elements of one width, by its name in the vendor's tables, in wire order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Group {
     /// One-byte values.
     N1,

@@ -1,0 +1,471 @@
+//! Where each error points: the first byte of the offending field, on bytes worked out by hand.
+
+mod support;
+
+use codec8::command::check_command_frame;
+use codec8::encode::frame_around;
+use codec8::handshake::parse_handshake;
+use codec8::stream::{Progress, next_unit};
+use codec8::udp::channel_packets;
+use codec8::{
+    Columns, DecodeError, Limits, RejectCode, RejectReason, Transport, check_envelope, decode_frame,
+};
+use support::bytes;
+
+/// Code, offset and how far to skip.
+type Refusal = (&'static str, usize, usize);
+
+fn refusal(error: &DecodeError) -> Refusal {
+    (error.code().name(), error.offset(), error.consumed())
+}
+
+fn avl_error(input: &[u8], transport: Transport) -> DecodeError {
+    let mut columns = Columns::new();
+    let result = decode_frame(input, transport, &Limits::default(), 0, &mut columns);
+    result.map(|_| ()).expect_err("the input is broken")
+}
+
+/// The fields of one AVL packet, up to number of data 2, each as hex.
+const CODEC_8: [&str; 26] = [
+    "08",
+    "01",
+    "0000016b40d9ad80",
+    "01",
+    "0f0ea850",
+    "209a6900",
+    "0094",
+    "00d6",
+    "0c",
+    "0005",
+    "ef",
+    "05",
+    "02",
+    "ef",
+    "01",
+    "f0",
+    "00",
+    "01",
+    "42",
+    "5e10",
+    "01",
+    "f1",
+    "0000601a",
+    "01",
+    "4e",
+    "0000000000000001",
+];
+
+const CODEC_8_EXTENDED: [&str; 33] = [
+    "8e",
+    "01",
+    "0000016b40d9ad80",
+    "01",
+    "0f0ea850",
+    "209a6900",
+    "0094",
+    "00d6",
+    "0c",
+    "0005",
+    "0181",
+    "0006",
+    "0001",
+    "00ef",
+    "01",
+    "0001",
+    "0042",
+    "5e10",
+    "0001",
+    "00f1",
+    "0000601a",
+    "0001",
+    "004e",
+    "0000000000000001",
+    "0003",
+    "0181",
+    "0003",
+    "aabbcc",
+    "0182",
+    "0000",
+    "0183",
+    "0001",
+    "dd",
+];
+
+const CODEC_16: [&str; 23] = [
+    "10",
+    "01",
+    "0000016b40d9ad80",
+    "01",
+    "0f0ea850",
+    "209a6900",
+    "0094",
+    "00d6",
+    "0c",
+    "0005",
+    "01ef",
+    "07",
+    "03",
+    "01",
+    "01ef",
+    "01",
+    "01",
+    "0042",
+    "5e10",
+    "01",
+    "00f1",
+    "0000601a",
+    "00",
+];
+
+/// Cuts every field of the records at every byte, behind which number of data 2 stands as it should.
+fn assert_each_cut_names_its_field(fields: &[&str]) {
+    for (k, field) in fields.iter().enumerate().skip(2) {
+        let before = bytes(&fields[..k].concat());
+        let width = bytes(field).len();
+        for left in 0..width {
+            let packet = [&before[..], &bytes(field)[..left], &[0x01]].concat();
+            let error = avl_error(&packet, Transport::Udp);
+            let reason = RejectReason::Truncated {
+                needed: width,
+                left,
+            };
+            let (consumed, offset) = (packet.len(), before.len());
+            assert_eq!(
+                error,
+                DecodeError::Rejected {
+                    consumed,
+                    offset,
+                    reason
+                },
+                "field {k}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_cut_in_a_codec_8_record_points_at_the_field_that_is_cut() {
+    assert_each_cut_names_its_field(&CODEC_8);
+}
+
+#[test]
+fn a_cut_in_a_codec_8_extended_record_points_at_the_field_that_is_cut() {
+    assert_each_cut_names_its_field(&CODEC_8_EXTENDED);
+}
+
+#[test]
+fn a_cut_in_a_codec_16_record_points_at_the_field_that_is_cut() {
+    assert_each_cut_names_its_field(&CODEC_16);
+}
+
+#[test]
+fn a_cut_in_the_second_record_points_into_the_second_record() {
+    // 2 + 38 bytes of an empty Codec 8 Extended record, then a timestamp of 3 bytes.
+    let first = "0000016b40d9ad80 00 00000000 00000000 0000 0000 00 0000 0000 0000 0000 0000 0000 0000 0000";
+    let packet = bytes(&format!("8e 02 {first} 000001 02"));
+    assert_eq!(
+        refusal(&avl_error(&packet, Transport::Udp)),
+        ("truncated", 40, 44)
+    );
+    // The same over TCP stands 8 bytes further in, and 12 bytes longer.
+    let frame = frame_around(&packet).unwrap();
+    assert_eq!(
+        refusal(&avl_error(&frame, Transport::Tcp)),
+        ("truncated", 48, 56)
+    );
+}
+
+#[test]
+fn errors_of_an_avl_frame_point_at_the_field() {
+    let rows: [(&str, Refusal); 10] = [
+        ("", ("truncated", 0, 0)),
+        ("00000001 00000003 080000 0000c281", ("bad_preamble", 0, 0)),
+        (
+            "00000000 00000002 0800 00000000",
+            ("length_out_of_range", 4, 0),
+        ),
+        (
+            "00000000 0000fff5 080000 0000c281",
+            ("length_out_of_range", 4, 0),
+        ),
+        ("00000000 00000003 080000 0000c2", ("truncated", 11, 0)),
+        (
+            "00000000 00000003 080000 0000c281 ff",
+            ("trailing_bytes", 15, 15),
+        ),
+        (
+            "00000000 00000003 080000 0000c280",
+            ("crc_mismatch", 11, 15),
+        ),
+        (
+            "00000000 00000003 080000 0100c281",
+            ("crc_mismatch", 11, 15),
+        ),
+        (
+            "00000000 00000003 8e0000 00002b61",
+            ("crc_mismatch", 11, 15),
+        ),
+        ("00000000 0000fff4 08", ("truncated", 8, 0)),
+    ];
+    for (hex, expected) in rows {
+        assert_eq!(
+            refusal(&avl_error(&bytes(hex), Transport::Tcp)),
+            expected,
+            "{hex}"
+        );
+    }
+}
+
+#[test]
+fn errors_of_an_avl_packet_point_at_the_field() {
+    let rows: [(&str, Refusal); 7] = [
+        ("", ("truncated", 0, 0)),
+        ("08", ("truncated", 1, 1)),
+        ("07 00 00", ("unsupported_codec", 0, 3)),
+        ("0f 01 01", ("not_avl", 0, 3)),
+        ("10 01 00", ("record_count_mismatch", 2, 3)),
+        ("8e 00 aabb 00", ("trailing_bytes", 2, 5)),
+        ("8e 01 01", ("truncated", 2, 3)),
+    ];
+    for (hex, expected) in rows {
+        assert_eq!(
+            refusal(&avl_error(&bytes(hex), Transport::Udp)),
+            expected,
+            "{hex}"
+        );
+    }
+}
+
+#[test]
+fn errors_of_a_command_frame_point_at_the_field() {
+    // The data field starts at byte 8, the first message at byte 10, its body at byte 15.
+    let rows: [(&str, Refusal); 11] = [
+        ("08 00 00", ("unsupported_codec", 8, 15)),
+        ("07 01 01", ("unsupported_codec", 8, 15)),
+        ("0c 01 05 000000 01", ("truncated", 11, 19)),
+        ("0c 01 05 00000003 6162 01", ("truncated", 15, 22)),
+        ("0c 01 05 ffffffff 6162 01", ("truncated", 15, 22)),
+        ("0d 01 06 00000003 0a81c3 01", ("truncated", 15, 23)),
+        ("0e 01 06 00000007 03520930814522 01", ("truncated", 15, 27)),
+        (
+            "0f 01 0b 00000008 654b65a4 01234567 01",
+            ("truncated", 19, 28),
+        ),
+        (
+            "0e 01 06 00000008 1352093081452251 01",
+            ("bad_imei", 15, 28),
+        ),
+        (
+            "0f 01 0b 0000000c 654b65a4 035209308145225a 01",
+            ("bad_imei", 19, 32),
+        ),
+        (
+            "0c 02 05 00000001 61 05 00000002 62 02",
+            ("truncated", 21, 27),
+        ),
+    ];
+    for (hex, expected) in rows {
+        let frame = frame_around(&bytes(hex)).unwrap();
+        let error = match check_command_frame(&frame, &Limits::default()) {
+            Ok(frame) => frame
+                .messages()
+                .find_map(Result::err)
+                .expect("a broken message"),
+            Err(error) => error,
+        };
+        assert_eq!(refusal(&error), expected, "{hex}");
+    }
+}
+
+#[test]
+fn nothing_is_read_behind_a_broken_message() {
+    let frame = frame_around(&bytes("0c 01 05 00000001 61 05 000000ff 62 01")).unwrap();
+    let frame = check_command_frame(&frame, &Limits::default()).unwrap();
+    let messages: Vec<_> = frame.messages().collect();
+    assert_eq!(messages.len(), 2);
+    assert_eq!(messages[0].map(|message| message.payload), Ok(&b"a"[..]));
+    assert!(messages[1].is_err());
+}
+
+#[test]
+fn a_command_frame_holds_as_many_messages_as_fit_whatever_the_quantity_says() {
+    for (hex, payloads) in [
+        ("0c 02 06 00000001 61 01", vec!["a"]),
+        (
+            "0c 01 06 00000001 61 06 00000000 06 00000002 6263 01",
+            vec!["a", "", "bc"],
+        ),
+        ("0c 00 00", vec![]),
+    ] {
+        let frame = frame_around(&bytes(hex)).unwrap();
+        let frame = check_command_frame(&frame, &Limits::default()).unwrap();
+        let found: Vec<_> = frame
+            .messages()
+            .map(|message| message.unwrap().payload)
+            .collect();
+        assert_eq!(
+            found,
+            payloads
+                .iter()
+                .map(|text| text.as_bytes())
+                .collect::<Vec<_>>(),
+            "{hex}"
+        );
+    }
+}
+
+/// A channel packet of 26 bytes: an empty Codec 8 AVL packet from IMEI 352093086403655.
+const CHANNEL_PACKET: &str = "0018 cafe 01 05 000f 333532303933303836343033363535 080000";
+
+fn udp_refusals(hex: &str) -> Vec<Refusal> {
+    channel_packets(&bytes(hex))
+        .filter_map(Result::err)
+        .map(|error| refusal(&error))
+        .collect()
+}
+
+#[test]
+fn errors_of_a_channel_packet_point_at_the_field() {
+    let rows: [(&str, Refusal); 8] = [
+        ("", ("truncated", 0, 0)),
+        ("00", ("truncated", 0, 1)),
+        ("0000", ("truncated", 2, 2)),
+        ("0003 cafe 01", ("truncated", 5, 5)),
+        (
+            "0014 cafe 01 05 000f 3335323039333038363430333635",
+            ("truncated", 8, 22),
+        ),
+        (
+            "0019 cafe 01 05 000f 333532303933303836343033363535 080000",
+            ("channel_length_mismatch", 0, 26),
+        ),
+        (
+            "0018 cafe 01 05 000e 333532303933303836343033363535 080000",
+            ("bad_imei", 6, 26),
+        ),
+        (
+            "0018 cafe 01 05 000f 33353230393330383634303336353a 080000",
+            ("bad_imei", 8, 26),
+        ),
+    ];
+    for (hex, expected) in rows {
+        assert_eq!(udp_refusals(hex), [expected], "{hex}");
+    }
+}
+
+#[test]
+fn a_datagram_may_hold_several_channel_packets_and_offsets_count_from_its_start() {
+    let datagram = bytes(&CHANNEL_PACKET.repeat(3));
+    let starts: Vec<_> = channel_packets(&datagram)
+        .map(|packet| packet.unwrap().avl_packet_start)
+        .collect();
+    assert_eq!(starts, [23, 49, 75]);
+    let cut = format!(
+        "{CHANNEL_PACKET} {}",
+        &CHANNEL_PACKET[..CHANNEL_PACKET.len() - 2]
+    );
+    assert_eq!(udp_refusals(&cut), [("channel_length_mismatch", 26, 25)]);
+}
+
+#[test]
+fn a_channel_packet_behind_a_rejected_one_is_read() {
+    let bad = CHANNEL_PACKET.replace("000f 33", "000f 2f");
+    let datagram = bytes(&format!("{CHANNEL_PACKET} {bad} {CHANNEL_PACKET}"));
+    let found: Vec<_> = channel_packets(&datagram).collect();
+    assert_eq!(found.len(), 3);
+    assert_eq!(
+        found[1].map_err(|error| refusal(&error)),
+        Err(("bad_imei", 34, 26))
+    );
+    assert_eq!(
+        found[2].map(|packet| packet.imei.number()),
+        Ok(352_093_086_403_655)
+    );
+}
+
+#[test]
+fn errors_of_a_stream_point_at_the_unit_that_slipped() {
+    let rows: [(&str, Progress, Refusal); 9] = [
+        ("01", Progress::Identified, ("bad_preamble", 0, 0)),
+        ("000f", Progress::Identified, ("bad_preamble", 0, 0)),
+        ("0000 01", Progress::Opening, ("bad_preamble", 0, 0)),
+        ("0010", Progress::Opening, ("length_out_of_range", 0, 0)),
+        (
+            "0101 2f00",
+            Progress::Opening,
+            ("length_out_of_range", 0, 0),
+        ),
+        (
+            "00000000 00000002",
+            Progress::Identified,
+            ("length_out_of_range", 4, 0),
+        ),
+        (
+            "00000000 7fffffff",
+            Progress::Opening,
+            ("length_out_of_range", 4, 0),
+        ),
+        (
+            "00000000 00000003 08",
+            Progress::Identified,
+            ("truncated", 8, 0),
+        ),
+        ("000f 33", Progress::Opening, ("truncated", 2, 0)),
+    ];
+    for (hex, progress, expected) in rows {
+        let error = next_unit(&bytes(hex), progress, &Limits::default()).unwrap_err();
+        assert_eq!(refusal(&error), expected, "{hex}");
+    }
+}
+
+/// An input that yields the code, or `None` where this crate cannot: it is decided elsewhere.
+fn example_of(code: RejectCode) -> Option<DecodeError> {
+    let tcp = |hex| Some(avl_error(&bytes(hex), Transport::Tcp));
+    let udp = |hex| Some(avl_error(&bytes(hex), Transport::Udp));
+    match code {
+        RejectCode::Truncated => tcp("00000000 00000003 08"),
+        RejectCode::BadPreamble => tcp("000f"),
+        RejectCode::LengthOutOfRange => tcp("00000000 00000000"),
+        RejectCode::CrcMismatch => tcp("00000000 00000003 080000 00000000"),
+        RejectCode::RecordCountMismatch => udp("08 00 01"),
+        RejectCode::TrailingBytes => udp("08 00 00 00"),
+        RejectCode::UnsupportedCodec => udp("07 00 00"),
+        RejectCode::NotAvl => udp("0c 01 01"),
+        RejectCode::ChannelLengthMismatch => channel_packets(&bytes("0001")).find_map(Result::err),
+        RejectCode::BadImei => parse_handshake(b"\x00\x0fnot-15-digits--").err(),
+        RejectCode::MissingField
+        | RejectCode::UnsupportedVersion
+        | RejectCode::TimestampOutOfRange
+        | RejectCode::DecoderBug
+        | RejectCode::RefusedByPostgres
+        | RejectCode::CrashedProcessor
+        | RejectCode::PayloadTrimmed
+        | RejectCode::PoisonFrame => None,
+    }
+}
+
+#[test]
+fn ten_codes_are_the_decoders_and_each_has_an_input() {
+    let yielded: Vec<_> = RejectCode::ALL
+        .into_iter()
+        .filter_map(|code| {
+            let error = example_of(code)?;
+            assert_eq!(error.code(), code);
+            Some(code)
+        })
+        .collect();
+    assert_eq!(yielded.len(), 10);
+}
+
+#[test]
+fn a_frame_at_the_limit_passes_and_one_byte_more_does_not() {
+    let frame = frame_around(&bytes("8e 00 00")).unwrap();
+    let packet = check_envelope(&frame, Transport::Tcp, &Limits::new(15).unwrap());
+    assert_eq!(packet.map(|packet| packet.n_records()), Ok(0));
+    let longer = frame_around(&bytes("8e 00 ff 00")).unwrap();
+    let error = check_envelope(&longer, Transport::Tcp, &Limits::new(15).unwrap()).map(|_| ());
+    assert_eq!(
+        error.map_err(|error| refusal(&error)),
+        Err(("length_out_of_range", 4, 0))
+    );
+}
