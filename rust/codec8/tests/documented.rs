@@ -9,7 +9,8 @@ use codec8::stream::{Progress, Unit, device_reply, next_unit};
 use codec8::udp::channel_packets;
 use codec8::{CodecClass, DecodeError, Limits, Transport, check_envelope};
 use serde_json::{Map, Value, json};
-use support::{DOCUMENTED, DOCUMENTED_INVALID, bytes, decode, hex, vectors};
+use support::records::decode;
+use support::{DOCUMENTED, DOCUMENTED_INVALID, bytes, hex, vectors};
 
 /// A vector's id, bytes and expectations.
 struct Vector {

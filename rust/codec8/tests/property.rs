@@ -5,12 +5,14 @@ mod support;
 use codec8::encode::{
     IoElement, IoValue, Layout, Record, encode_frame, encode_packet, frame_around,
 };
-use codec8::stream::{Progress, Unit, next_unit};
+use codec8::stream::{Progress, next_unit};
 use codec8::{CodecId, Columns, DecodeError, Limits, RejectCode, Transport, crc16, decode_frame};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, RngSeed};
-use support::{DOCUMENTED, bytes, decode, vectors, wide};
+use support::cutter::cut;
+use support::records::{decode, wide};
+use support::{DOCUMENTED, bytes, vectors};
 
 /// The seed of every run that `PROPTEST_RNG_SEED` does not give another one.
 const SEED: u64 = 0x8E;
@@ -297,45 +299,6 @@ fn the_crc_agrees_with_an_independent_one_at_every_length_and_alignment() {
             );
         }
     }
-}
-
-/// What a stream was cut into, and the fatal error that ended it.
-#[derive(Debug, PartialEq)]
-struct Cuts {
-    units: Vec<(Unit, Vec<u8>)>,
-    fatal: Option<(RejectCode, usize)>,
-    unread: Vec<u8>,
-}
-
-/// Feeds a stream in the given parts to the cutter, as a listener does.
-fn cut<'a>(parts: impl Iterator<Item = &'a [u8]>, limits: Limits) -> Cuts {
-    let mut progress = Progress::Opening;
-    let mut cuts = Cuts {
-        units: Vec::new(),
-        fatal: None,
-        unread: Vec::new(),
-    };
-    for part in parts {
-        cuts.unread.extend(part);
-        while cuts.fatal.is_none() {
-            match next_unit(&cuts.unread, progress, &limits) {
-                Ok(unit) => {
-                    let behind = cuts.unread.split_off(unit.length());
-                    cuts.units
-                        .push((unit, std::mem::replace(&mut cuts.unread, behind)));
-                    if unit == Unit::Handshake {
-                        progress = Progress::Identified;
-                    }
-                }
-                Err(DecodeError::Incomplete { offset, needed }) => {
-                    assert!(needed > 0 && offset <= cuts.unread.len());
-                    break;
-                }
-                Err(error) => cuts.fatal = Some((error.code(), error.offset())),
-            }
-        }
-    }
-    cuts
 }
 
 /// Pings at any place among a handshake and frames, some damaged so that framing may be lost.
