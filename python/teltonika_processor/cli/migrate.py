@@ -13,12 +13,10 @@ from teltonika_processor.settings import Settings, load_settings
 from teltonika_processor.store.migrate import SchemaReport, inspect, migrate
 from teltonika_processor.store.steps import SchemaState
 
-
-def register(app: typer.Typer) -> None:
-    """Add the subcommand to `app`."""
-    app.command("migrate")(migrate_command)
+app = typer.Typer()
 
 
+@app.command("migrate")
 def migrate_command(
     check: Annotated[
         bool, typer.Option("--check", help="Change nothing; fail if the schema does not fit.")

@@ -42,12 +42,13 @@ def _print_plain(place: str, packet: AvlPacket) -> None:
 
 
 def _print_terminal(place: str, packet: AvlPacket) -> None:
-    table = Table(title=_title(place, packet), title_justify="left")
-    for heading in _HEADINGS:
-        table.add_column(heading, justify="left" if heading == "io" else "right", overflow="fold")
+    # Several fields a cell: eleven columns do not fit into the 80 characters of a terminal.
+    table = Table(title=_title(place, packet), title_justify="left", show_lines=True)
+    for heading in ("AVL record", "GPS element", "IO elements"):
+        table.add_column(heading, overflow="fold")
     for record in packet:
-        table.add_row(*_cells(record))
-    Console(markup=False).print(table)
+        table.add_row(_cause_text(record), _gps_text(record), _io_text(record))
+    Console(markup=False, emoji=False, highlight=False).print(table)
 
 
 OUTPUTS: Final[Mapping[str, Output]] = MappingProxyType(
@@ -89,8 +90,32 @@ def _cells(record: AvlRecord) -> Sequence[str]:
         str(record.speed_kmh),
         str(record.event_io_id),
         "-" if generation_type is None else str(generation_type),
-        " ".join(f"{io_id}={_value_text(value)}" for io_id, value in record.io.items()),
+        _io_text(record),
     )
+
+
+def _cause_text(record: AvlRecord) -> str:
+    lines = [_time_text(record.recorded_at_ms), f"priority {record.priority}"]
+    lines.append(f"event IO id {record.event_io_id}")
+    if record.generation_type is not None:
+        lines.append(f"generation type {record.generation_type}")
+    return "\n".join(lines)
+
+
+def _gps_text(record: AvlRecord) -> str:
+    return "\n".join(
+        (
+            f"longitude {record.longitude_e7 / 1e7:.7f}",
+            f"latitude {record.latitude_e7 / 1e7:.7f}",
+            f"altitude {record.altitude_m} m",
+            f"{record.satellites} satellites",
+            f"{record.speed_kmh} km/h, {record.angle_deg}\N{DEGREE SIGN}",
+        )
+    )
+
+
+def _io_text(record: AvlRecord) -> str:
+    return " ".join(f"{io_id}={_value_text(value)}" for io_id, value in record.io.items())
 
 
 def _time_text(unix_ms: int) -> str:
