@@ -37,8 +37,8 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pins = (ROOT / "requirements" / "dev.txt").read_text()
     constraints.write_text("\n".join(re.findall(r"^([^ \n]+==[^ \n]+)", pins, re.MULTILINE)))
     python = prefix / "bin" / "python"
-    install = [python, "-m", "pip", "install", "--quiet", "--constraint", constraints]
-    subprocess.run([*install, f"{wheel}[demo]"], check=True)
+    install: list[str | Path] = [python, "-m", "pip", "install", "--quiet"]
+    subprocess.run([*install, "--constraint", constraints, f"{wheel}[demo]"], check=True)
     return python.parent
 
 
