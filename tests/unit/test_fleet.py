@@ -227,7 +227,8 @@ def test_accounts_are_what_a_count_of_the_entries_gives(frames: list[PublishedFr
     )
     assert accounts.stored == 10_002
     assert accounts.suspects == 2
-    assert accounts.devices == 20
+    assert len(accounts.stored_by_imei) == 20
+    assert accounts.stored_by_imei == collections.Counter(imei for imei, _ in stored)
     assert accounts.dead_letters == dict.fromkeys(sorted(DAMAGE), 2)
 
 
@@ -250,7 +251,11 @@ def test_accounts_sum_what_each_frame_must_become() -> None:
             published("3", Expected(n_records=0, n_new=0, reject="truncated")),
         ]
     ) == ExpectedAccounts(
-        entries=4, records=8, stored=4, suspects=1, devices=2, dead_letters={"truncated": 1}
+        entries=4,
+        records=8,
+        suspects=1,
+        stored_by_imei={"1": 3, "2": 1},
+        dead_letters={"truncated": 1},
     )
 
 

@@ -1,15 +1,21 @@
 """The owner's side of a guardian: start a program, signal it, learn of its end."""
 
 import json
+import os
 import select
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, Final, cast
 
 from teltonika_processor.embedded.account import Account
 from teltonika_processor.embedded.errors import EmbeddedServerError
+
+BARE_ENVIRONMENT: Final[Mapping[str, str]] = MappingProxyType({"PATH": os.defpath, "LC_ALL": "C"})
+"""Nothing of ours reaches a server: PGDATA and its kin would change what it does."""
 
 _GUARDIAN: Final = Path(__file__).with_name("guardian.py")
 
@@ -43,14 +49,28 @@ class GuardedProcess:
         self.wait_exit(0)
         return self._pid
 
-    def run(self, argv: list[str], *, log: Path, account: Account | None) -> int:
+    def run(
+        self,
+        argv: list[str],
+        *,
+        log: Path,
+        account: Account | None = None,
+        environment: Mapping[str, str] = BARE_ENVIRONMENT,
+    ) -> int:
         """Start a program and return its process id.
+
+        Args:
+            argv: Program and arguments.
+            log: File that what it prints is appended to.
+            account: Who it runs as, if not as we do.
+            environment: All of its environment.
 
         Raises:
             EmbeddedServerError: It cannot be executed.
         """
         uid, gid = (account.uid, account.gid) if account else (None, None)
-        self._send({"run": argv, "log": str(log), "uid": uid, "gid": gid})
+        request = {"run": argv, "environment": dict(environment), "log": str(log)}
+        self._send({**request, "uid": uid, "gid": gid})
         answer = self._answer()
         if "refused" in answer:
             raise EmbeddedServerError(f"{argv[0]} cannot be started: {answer['refused']}")

@@ -8,8 +8,8 @@ forgot or could not do leaves anything behind. That beats PR_SET_PDEATHSIG, whic
 It is the server's parent, so a killed server is reaped at once: Postgres refuses to start again
 while the process that its ``postmaster.pid`` names still has an entry in the process table.
 
-One JSON object a line. In: ``run`` (argv, log, uid, gid), ``signal``, ``kill``. Out: ``directory``,
-then per run ``pid`` or ``refused``, and ``exited``.
+One JSON object a line. In: ``run`` (argv, environment, log, uid, gid), ``signal``, ``kill``. Out:
+``directory``, then per run ``pid`` or ``refused``, and ``exited``.
 """
 
 import json
@@ -81,7 +81,7 @@ class Guardian:
                 stdout=log,
                 stderr=log,
                 cwd=self._directory,
-                env={"PATH": os.defpath, "LC_ALL": "C"},
+                env=request["environment"],
                 **account,
             )
 

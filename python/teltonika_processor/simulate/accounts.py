@@ -14,18 +14,21 @@ class ExpectedAccounts:
     Attributes:
         entries: Stream entries.
         records: Records that can be stored, duplicates included.
-        stored: Distinct records.
-        suspects: Those of them that have an impossible clock.
-        devices: Distinct IMEIs of stored records.
+        suspects: Distinct records that have an impossible clock.
+        stored_by_imei: Distinct records of each device that has any.
         dead_letters: Entries by reject code.
     """
 
     entries: int
     records: int
-    stored: int
     suspects: int
-    devices: int
+    stored_by_imei: Mapping[str, int]
     dead_letters: Mapping[str, int]
+
+    @property
+    def stored(self) -> int:
+        """Distinct records."""
+        return sum(self.stored_by_imei.values())
 
     @property
     def duplicates(self) -> int:
@@ -35,23 +38,21 @@ class ExpectedAccounts:
 
 def expected_accounts(frames: Iterable[PublishedFrame]) -> ExpectedAccounts:
     """Sum the expectations of frames in the order of publishing."""
-    entries = records = stored = suspects = 0
-    imeis: set[str] = set()
+    entries = records = suspects = 0
+    stored_by_imei: Counter[str] = Counter()
     dead_letters: Counter[str] = Counter()
     for frame in frames:
         entries += 1
         records += frame.expected.n_records
-        stored += frame.expected.n_new
         suspects += frame.expected.n_suspect
-        if frame.expected.n_records:
-            imeis.add(frame.imei)
+        if frame.expected.n_new:
+            stored_by_imei[frame.imei] += frame.expected.n_new
         if frame.expected.reject is not None:
             dead_letters[frame.expected.reject] += 1
     return ExpectedAccounts(
         entries=entries,
         records=records,
-        stored=stored,
         suspects=suspects,
-        devices=len(imeis),
+        stored_by_imei=dict(stored_by_imei),
         dead_letters=dict(sorted(dead_letters.items())),
     )

@@ -1,0 +1,129 @@
+"""What the demo prints: a bar on a terminal, plain lines elsewhere."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+    from teltonika_processor.cli.demo_accounts import AccountLine, FoundAccounts
+    from teltonika_processor.simulate import ExpectedAccounts, PublishedFrame
+    from teltonika_processor.store.accounts import NewestPosition
+    from teltonika_processor.stream.accounts import GroupProgress
+
+# Columns off a terminal, so that no table is broken.
+_PLAIN_WIDTH: Final = 110
+_BAR_WIDTH: Final = 30
+_IO_WIDTH: Final = 40
+
+
+class DemoOutput:
+    """One line a step, with what it took; then the accounts."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False)
+        if not self._console.is_terminal:
+            self._console = Console(highlight=False, width=_PLAIN_WIDTH)
+        self._status: Status | None = None
+
+    def say(self, text: str) -> None:
+        """Print one paragraph."""
+        self._console.print(text)
+
+    def greet(self) -> None:
+        """Say what is going to happen."""
+        self.say(
+            "Trackers send frames of AVL records (time, position, inputs). A gateway puts the\n"
+            "raw frames into a Redis stream. The processor decodes them and stores every record\n"
+            "exactly once in Postgres. Here it does so, between real servers started for it:\n"
+        )
+
+    @contextlib.contextmanager
+    def step(self, text: str) -> Iterator[None]:
+        """A line for what the block does; ends with the time it took."""
+        started_s = time.monotonic()
+        with self._console.status(text) as status:
+            self._status = status
+            yield
+        self._status = None
+        self.say(f"  {text:<76} {time.monotonic() - started_s:6.1f} s")
+
+    def describe(self, frames: Sequence["PublishedFrame"], expected: "ExpectedAccounts") -> None:
+        """Say what was made besides good frames."""
+        again = sum(f.expected.n_new == 0 and f.expected.reject is None for f in frames)
+        self.say(
+            f"    in {len(frames):,} frames: {sum(expected.dead_letters.values())} are damaged, "
+            f"{again} are sent twice, {expected.suspects} records have a clock that was\n"
+            "    never set, and the examples of the vendor's documents are among them"
+        )
+
+    def progress(self, progress: "GroupProgress", n_stored: int) -> None:
+        """Say how far the processor is."""
+        settled = progress.read - progress.pending
+        text = f"{settled:,} of {progress.added:,} entries settled, {n_stored:,} records stored"
+        if self._status is not None and self._console.is_terminal:
+            self._status.update(f"{_bar(settled, progress.added)} {text}")
+        else:
+            self.say(f"    {text}")
+
+    def accounts(self, lines: Sequence["AccountLine"], found: "FoundAccounts") -> None:
+        """Print both sides of the accounts, and the speed."""
+        table = Table(box=None, padding=(0, 2))
+        table.add_column("The accounts", min_width=44)
+        table.add_column("sent", justify="right")
+        table.add_column("found", justify="right")
+        table.add_column("")
+        for line in lines:
+            label = f"  {line.label}" if line.nested else line.label
+            verdict = "" if line.balances else "[bold red]DIFFERS[/]"
+            table.add_row(label, f"{line.expected:,}", f"{line.found:,}", verdict)
+        self.say("")
+        self._console.print(table)
+        per_second = found.stored.stored / found.drain_s
+        self.say(
+            f"\n  {found.stored.stored:,} records stored in {found.drain_s:.2f} s: "
+            f"{per_second:,.0f} records/s, processor and both servers on this machine."
+        )
+
+    def rows(self, rows: Sequence["NewestPosition"]) -> None:
+        """Print a few positions to look at."""
+        table = Table(box=None, padding=(0, 2))
+        for name in ("imei", "recorded_at", "longitude", "latitude", "km/h", "sat", "io"):
+            table.add_column(name, no_wrap=True)
+        for row in rows:
+            table.add_row(
+                row.imei,
+                f"{row.recorded_at:%Y-%m-%d %H:%M:%S}",
+                f"{row.longitude:.5f}",
+                f"{row.latitude:.5f}",
+                str(row.speed_kmh),
+                str(row.satellites),
+                _shortened(row.io),
+            )
+        self.say("\nThe newest rows of positions (io: raw values by IO id):")
+        self._console.print(table)
+
+    def verdict(self, *, balanced: bool) -> None:
+        """The last line."""
+        if balanced:
+            self.say(
+                "\nThe accounts balance: every record is stored once, and every frame that cannot\n"
+                "be read is in the dead letters with the reason. The servers and their files are\n"
+                "gone."
+            )
+        else:
+            self.say("\n[bold red]The accounts do not balance: see the lines marked DIFFERS.[/]")
+
+
+def _bar(part: int, whole: int) -> str:
+    filled = _BAR_WIDTH * part // max(whole, 1)
+    return "█" * filled + "░" * (_BAR_WIDTH - filled)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _IO_WIDTH else text[: _IO_WIDTH - 2] + ".."

@@ -1,0 +1,74 @@
+"""What Redis itself says about a stream: how much came, how much is settled, what was refused."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+from teltonika_processor.errors import ContractError
+from teltonika_processor.model import dead_letter_stream
+from teltonika_processor.stream.connection import RedisClient, execute
+
+_PAGE: Final = 1000
+_NO_SUCH_KEY: Final = "ERR no such key"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupProgress:
+    """How far a consumer group is.
+
+    Attributes:
+        added: Entries ever added to the stream.
+        read: Entries that the group was given.
+        pending: Those of them that are not acknowledged.
+        has_read_all: Whether the group was given the last entry of the stream.
+    """
+
+    added: int
+    read: int
+    pending: int
+    has_read_all: bool
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether every entry is settled or dead-lettered."""
+        return self.has_read_all and self.pending == 0
+
+
+async def group_progress(client: RedisClient, stream: str, group: str) -> GroupProgress:
+    """Progress of `group`, all zero where the stream or the group does not exist yet."""
+    try:
+        about = await _pairs(client, "XINFO", "STREAM", stream)
+    except ContractError as error:
+        if _NO_SUCH_KEY in str(error):
+            return GroupProgress(added=0, read=0, pending=0, has_read_all=False)
+        raise
+    added = int(about[b"entries-added"])
+    for reply in await execute(client, "XINFO", "GROUPS", stream):
+        found = dict(zip(reply[::2], reply[1::2], strict=True))
+        if found[b"name"] == group.encode():
+            return GroupProgress(
+                added=added,
+                # Unknown where entries were deleted before they were read.
+                read=int(found[b"entries-read"] or 0),
+                pending=int(found[b"pending"]),
+                has_read_all=found[b"last-delivered-id"] == about[b"last-generated-id"],
+            )
+    return GroupProgress(added=added, read=0, pending=0, has_read_all=False)
+
+
+async def dead_letters_by_code(client: RedisClient, stream: str) -> dict[str, int]:
+    """Number of dead letters of `stream` by their reject code, codes ascending."""
+    counts: Counter[str] = Counter()
+    after = "-"
+    while page := await execute(
+        client, "XRANGE", dead_letter_stream(stream), after, "+", "COUNT", _PAGE
+    ):
+        for _, fields in page:
+            counts[dict(zip(fields[::2], fields[1::2], strict=True))[b"reason"].decode()] += 1
+        after = f"({page[-1][0].decode()}"
+    return dict(sorted(counts.items()))
+
+
+async def _pairs(client: RedisClient, *command: str) -> dict[bytes, int | bytes]:
+    reply = await execute(client, *command)
+    return dict(zip(reply[::2], reply[1::2], strict=True))
