@@ -1,13 +1,14 @@
-//! Decoded records as columns: the only allocation that grows, the only unsafe code of the crate.
+//! Decoded records as columns: the only allocation that grows.
 //!
 //! Every column is a zero-filled vector whose length is its capacity; `n_records` and `n_elements`
 //! say how far it is filled. So reading is safe slicing, and writing needs one capacity check per
 //! record and per group of elements.
-#![allow(unsafe_code)]
+
+mod fill;
 
 use std::ops::Range;
 
-use crate::record::Record;
+pub(crate) use fill::{FillElements, Walk};
 
 /// Columns over R records and their K IO elements, in input order.
 #[derive(Debug, Default)]
@@ -182,76 +183,19 @@ impl Columns {
         records.saturating_add(self.io_value.len().saturating_mul(ELEMENT_BYTES))
     }
 
-    /// Appends a record without its elements, which `push_elements` and `push_span` add.
+    /// Makes room for one more record and returns where it stands.
     #[inline]
-    pub(crate) fn push_record(&mut self, record: &Record) {
+    fn reserve_record(&mut self) -> usize {
         if self.n_records == self.recorded_at_ms.len() {
             self.grow_records();
         }
-        let at = self.n_records;
-        // SAFETY: `at` is below the length of each column, as `grow_records` keeps them alike.
-        unsafe {
-            *self.recorded_at_ms.get_unchecked_mut(at) = record.recorded_at_ms;
-            *self.priority.get_unchecked_mut(at) = record.priority;
-            *self.longitude_e7.get_unchecked_mut(at) = record.longitude_e7;
-            *self.latitude_e7.get_unchecked_mut(at) = record.latitude_e7;
-            *self.altitude_m.get_unchecked_mut(at) = record.altitude_m;
-            *self.angle_deg.get_unchecked_mut(at) = record.angle_deg;
-            *self.satellites.get_unchecked_mut(at) = record.satellites;
-            *self.speed_kmh.get_unchecked_mut(at) = record.speed_kmh;
-            *self.event_io_id.get_unchecked_mut(at) = record.event_io_id;
-            *self.generation_type.get_unchecked_mut(at) = record.generation_type;
-            *self.frame_index.get_unchecked_mut(at) = record.frame_index;
-            *self.raw_start.get_unchecked_mut(at) = record.raw_start;
-            *self.raw_end.get_unchecked_mut(at) = record.raw_end;
-            *self.n_variable.get_unchecked_mut(at) = record.n_variable;
-            let end = at.wrapping_add(1);
-            *self.io_offsets.get_unchecked_mut(end) = narrow(self.n_elements);
-            self.n_records = end;
-        }
+        self.n_records
     }
 
-    /// Appends the elements of one group: ids of `id_bytes`, values of `value_bytes`.
-    #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "the widths are constants at each call"
-    )]
-    pub(crate) fn push_elements(&mut self, group: &[u8], id_bytes: usize, value_bytes: usize) {
-        let elements = group.chunks_exact(id_bytes.wrapping_add(value_bytes));
-        let start = self.reserve_elements(elements.len());
-        // SAFETY: `reserve_elements` made room for `elements.len()` behind `start`.
-        let (ids, values) = unsafe {
-            (
-                self.io_id.as_mut_ptr().add(start),
-                self.io_value.as_mut_ptr().add(start),
-            )
-        };
-        self.n_elements = start.wrapping_add(elements.len());
-        for (i, element) in elements.enumerate() {
-            let (id, value) = read_element(element, id_bytes, value_bytes);
-            // SAFETY: `i` is below `elements.len()`.
-            unsafe {
-                ids.add(i).write(id);
-                values.add(i).write(value);
-            }
-        }
-    }
-
-    /// Appends an element whose value is the byte range `offset..offset + length` of its frame.
-    pub(crate) fn push_span(&mut self, id: u16, offset: usize, length: usize) {
-        let at = self.reserve_elements(1);
-        let span = u64::from(narrow(offset)) << 32 | u64::from(narrow(length));
-        if let (Some(id_at), Some(value_at)) = (self.io_id.get_mut(at), self.io_value.get_mut(at)) {
-            (*id_at, *value_at) = (id, span);
-            self.n_elements = at.wrapping_add(1);
-        }
-    }
-
-    /// Makes room for `n` more elements and returns where they start.
+    /// Makes room for `n` more elements, and `SLACK` behind them, and returns where they start.
     #[inline]
     fn reserve_elements(&mut self, n: usize) -> usize {
-        let end = self.n_elements.saturating_add(n);
+        let end = self.n_elements.saturating_add(n).saturating_add(SLACK);
         if end > self.io_value.len() {
             self.grow_elements(end);
         }
@@ -295,44 +239,8 @@ impl Columns {
     }
 }
 
-/// IO id and unsigned value of one element.
-#[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "the widths are constants at each call"
-)]
-fn read_element(element: &[u8], id_bytes: usize, value_bytes: usize) -> (u16, u64) {
-    match (id_bytes, element) {
-        (1, [id, value @ ..]) => (u16::from(*id), unsigned(value, value_bytes)),
-        (_, [high, low, value @ ..]) => (
-            u16::from_be_bytes([*high, *low]),
-            unsigned(value, value_bytes),
-        ),
-        _ => (0, 0),
-    }
-}
-
-/// A big-endian number of 1, 2, 4 or 8 bytes.
-#[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "the widths are constants at each call"
-)]
-fn unsigned(value: &[u8], value_bytes: usize) -> u64 {
-    match value_bytes {
-        1 => value.first_chunk().map_or(0, |&[byte]| u64::from(byte)),
-        2 => value
-            .first_chunk()
-            .map_or(0, |&bytes| u64::from(u16::from_be_bytes(bytes))),
-        4 => value
-            .first_chunk()
-            .map_or(0, |&bytes| u64::from(u32::from_be_bytes(bytes))),
-        _ => value
-            .first_chunk()
-            .map_or(0, |&bytes| u64::from_be_bytes(bytes)),
-    }
-}
-
+/// Elements that may be written, without meaning, behind the last one.
+const SLACK: usize = 8;
 const FIRST_RECORDS: usize = 16;
 const FIRST_ELEMENTS: usize = 256;
 

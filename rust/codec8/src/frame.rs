@@ -5,7 +5,7 @@
 //! data 2. UDP carries the AVL packet alone. Source: vendor wiki, "Teltonika Data Sending Protocols".
 
 use crate::codec_id::{CodecClass, CodecId, Widths};
-use crate::columns::Columns;
+use crate::columns::{Columns, FillElements, Walk};
 use crate::crc16::crc16;
 use crate::error::{DecodeError, FatalReason, RejectReason};
 use crate::limits::Limits;
@@ -92,52 +92,63 @@ impl AvlPacket<'_> {
     /// # Errors
     /// `truncated`: a field of a record does not fit. `trailing_bytes`: the records end early.
     pub fn decode_into(&self, frame_index: u32, columns: &mut Columns) -> Result<(), DecodeError> {
-        match self.codec_id {
-            CodecId::Codec8 => self.decode_codec8(frame_index, columns),
-            CodecId::Codec8Extended => {
-                const WIDTHS: Widths = CodecId::Codec8Extended.widths();
-                self.decode_records(WIDTHS, frame_index, columns)
-            }
-            CodecId::Codec16 => {
-                const WIDTHS: Widths = CodecId::Codec16.widths();
-                self.decode_records(WIDTHS, frame_index, columns)
-            }
+        columns.walk(ReadRecords {
+            packet: self,
+            frame_index,
+        })
+    }
+}
+
+/// The walk over the records of one packet.
+struct ReadRecords<'a> {
+    packet: &'a AvlPacket<'a>,
+    frame_index: u32,
+}
+
+impl Walk for ReadRecords<'_> {
+    type Output = Result<(), DecodeError>;
+
+    #[inline(always)]
+    fn walk<F: FillElements>(self, columns: &mut Columns) -> Self::Output {
+        const CODEC8: Widths = CodecId::Codec8.widths();
+        const CODEC8_EXTENDED: Widths = CodecId::Codec8Extended.widths();
+        const CODEC16: Widths = CodecId::Codec16.widths();
+        match self.packet.codec_id {
+            CodecId::Codec8 => self.read::<F>(CODEC8, columns).or_else(|first_error| {
+                self.read::<F>(Widths::CODEC8_SIXTEEN, columns)
+                    .map_err(|_| first_error)
+            }),
+            CodecId::Codec8Extended => self.read::<F>(CODEC8_EXTENDED, columns),
+            CodecId::Codec16 => self.read::<F>(CODEC16, columns),
         }
     }
+}
 
-    fn decode_codec8(&self, frame_index: u32, columns: &mut Columns) -> Result<(), DecodeError> {
-        const WIDTHS: Widths = CodecId::Codec8.widths();
-        let first_error = match self.decode_records(WIDTHS, frame_index, columns) {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
-        };
-        self.decode_records(Widths::CODEC8_SIXTEEN, frame_index, columns)
-            .map_err(|_| first_error)
-    }
-
+impl ReadRecords<'_> {
     /// Reads the records by these widths, or leaves the columns as they were.
     #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "the widths are constants at each call"
-    )]
-    fn decode_records(
+    fn read<F: FillElements>(
         &self,
         widths: Widths,
-        frame_index: u32,
         columns: &mut Columns,
     ) -> Result<(), DecodeError> {
+        let AvlPacket {
+            frame,
+            records_start,
+            records_end,
+            ..
+        } = *self.packet;
         let mark = columns.mark();
-        let mut reader = Reader::over(self.frame, self.records_start, self.records_end);
-        for _ in 0..self.n_records {
-            if let Err(cut) = read_record(&mut reader, widths, frame_index, columns) {
+        let mut reader = Reader::over(frame, records_start, records_end);
+        for _ in 0..self.packet.n_records {
+            if let Err(cut) = read_record::<F>(&mut reader, widths, self.frame_index, columns) {
                 columns.roll_back(mark);
-                return Err(cut.reject(self.frame.len()));
+                return Err(cut.reject(frame.len()));
             }
         }
         if reader.left() > 0 {
             columns.roll_back(mark);
-            return Err(trailing(self.frame, reader.offset(), reader.left()));
+            return Err(trailing(frame, reader.offset(), reader.left()));
         }
         Ok(())
     }
@@ -332,7 +343,7 @@ mod tests {
         let digits: Vec<u32> = hex.chars().filter_map(|c| c.to_digit(16)).collect();
         digits
             .chunks(2)
-            .map(|pair| (pair[0] * 16 + pair[1]) as u8)
+            .map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap())
             .collect()
     }
 

@@ -1,7 +1,7 @@
 //! The IO elements of a record: groups of one width each, then the group at the tail.
 
 use crate::codec_id::{Tail, Widths};
-use crate::columns::Columns;
+use crate::columns::{Columns, FillElements};
 use crate::reader::{Cut, Reader};
 
 /// Reads all groups of a record and returns how many elements the tail held.
@@ -9,19 +9,15 @@ use crate::reader::{Cut, Reader};
 /// # Errors
 /// The field that does not fit; elements in front of it have been appended.
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "the widths are constants at each call"
-)]
-pub(crate) fn read_io_elements(
+pub(crate) fn read_io_elements<F: FillElements>(
     reader: &mut Reader<'_>,
     widths: Widths,
     columns: &mut Columns,
 ) -> Result<u16, Cut> {
-    read_group(reader, widths, 1, columns)?;
-    read_group(reader, widths, 2, columns)?;
-    read_group(reader, widths, 4, columns)?;
-    read_group(reader, widths, 8, columns)?;
+    read_group::<F, 1>(reader, widths, columns)?;
+    read_group::<F, 2>(reader, widths, columns)?;
+    read_group::<F, 4>(reader, widths, columns)?;
+    read_group::<F, 8>(reader, widths, columns)?;
     match widths.tail {
         Tail::Nothing => Ok(0),
         Tail::Sixteen => read_spans(reader, widths, Some(16), columns),
@@ -29,25 +25,23 @@ pub(crate) fn read_io_elements(
     }
 }
 
-/// Reads the count of a group and its elements of `value` bytes.
+/// Reads the count of a group and its elements of `VALUE` bytes.
 ///
 /// Bound: at most as many elements as bytes of the record are present.
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "the widths are constants at each call"
-)]
-fn read_group(
+fn read_group<F: FillElements, const VALUE: usize>(
     reader: &mut Reader<'_>,
     widths: Widths,
-    value: usize,
     columns: &mut Columns,
 ) -> Result<(), Cut> {
     let n = read_count(reader, widths)?;
-    let length = usize::from(n).saturating_mul(widths.id.saturating_add(value));
-    match reader.take_slice(length) {
-        Some(group) => columns.push_elements(group, widths.id, value),
-        None => return Err(reader.cut_in_elements(widths.id, value)),
+    let length = usize::from(n).saturating_mul(widths.id.saturating_add(VALUE));
+    let Some(group) = reader.take_slice(length) else {
+        return Err(reader.cut_in_elements(widths.id, VALUE));
+    };
+    match widths.id {
+        1 => F::fill::<1, VALUE>(columns, group),
+        _ => F::fill::<2, VALUE>(columns, group),
     }
     Ok(())
 }
@@ -81,10 +75,6 @@ fn read_spans(
 }
 
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "the widths are constants at each call"
-)]
 fn read_count(reader: &mut Reader<'_>, widths: Widths) -> Result<u16, Cut> {
     reader
         .take_narrow(widths.count)

@@ -8,6 +8,10 @@
 //! to it, `fuzz/` tries the contrary.
 
 #![deny(unsafe_code)]
+#![allow(
+    clippy::inline_always,
+    reason = "the walk is compiled for each codec and kind of processor, with all that it calls"
+)]
 #![cfg_attr(
     not(test),
     deny(

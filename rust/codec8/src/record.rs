@@ -1,7 +1,7 @@
 //! One AVL record: timestamp, priority, GPS element, IO elements.
 
 use crate::codec_id::Widths;
-use crate::columns::{Columns, narrow};
+use crate::columns::{Columns, FillElements, narrow};
 use crate::io_element::read_io_elements;
 use crate::reader::{Cut, Reader};
 
@@ -32,11 +32,7 @@ const FIXED_BYTES: usize = 24;
 /// # Errors
 /// The field that does not fit; elements of the record may have been appended.
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "the widths are constants at each call"
-)]
-pub(crate) fn read_record(
+pub(crate) fn read_record<F: FillElements>(
     reader: &mut Reader<'_>,
     widths: Widths,
     frame_index: u32,
@@ -44,7 +40,7 @@ pub(crate) fn read_record(
 ) -> Result<(), Cut> {
     let raw_start = narrow(reader.offset());
     let mut record = read_head(reader, widths)?;
-    record.n_variable = read_io_elements(reader, widths, columns)?;
+    record.n_variable = read_io_elements::<F>(reader, widths, columns)?;
     record.frame_index = frame_index;
     record.raw_start = raw_start;
     record.raw_end = narrow(reader.offset());
@@ -55,10 +51,6 @@ pub(crate) fn read_record(
 /// Reads everything in front of the first group: the GPS element, event IO id, generation type and
 /// the total number of elements, which is not trusted: the groups carry their own counts.
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "the widths are constants at each call"
-)]
 fn read_head(reader: &mut Reader<'_>, widths: Widths) -> Result<Record, Cut> {
     let Widths {
         id,
@@ -80,10 +72,6 @@ fn read_head(reader: &mut Reader<'_>, widths: Widths) -> Result<Record, Cut> {
 ///
 /// Source: vendor wiki, "Teltonika Data Sending Protocols", GPS element.
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "the widths are constants at each call"
-)]
 fn parse_head(mut fields: Reader<'_>, widths: Widths) -> Option<Record> {
     Some(Record {
         recorded_at_ms: u64::from_be_bytes(fields.take()?),
