@@ -85,10 +85,11 @@ def check_given_redis(url: str) -> None:
 
 def redis_database_url(url: str, offset: int) -> str:
     """The URL of the database `offset` numbers further on, so that parallel workers do not meet."""
+    if url.startswith("unix:"):
+        socket, _, query = url.partition("?")
+        number = int(query.removeprefix("db=") or 0)
+        return f"{socket}?db={number + offset}"
     parts = urlsplit(url)
-    if parts.scheme == "unix":
-        number = int(parts.query.removeprefix("db=") or 0)
-        return parts._replace(query=f"db={number + offset}").geturl()
     number = int(parts.path.lstrip("/") or 0)
     return parts._replace(path=f"/{number + offset}").geturl()
 
