@@ -71,17 +71,17 @@ def redis_url(worker_redis_url: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def database(maintenance_dsn: str, worker: str) -> Iterator[str]:
+def database(maintenance_dsn: str) -> Iterator[str]:
     """DSN of a new and empty database, dropped afterwards."""
-    name = f"tp_{worker}_{next(_numbers)}_test"
+    name = new_database_name()
     create_database(maintenance_dsn, name)
     yield database_dsn(maintenance_dsn, name)
     drop_database(maintenance_dsn, name)
 
 
 @pytest.fixture(scope="session")
-def _migrated_template(maintenance_dsn: str, worker: str) -> Iterator[str]:
-    name = f"tp_{worker}_template_test"
+def _migrated_template(maintenance_dsn: str) -> Iterator[str]:
+    name = new_database_name()
     create_database(maintenance_dsn, name)
     migrate(database_dsn(maintenance_dsn, name))
     yield name
@@ -89,9 +89,9 @@ def _migrated_template(maintenance_dsn: str, worker: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def migrated_database(maintenance_dsn: str, worker: str, _migrated_template: str) -> Iterator[str]:
+def migrated_database(maintenance_dsn: str, _migrated_template: str) -> Iterator[str]:
     """DSN of a new database with every migration applied, dropped afterwards."""
-    name = f"tp_{worker}_{next(_numbers)}_test"
+    name = new_database_name()
     create_database(maintenance_dsn, name, template=_migrated_template)
     yield database_dsn(maintenance_dsn, name)
     drop_database(maintenance_dsn, name)
@@ -109,6 +109,11 @@ def own_redis() -> Iterator[EmbeddedRedis]:
     """A server of this test alone, with a TCP port; what it acknowledged survives ``kill()``."""
     with new_redis(tcp=True, appendfsync="always") as server:
         yield server
+
+
+def new_database_name() -> str:
+    """A name that no other test process has, on this server or on a given one."""
+    return f"tp_{os.getpid()}_{next(_numbers)}_test"
 
 
 def migrate(dsn: str) -> None:

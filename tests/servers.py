@@ -100,8 +100,7 @@ def database_dsn(dsn: str, database: str) -> str:
 
 
 def create_database(dsn: str, name: str, *, template: str = "template1") -> None:
-    """Create a database on the server of `dsn`; one that an ended run left is replaced."""
-    drop_database(dsn, name)
+    """Create a database on the server of `dsn`."""
     run_sql(dsn, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
 
 
