@@ -17,6 +17,11 @@ from teltonika_processor._native import (
     CopyData,
     Rows,
 )
+from teltonika_processor.errors import (
+    SinkRejected,
+    SinkUnavailable,
+    TeltonikaProcessorError,
+)
 from teltonika_processor.store import queries
 from teltonika_processor.store.connection import Session, SessionConfig, close_session, open_session
 from teltonika_processor.store.sqlstate import FOREIGN_ERRORS, translate
@@ -119,13 +124,8 @@ class PositionWriter:
         try:
             async with asyncio.timeout(self._config.write_deadline_s):
                 return await self._write(rows, redelivered=redelivered)
-        except asyncpg.LockNotAvailableError as error:
-            await self._end_stale_sessions()
-            await self._drop_session()
-            raise translate(error) from error
         except FOREIGN_ERRORS as error:
-            await self._drop_session()
-            raise translate(error) from error
+            raise await self._give_up(error) from error
         except BaseException:
             self._terminate()
             raise
@@ -192,6 +192,31 @@ class PositionWriter:
             await connection.execute(queries.ENSURE_DAYS, [day])
         except asyncpg.LockNotAvailableError:
             return  # asked again when the day is forgotten, long before it begins
+
+    async def _give_up(self, error: BaseException) -> TeltonikaProcessorError:
+        """Leave no session behind a failed write; what the failure means."""
+        if isinstance(error, asyncpg.LockNotAvailableError):
+            await self._end_stale_sessions()
+        failed = self._session
+        await self._drop_session()
+        ours = translate(error)
+        if isinstance(ours, SinkRejected) and failed is not None:
+            return await self._explain_rejection(ours, failed.io_type)
+        return ours
+
+    async def _explain_rejection(
+        self, rejection: SinkRejected, io_type: str
+    ) -> TeltonikaProcessorError:
+        """The fault is not the row's if `io` was altered under the session that wrote it."""
+        try:
+            async with asyncio.timeout(self._config.write_deadline_s):
+                altered = (await self._open()).io_type != io_type
+        except FOREIGN_ERRORS as error:
+            await self._drop_session()
+            return translate(error)
+        if altered:
+            return SinkUnavailable("Postgres: the type of positions.io changed", rejection.sqlstate)
+        return rejection
 
     async def _end_stale_sessions(self) -> None:
         """End sessions of ours that are past their deadline: frozen or cut off, locks in hand."""
