@@ -5,14 +5,14 @@ is committed; the worst fate of its records is its fate. Redelivery of an id tha
 flight never restarts it. A failed XACK changes nothing: the id stays here and is tried again.
 """
 
-from collections.abc import Iterable
-from enum import Enum, auto
+from collections.abc import Collection, Iterable, Mapping
+from enum import IntEnum, auto
 from typing import Final
 
 from teltonika_processor.errors import LedgerViolation
 
 
-class Fate(Enum):
+class Fate(IntEnum):  # IntEnum: its hash is that of int, and every entry is looked up by it
     """Where an entry stands between XREADGROUP and XACK."""
 
     PENDING = auto()
@@ -21,7 +21,7 @@ class Fate(Enum):
     DEAD_LETTERED = auto()
 
 
-class Happened(Enum):
+class Happened(IntEnum):
     """What was seen to happen to an entry."""
 
     COMMITTED = auto()
@@ -36,7 +36,11 @@ TRANSITIONS: Final = {
 }
 """Every other pair is a bug and raises LedgerViolation."""
 
-_DONE: Final = frozenset({Fate.SETTLED, Fate.DEAD_LETTERED})
+_AFTER: Final[Mapping[Happened, Mapping[Fate | None, Fate]]] = {
+    happened: {before: after for (before, event), after in TRANSITIONS.items() if event is happened}
+    for happened in Happened
+}
+_DONE: Final[frozenset[Fate | None]] = frozenset({Fate.SETTLED, Fate.DEAD_LETTERED})
 
 
 class Ledger:
@@ -66,15 +70,14 @@ class Ledger:
         Raises:
             LedgerViolation: The table has no such transition.
         """
-        fates = self._fates
+        fates, after_of = self._fates, _AFTER[happened]
         for entry_id in ids:
             before = fates.get(entry_id)
-            after = None if before is None else TRANSITIONS.get((before, happened))
-            if after is None:
-                raise LedgerViolation(f"{happened.name} for an entry that is {before}")
-            fates[entry_id] = after
+            if before not in after_of:
+                raise LedgerViolation(f"{happened.name} for an entry that is {_name(before)}")
+            fates[entry_id] = after_of[before]
 
-    def demand_settled(self, ids: Iterable[bytes]) -> None:
+    def demand_settled(self, ids: Collection[bytes]) -> None:
         """Allow XACK of `ids`.
 
         Raises:
@@ -83,15 +86,18 @@ class Ledger:
         fates = self._fates
         for entry_id in ids:
             if fates.get(entry_id) not in _DONE:
-                raise LedgerViolation(f"XACK for an entry that is {fates.get(entry_id)}")
+                raise LedgerViolation(f"XACK for an entry that is {_name(fates.get(entry_id))}")
 
-    def forget(self, ids: Iterable[bytes]) -> None:
+    def forget(self, ids: Collection[bytes]) -> None:
         """Acknowledged entries leave the ledger.
 
         Raises:
             LedgerViolation: One of them is neither settled nor dead-lettered.
         """
+        self.demand_settled(ids)
         for entry_id in ids:
-            if self._fates.get(entry_id) not in _DONE:
-                raise LedgerViolation(f"forgotten while {self._fates.get(entry_id)}")
             del self._fates[entry_id]
+
+
+def _name(fate: Fate | None) -> str:
+    return "unknown" if fate is None else fate.name

@@ -115,9 +115,14 @@ class Ends:
 
 @dataclass(slots=True)
 class _Reading:
-    """Where reading stands: `own_after` is None once our own pending entries are all seen."""
+    """Where reading stands.
+
+    `own_after` is None once our own pending entries are all seen. `restored`: the group was made
+    anew, so that entries in flight are delivered once more.
+    """
 
     own_after: bytes | None = FIRST_ID
+    restored: bool = False
     batches: int = 0
     limit: RateLimit = field(
         default_factory=lambda: RateLimit(burst=_LETTER_LINES, interval_s=_LETTER_WINDOW_S)
@@ -195,9 +200,20 @@ class Pipeline:
     async def _read_own(self, after: bytes) -> list[RawEntry]:
         entries = await self._ends.group.read_own(after, self._policy.read_count())
         self._reading.own_after = entry_id(entries[-1]) if entries else None
+        return self._not_in_flight(entries)
+
+    def _not_in_flight(self, entries: list[RawEntry]) -> list[RawEntry]:
         return [entry for entry in entries if entry_id(entry) not in self.ledger]
 
     async def _read_new(self) -> list[RawEntry]:
+        entries = await self._read_one_write()
+        if not self._reading.restored:
+            return entries
+        self._reading.restored = len(self.ledger) > 0
+        return self._not_in_flight(entries)
+
+    async def _read_one_write(self) -> list[RawEntry]:
+        """What is there, and of a trickle what comes until the next write is due."""
         group, policy = self._ends.group, self._policy
         entries = await group.read_new(policy.read_count(), block=True)
         wait_s = policy.wait_s(now=self._around.clock(), n_entries=len(entries))
@@ -213,6 +229,7 @@ class Pipeline:
         if await self._ends.group.ensure():
             self._around.emit(GroupCreated(stream=names.stream, group=names.group))
         self._reading.own_after = None
+        self._reading.restored = True
 
     async def _dispatch(self, entries: list[RawEntry], *, redelivered: bool) -> None:
         """Decode on the loop's thread: a read is bounded to about one write's records."""
@@ -298,11 +315,11 @@ class Pipeline:
         letters = [self._letter(work, i) for i in indices]
         ids = [letter.entry_id for letter in letters]
         self.ledger.record(ids, Happened.REJECTED)
-        written = await until_done("dead_letter", lambda: self._write(letters), self._around)
+        await until_done("dead_letter", lambda: self._write(letters), self._around)
         self.ledger.record(ids, Happened.LETTER_WRITTEN)
         self.ledger.forget(ids)
         self.totals.entries += len(ids)
-        self.totals.dead_lettered += written
+        self.totals.dead_lettered += len(ids)
         for i, letter in zip(indices, letters, strict=True):
             self._tell(letter, work.batch.imei[i])
 

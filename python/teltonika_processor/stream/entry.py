@@ -3,6 +3,8 @@
 The native decoder reads the fields; their names are exported by it, so that they exist once.
 """
 
+from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 from teltonika_processor.model import TELEMETRY_STREAM, dead_letter_stream
@@ -24,10 +26,8 @@ FIRST_ID: Final = b"0"
 """Before every entry: where a new group and a second look at own pending entries begin."""
 
 
-def entry_id(entry: RawEntry) -> bytes:
-    """The ``ms-seq`` id."""
-    found: bytes = entry[0]
-    return found
+entry_id: Final[Callable[[RawEntry], bytes]] = itemgetter(0)
+"""The ``ms-seq`` id of an entry; in C, because it is asked of every one."""
 
 
 def fields_of(entry: RawEntry) -> list[bytes]:
