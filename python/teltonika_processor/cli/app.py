@@ -16,6 +16,7 @@ SUBCOMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "run": "teltonika_processor.cli.run",
         "migrate": "teltonika_processor.cli.migrate",
         "decode": "teltonika_processor.cli.decode",
+        "demo": "teltonika_processor.cli.demo",
     }
 )
 """Name of each subcommand and its module, whose `app` holds it."""
