@@ -18,10 +18,14 @@ pub(crate) fn read_io_elements<F: FillElements>(
     read_group::<F, 2>(reader, widths, columns)?;
     read_group::<F, 4>(reader, widths, columns)?;
     read_group::<F, 8>(reader, widths, columns)?;
-    match widths.tail {
-        Tail::Nothing => Ok(0),
-        Tail::Sixteen => read_spans(reader, widths, Some(16), columns),
-        Tail::Variable => read_spans(reader, widths, None, columns),
+    let fixed = match widths.tail {
+        Tail::Nothing => return Ok(0),
+        Tail::Sixteen => Some(16),
+        Tail::Variable => None,
+    };
+    match read_count(reader, widths)? {
+        0 => Ok(0),
+        n => read_spans(reader, widths, n, fixed, columns),
     }
 }
 
@@ -50,10 +54,10 @@ fn read_group<F: FillElements, const VALUE: usize>(
 fn read_spans(
     reader: &mut Reader<'_>,
     widths: Widths,
+    n: u16,
     fixed: Option<u16>,
     columns: &mut Columns,
 ) -> Result<u16, Cut> {
-    let n = read_count(reader, widths)?;
     for _ in 0..n {
         let id = reader
             .take_narrow(widths.id)

@@ -6,9 +6,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
 
 use crate::buffer::view;
-use crate::decode::{Input, Outcomes, decode_all};
-use crate::entries::read_entry;
-use crate::error::EntryFault;
+use crate::decode::{Outcomes, Source, decode_all};
+use crate::entries::{Entry, read_entry};
 use crate::pool;
 
 /// Bound: offsets of records and elements are u32, and no frame has more of them than bytes.
@@ -21,7 +20,7 @@ const DETACH_BYTES: usize = 32 << 10;
 /// Columns over R records in input order, and one outcome per frame.
 #[pyclass(frozen, module = "teltonika_processor._native")]
 pub(crate) struct DecodedBatch {
-    columns: Columns,
+    columns: Box<Columns>,
     outcomes: Outcomes,
     /// What the columns were read from, to point into; `None` where an entry had no frame.
     frames: Vec<Option<Py<PyBytes>>>,
@@ -38,13 +37,13 @@ pub(crate) fn decode_batch(
     frame_max_bytes: usize,
 ) -> PyResult<DecodedBatch> {
     let (transport, limits) = (transport_of(transport)?, limits_of(frame_max_bytes)?);
-    let mut batch = Undecoded::default();
+    let mut batch = Undecoded::with_room_for(frames);
     for (index, frame) in frames.try_iter()?.enumerate() {
         let frame = frame?.cast_into::<PyBytes>().map_err(|error| {
             let found = error.into_inner().get_type();
             PyTypeError::new_err(format!("frame {index} is {found}, expected bytes"))
         })?;
-        batch.push(Ok((frame, transport)), 0, 0);
+        batch.push_frame(frame, transport);
     }
     batch.decode(frames.py(), limits)
 }
@@ -57,10 +56,9 @@ pub(crate) fn decode_entries(
     frame_max_bytes: usize,
 ) -> PyResult<DecodedBatch> {
     let limits = limits_of(frame_max_bytes)?;
-    let mut batch = Undecoded::default();
+    let mut batch = Undecoded::with_room_for(entries);
     for entry in entries.try_iter()? {
-        let entry = read_entry(&entry?)?;
-        batch.push(entry.frame, entry.imei, entry.received_at_ms);
+        batch.push_entry(read_entry(&entry?)?);
     }
     let mut batch = batch.decode(entries.py(), limits)?;
     batch.outcomes.reject_unstorable_times(&batch.columns);
@@ -84,37 +82,64 @@ pub(crate) fn limits_of(frame_max_bytes: usize) -> PyResult<Limits> {
 }
 
 /// What is known of each frame before it is decoded.
-#[derive(Default)]
 struct Undecoded {
-    frames: Vec<Result<(Py<PyBytes>, Transport), EntryFault>>,
+    frames: Vec<Option<Py<PyBytes>>>,
+    sources: Vec<Source>,
     imei: Vec<i64>,
     received_at_ms: Vec<i64>,
 }
 
 impl Undecoded {
-    fn push(
-        &mut self,
-        frame: Result<(Bound<'_, PyBytes>, Transport), EntryFault>,
-        imei: i64,
-        received_at_ms: i64,
-    ) {
-        self.frames
-            .push(frame.map(|(frame, transport)| (frame.unbind(), transport)));
-        self.imei.push(imei);
-        self.received_at_ms.push(received_at_ms);
+    /// Room for the frames of a sequence of this length, as far as it tells.
+    fn with_room_for(frames: &Bound<'_, PyAny>) -> Self {
+        let n_frames = frames.len().unwrap_or_default();
+        Self {
+            frames: Vec::with_capacity(n_frames),
+            sources: Vec::with_capacity(n_frames),
+            imei: Vec::new(),
+            received_at_ms: Vec::new(),
+        }
     }
 
-    fn decode(self, py: Python<'_>, limits: Limits) -> PyResult<DecodedBatch> {
-        let (columns, outcomes) = decode_frames(py, &self.frames, limits)?;
+    fn push_frame(&mut self, frame: Bound<'_, PyBytes>, transport: Transport) {
+        self.frames.push(Some(frame.unbind()));
+        self.sources.push(Ok(transport));
+    }
+
+    fn push_entry(&mut self, entry: Entry<'_>) {
+        self.imei.push(entry.imei);
+        self.received_at_ms.push(entry.received_at_ms);
+        match entry.frame {
+            Ok((frame, transport)) => self.push_frame(frame, transport),
+            Err(fault) => {
+                self.frames.push(None);
+                self.sources.push(Err(fault));
+            }
+        }
+    }
+
+    /// Decodes frames that nothing can change meanwhile: they are immutable `bytes`, and held.
+    fn decode(mut self, py: Python<'_>, limits: Limits) -> PyResult<DecodedBatch> {
+        let frames = slices(&self.frames, py);
+        let n_bytes = frames.iter().map(|frame| frame.len()).sum::<usize>();
+        if n_bytes > MAX_BATCH_BYTES {
+            let message = format!("a batch of {n_bytes} bytes, expected {MAX_BATCH_BYTES} at most");
+            return Err(PyValueError::new_err(message));
+        }
+        let mut columns = pool::take();
+        let outcomes = if n_bytes < DETACH_BYTES {
+            decode_all(&frames, &self.sources, limits, &mut columns)
+        } else {
+            py.detach(|| decode_all(&frames, &self.sources, limits, &mut columns))
+        };
+        self.imei.resize(self.frames.len(), 0);
+        self.received_at_ms.resize(self.frames.len(), 0);
         let Self {
             frames,
             imei,
             received_at_ms,
+            ..
         } = self;
-        let frames = frames
-            .into_iter()
-            .map(|frame| frame.ok().map(|(frame, _)| frame))
-            .collect();
         Ok(DecodedBatch {
             columns,
             outcomes,
@@ -125,35 +150,10 @@ impl Undecoded {
     }
 }
 
-/// Decodes frames that nothing can change meanwhile: they are immutable `bytes`, and held.
-fn decode_frames(
-    py: Python<'_>,
-    frames: &[Result<(Py<PyBytes>, Transport), EntryFault>],
-    limits: Limits,
-) -> PyResult<(Columns, Outcomes)> {
-    let inputs: Vec<Input<'_>> = frames
-        .iter()
-        .map(|frame| match frame {
-            Ok((frame, transport)) => Ok((frame.as_bytes(py), *transport)),
-            Err(fault) => Err(*fault),
-        })
-        .collect();
-    let n_bytes = inputs
-        .iter()
-        .flatten()
-        .map(|(frame, _)| frame.len())
-        .sum::<usize>();
-    if n_bytes > MAX_BATCH_BYTES {
-        let message = format!("a batch of {n_bytes} bytes, expected {MAX_BATCH_BYTES} at most");
-        return Err(PyValueError::new_err(message));
-    }
-    let mut columns = pool::take();
-    let outcomes = if n_bytes < DETACH_BYTES {
-        decode_all(&inputs, limits, &mut columns)
-    } else {
-        py.detach(|| decode_all(&inputs, limits, &mut columns))
-    };
-    Ok((columns, outcomes))
+/// The frame of each entry as received, empty where it had none.
+fn slices<'a>(frames: &'a [Option<Py<PyBytes>>], py: Python<'_>) -> Vec<&'a [u8]> {
+    let slice = |frame: &'a Option<Py<PyBytes>>| frame.as_ref().map_or(&[][..], |f| f.as_bytes(py));
+    frames.iter().map(slice).collect()
 }
 
 impl Drop for DecodedBatch {
@@ -184,10 +184,7 @@ impl DecodedBatch {
 
     /// The frame of each entry as received, empty where it had none.
     pub(crate) fn frame_bytes(&self, py: Python<'_>) -> Vec<&[u8]> {
-        let frames = self.frames.iter();
-        frames
-            .map(|frame| frame.as_ref().map_or(&[][..], |frame| frame.as_bytes(py)))
-            .collect()
+        slices(&self.frames, py)
     }
 }
 

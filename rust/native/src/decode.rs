@@ -12,8 +12,8 @@ use crate::error::{EntryFault, Reject};
 /// still lie in the L2 cache when they are read again (`benches/decode.rs`).
 const RUN_BYTES: usize = 96 << 10;
 
-/// One frame to decode, or what was wrong with the stream entry that should have held it.
-pub(crate) type Input<'a> = Result<(&'a [u8], Transport), EntryFault>;
+/// How a frame is wrapped, or what was wrong with the stream entry that should have held it.
+pub(crate) type Source = Result<Transport, EntryFault>;
 
 /// What became of F frames. Invariant: all columns but `record_offsets` and `rejects` have length F.
 #[derive(Default)]
@@ -30,42 +30,50 @@ pub(crate) struct Outcomes {
     pub(crate) rejects: Vec<(usize, Reject)>,
 }
 
-/// Decodes all inputs into `columns`, which must be empty.
-pub(crate) fn decode_all(inputs: &[Input<'_>], limits: Limits, columns: &mut Columns) -> Outcomes {
-    let mut outcomes = Outcomes::for_frames(inputs.len());
+/// Decodes F frames, each with its source, into `columns`, which must be empty.
+pub(crate) fn decode_all(
+    frames: &[&[u8]],
+    sources: &[Source],
+    limits: Limits,
+    columns: &mut Columns,
+) -> Outcomes {
+    let mut outcomes = Outcomes::for_frames(frames.len());
     let mut packets = Vec::new();
-    let mut rest = inputs;
-    while !rest.is_empty() {
-        let (run, behind) = rest.split_at(run_length(rest));
-        rest = behind;
+    let mut rest = (frames, sources);
+    while !rest.0.is_empty() {
+        let n = run_length(rest.0);
+        let (run, sources) = (rest.0[..n].iter(), rest.1[..n].iter());
+        rest = (&rest.0[n..], &rest.1[n..]);
         packets.clear();
-        packets.extend(run.iter().map(|input| check(*input, limits, columns)));
+        packets.extend(
+            run.zip(sources)
+                .map(|(frame, source)| check(frame, *source, limits, columns)),
+        );
         for packet in &packets {
-            outcomes.push(
-                read(*packet, outcomes.n_frames(), columns),
-                columns.n_records(),
-            );
+            let outcome = read(packet, outcomes.n_frames(), columns);
+            outcomes.push(outcome, columns.n_records());
         }
     }
     outcomes
 }
 
-/// How many inputs make up the next run: one at least.
-fn run_length(inputs: &[Input<'_>]) -> usize {
+/// How many frames make up the next run: one at least.
+fn run_length(frames: &[&[u8]]) -> usize {
     let mut n_bytes = 0;
-    let fits = inputs.iter().take_while(|input| {
-        n_bytes += input.map_or(0, |(frame, _)| frame.len());
+    let fits = frames.iter().take_while(|frame| {
+        n_bytes += frame.len();
         n_bytes <= RUN_BYTES
     });
     fits.count().max(1)
 }
 
 fn check<'a>(
-    input: Input<'a>,
+    frame: &'a [u8],
+    source: Source,
     limits: Limits,
     columns: &mut Columns,
 ) -> Result<AvlPacket<'a>, Reject> {
-    let (frame, transport) = input.map_err(Reject::Entry)?;
+    let transport = source.map_err(Reject::Entry)?;
     guarded(columns, |_| {
         codec8::check_envelope(frame, transport, &limits)
     })
@@ -73,13 +81,13 @@ fn check<'a>(
 
 /// Reads the records of a packet and returns its codec id, or that of the rejected frame.
 fn read(
-    packet: Result<AvlPacket<'_>, Reject>,
+    packet: &Result<AvlPacket<'_>, Reject>,
     frame_index: usize,
     columns: &mut Columns,
 ) -> (u8, Result<(), Reject>) {
     let packet = match packet {
         Ok(packet) => packet,
-        Err(reject) => return (codec_id_of(&reject), Err(reject)),
+        Err(reject) => return (codec_id_of(reject), Err(*reject)),
     };
     let frame_index = u32::try_from(frame_index).unwrap_or(u32::MAX);
     let outcome = guarded(columns, |columns| packet.decode_into(frame_index, columns));
@@ -183,17 +191,19 @@ mod tests {
         0, 0, 0xF2, 0x2A,
     ];
 
-    fn decode(inputs: &[Input<'_>]) -> (Columns, Outcomes) {
+    const TCP: Source = Ok(Transport::Tcp);
+
+    fn decode(frames: &[&[u8]], sources: &[Source]) -> (Columns, Outcomes) {
         let mut columns = Columns::new();
-        let outcomes = decode_all(inputs, Limits::default(), &mut columns);
+        let outcomes = decode_all(frames, sources, Limits::default(), &mut columns);
         (columns, outcomes)
     }
 
     #[test]
     fn a_bad_frame_between_good_ones_costs_only_itself() {
-        let good = Ok((&GOOD[..], Transport::Tcp));
-        let cut = Ok((&GOOD[..20], Transport::Tcp));
-        let (columns, outcomes) = decode(&[good, cut, Err(EntryFault::PayloadTrimmed), good]);
+        let frames = [&GOOD[..], &GOOD[..20], &[], &GOOD];
+        let (columns, outcomes) =
+            decode(&frames, &[TCP, TCP, Err(EntryFault::PayloadTrimmed), TCP]);
         assert_eq!(columns.frame_index(), [0, 3]);
         assert_eq!(outcomes.record_offsets, [0, 1, 1, 1, 2]);
         assert_eq!(outcomes.reject_code, [0, 1, 17, 0]);
@@ -207,8 +217,7 @@ mod tests {
 
     #[test]
     fn frames_of_many_runs_decode_in_order() {
-        let inputs = vec![Ok((&GOOD[..], Transport::Tcp)); 5_000];
-        let (columns, outcomes) = decode(&inputs);
+        let (columns, outcomes) = decode(&vec![&GOOD[..]; 5_000], &vec![TCP; 5_000]);
         assert!(columns.frame_index().iter().copied().eq(0..5_000));
         assert_eq!(outcomes.record_offsets.last(), Some(&5_000));
     }
@@ -216,9 +225,8 @@ mod tests {
     #[test]
     fn a_frame_above_the_size_of_a_run_is_a_run_of_its_own() {
         let large = vec![0u8; RUN_BYTES + 1];
-        let large = Ok((&large[..], Transport::Udp));
-        assert_eq!(run_length(&[large, large]), 1);
-        assert_eq!(run_length(&[Ok((&GOOD[..], Transport::Tcp)), large]), 1);
+        assert_eq!(run_length(&[&large, &large]), 1);
+        assert_eq!(run_length(&[&GOOD, &large]), 1);
     }
 
     #[test]
@@ -246,11 +254,7 @@ mod tests {
         let mut record = 9_224_318_016_000_000u64.to_be_bytes().to_vec();
         record.extend([0; 22]);
         let frame = [&[0x08, 1][..], &record, &[1]].concat();
-        let inputs = [
-            Ok((&GOOD[..], Transport::Tcp)),
-            Ok((&frame[..], Transport::Udp)),
-        ];
-        let (columns, mut outcomes) = decode(&inputs);
+        let (columns, mut outcomes) = decode(&[&GOOD, &frame], &[TCP, Ok(Transport::Udp)]);
         assert_eq!(outcomes.reject_code, [0, 0]);
         outcomes.reject_unstorable_times(&columns);
         assert_eq!(outcomes.reject_code, [0, 13]);

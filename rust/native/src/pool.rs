@@ -10,10 +10,14 @@ const POOLED: usize = 4;
 /// Bound: columns that grew beyond this go back to the system; usual batches take about 1 MiB.
 const POOLED_BYTES: usize = 32 << 20;
 
-static POOL: Mutex<Vec<Columns>> = Mutex::new(Vec::new());
+#[expect(
+    clippy::vec_box,
+    reason = "a pointer is moved, not 400 bytes of vectors"
+)]
+static POOL: Mutex<Vec<Box<Columns>>> = Mutex::new(Vec::new());
 
 /// Empty columns, with memory if some were given back.
-pub(crate) fn take() -> Columns {
+pub(crate) fn take() -> Box<Columns> {
     POOL.lock()
         .ok()
         .and_then(|mut pool| pool.pop())
@@ -21,7 +25,7 @@ pub(crate) fn take() -> Columns {
 }
 
 /// Gives columns back; their records are gone.
-pub(crate) fn give_back(mut columns: Columns) {
+pub(crate) fn give_back(mut columns: Box<Columns>) {
     if columns.capacity_bytes() > POOLED_BYTES {
         return;
     }
@@ -40,7 +44,7 @@ mod tests {
     #[test]
     fn given_columns_come_back_empty_and_no_more_than_the_bound_are_kept() {
         for _ in 0..=POOLED {
-            give_back(Columns::new());
+            give_back(Box::default());
         }
         assert_eq!(POOL.lock().unwrap().len(), POOLED);
         assert_eq!(take().n_records(), 0);
