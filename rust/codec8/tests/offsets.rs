@@ -418,6 +418,28 @@ fn errors_of_a_stream_point_at_the_unit_that_slipped() {
     }
 }
 
+#[test]
+fn a_cut_stream_asks_for_no_more_than_every_unit_it_may_become_lacks() {
+    let rows = [
+        ("", Progress::Opening, 1),
+        ("00", Progress::Opening, 1),
+        ("0000", Progress::Opening, 6),
+        ("000f", Progress::Opening, 15),
+        ("000f 3335", Progress::Opening, 13),
+        ("", Progress::Identified, 1),
+        ("00", Progress::Identified, 7),
+        ("00000000 000000", Progress::Identified, 1),
+        ("00000000 00000003", Progress::Identified, 7),
+        ("00000000 00000003 080000 0000c2", Progress::Identified, 1),
+    ];
+    for (hex, progress, expected) in rows {
+        match next_unit(&bytes(hex), progress, &Limits::default()) {
+            Err(DecodeError::Incomplete { needed, .. }) => assert_eq!(needed, expected, "{hex}"),
+            other => panic!("{hex}: {other:?}"),
+        }
+    }
+}
+
 /// An input that yields the code, or `None` where this crate cannot: it is decided elsewhere.
 fn example_of(code: RejectCode) -> Option<DecodeError> {
     let tcp = |hex| Some(avl_error(&bytes(hex), Transport::Tcp));
