@@ -9,6 +9,7 @@ use crate::buffer::view;
 use crate::decode::{Outcomes, Source, decode_all};
 use crate::entries::{Entry, read_entry};
 use crate::pool;
+use crate::rows::{Rows, rows_of};
 
 /// Bound: offsets of records and elements are u32, and no frame has more of them than bytes.
 const MAX_BATCH_BYTES: usize = u32::MAX as usize;
@@ -338,6 +339,18 @@ impl DecodedBatch {
             start = stop;
         }
         chunks
+    }
+
+    /// The distinct storable rows of the entries [start, stop), in the order writers must use.
+    #[pyo3(signature = (start = 0, stop = None, *, clock_ahead_max_ms = rows::CLOCK_AHEAD_MAX_MS))]
+    fn rows(
+        slf: &Bound<'_, Self>,
+        start: usize,
+        stop: Option<usize>,
+        clock_ahead_max_ms: u64,
+    ) -> PyResult<Rows> {
+        let stop = stop.unwrap_or(slf.get().n_frames());
+        rows_of(slf, start..stop, clock_ahead_max_ms)
     }
 
     fn __len__(&self) -> usize {

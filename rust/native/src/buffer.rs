@@ -57,6 +57,37 @@ where
     PyMemoryView::from(Bound::new(owner.py(), column)?.as_any())
 }
 
+/// Answers a request for the bytes of a frozen object.
+///
+/// # Safety
+/// `view` is null or valid for writes. `bytes` belong to `owner` and stay as they are while it lives.
+pub(crate) unsafe fn fill_bytes<O>(
+    owner: &Bound<'_, O>,
+    bytes: &[u8],
+    view: *mut ffi::Py_buffer,
+    flags: c_int,
+) -> PyResult<()> {
+    const READ_ONLY: c_int = 1;
+    let start = bytes.as_ptr().cast_mut().cast::<c_void>();
+    // SAFETY: as above; Python refuses a null view and a writable request, and counts the
+    // reference to `owner` that keeps the bytes.
+    let failed = unsafe {
+        ffi::PyBuffer_FillInfo(
+            view,
+            owner.as_ptr(),
+            start,
+            ssize(bytes.len()),
+            READ_ONLY,
+            flags,
+        )
+    };
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(PyErr::fetch(owner.py()))
+    }
+}
+
 /// A length in memory. Invariant: no allocation is longer than `isize::MAX` bytes.
 fn ssize(n: usize) -> ffi::Py_ssize_t {
     ffi::Py_ssize_t::try_from(n).unwrap_or(ffi::Py_ssize_t::MAX)

@@ -7,12 +7,14 @@
 
 mod batch;
 mod buffer;
+mod copy;
 mod decode;
 mod encode;
 mod entries;
 mod error;
 mod frame;
 mod pool;
+mod rows;
 
 use codec8::RejectCode;
 use pyo3::buffer::PyBuffer;
@@ -46,19 +48,30 @@ mod native {
     #[pymodule_export]
     use super::batch::{DecodedBatch, decode_batch, decode_entries};
     #[pymodule_export]
+    use super::copy::CopyData;
+    #[pymodule_export]
     use super::encode::encode_frame;
     #[pymodule_export]
     use super::frame::{AvlPacket, AvlRecord, decode_frame};
     #[pymodule_export]
+    use super::rows::Rows;
+    #[pymodule_export]
     use super::{crc16, error_catalogue};
     use pyo3::prelude::*;
+    use pyo3::types::PyTuple;
 
     #[pymodule_init]
     fn add_constants(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("STREAM_ENTRY_VERSION", super::entries::STREAM_ENTRY_VERSION)?;
         module.add("ENTRY_FIELDS", super::entries::ENTRY_FIELDS)?;
         module.add("FRAME_MAX_BYTES", codec8::FRAME_MAX_BYTES)?;
-        module.add("CLOCK_AHEAD_MAX_MS", rows::CLOCK_AHEAD_MAX_MS)?;
+        module.add("CLOCK_AHEAD_MAX_MS", ::rows::CLOCK_AHEAD_MAX_MS)?;
+        let tuple = |columns: &[&str]| PyTuple::new(module.py(), columns);
+        module.add("POSITION_COLUMNS", tuple(&::rows::POSITION_COLUMNS)?)?;
+        module.add(
+            "LAST_POSITION_COLUMNS",
+            tuple(&::rows::LAST_POSITION_COLUMNS)?,
+        )?;
         Ok(())
     }
 }

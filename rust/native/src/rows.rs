@@ -1,0 +1,140 @@
+//! A run of a batch's entries as rows for the database; the rules live in the crate `rows`.
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use rows::{BatchView, CopyBytes, IoType, copy_last_positions, copy_positions};
+
+use crate::batch::DecodedBatch;
+use crate::copy::CopyData;
+use crate::pool;
+
+/// Below this many records (some 10 us of work) giving the GIL away and taking it back costs more
+/// than another thread gains.
+const DETACH_RECORDS: usize = 64;
+
+/// Distinct rows sorted by (UTC day, imei, `recorded_at`, digest), with the sane copy of each kept.
+#[pyclass(frozen, module = "teltonika_processor._native")]
+pub(crate) struct Rows {
+    batch: Py<DecodedBatch>,
+    rows: rows::Rows,
+}
+
+/// The rows of the entries [start, stop) of a batch.
+pub(crate) fn rows_of(
+    batch: &Bound<'_, DecodedBatch>,
+    entries: Range<usize>,
+    clock_ahead_max_ms: u64,
+) -> PyResult<Rows> {
+    let n_entries = batch.get().imeis().len();
+    if entries.start > entries.end || entries.end > n_entries {
+        let Range { start, end } = entries;
+        let message = format!("entries [{start}, {end}), expected a part of [0, {n_entries})");
+        return Err(PyValueError::new_err(message));
+    }
+    let rows = detached(batch, |view| {
+        rows::Rows::select(view, entries, clock_ahead_max_ms)
+    })?;
+    Ok(Rows {
+        batch: batch.clone().unbind(),
+        rows,
+    })
+}
+
+/// Works on a batch without the GIL; a panic, which only a bug of ours raises, is an exception.
+fn detached<T: Send>(
+    batch: &Bound<'_, DecodedBatch>,
+    work: impl FnOnce(&BatchView<'_>) -> T + Send,
+) -> PyResult<T> {
+    let (py, batch) = (batch.py(), batch.get());
+    let frames = batch.frame_bytes(py);
+    let view = BatchView::new(
+        batch.columns(),
+        &frames,
+        batch.imeis(),
+        batch.received_at(),
+        &batch.outcomes().record_offsets,
+    );
+    let guarded = || catch_unwind(AssertUnwindSafe(|| work(&view)));
+    let outcome = if batch.columns().n_records() < DETACH_RECORDS {
+        guarded()
+    } else {
+        py.detach(guarded)
+    };
+    outcome
+        .map_err(|_panic| PyRuntimeError::new_err("a defect in the encoder of rows: it panicked"))
+}
+
+impl Rows {
+    fn copy(
+        &self,
+        py: Python<'_>,
+        write: impl FnOnce(&BatchView<'_>, &rows::Rows, Vec<u8>) -> CopyBytes + Send,
+    ) -> PyResult<CopyData> {
+        let room = pool::take_room();
+        let bytes = detached(self.batch.bind(py), |view| write(view, &self.rows, room))?;
+        Ok(CopyData::new(bytes))
+    }
+}
+
+#[pymethods]
+impl Rows {
+    #[getter]
+    fn n_rows(&self) -> usize {
+        self.rows.n_rows()
+    }
+
+    /// Storable records before duplicates were removed.
+    #[getter]
+    fn n_records(&self) -> usize {
+        self.rows.n_records()
+    }
+
+    #[getter]
+    fn n_suspect(&self) -> usize {
+        self.rows.n_suspect()
+    }
+
+    /// UTC days (since 1970-01-01) that hold at least one row that is not `clock_suspect`, ascending.
+    #[getter]
+    fn days(&self) -> &[i64] {
+        self.rows.days()
+    }
+
+    /// Distinct devices, ascending.
+    #[getter]
+    fn imeis(&self) -> &[i64] {
+        self.rows.imeis()
+    }
+
+    /// The latest receive time of the records, duplicates included; 0 if there are none.
+    #[getter]
+    fn received_at_max_ms(&self) -> i64 {
+        self.rows.received_at_max_ms()
+    }
+
+    /// Binary COPY of `POSITION_COLUMNS`.
+    #[pyo3(signature = (*, io = "jsonb"))]
+    fn copy_positions(&self, py: Python<'_>, io: &str) -> PyResult<CopyData> {
+        let io = io_type_of(io)?;
+        self.copy(py, |view, rows, room| copy_positions(view, rows, io, room))
+    }
+
+    /// Binary COPY of `LAST_POSITION_COLUMNS`: the newest valid fix of each device, by imei.
+    fn copy_last_positions(&self, py: Python<'_>) -> PyResult<CopyData> {
+        self.copy(py, copy_last_positions)
+    }
+}
+
+fn io_type_of(name: &str) -> PyResult<IoType> {
+    match name {
+        "jsonb" => Ok(IoType::Jsonb),
+        "json" => Ok(IoType::Json),
+        found => {
+            let message = format!("io is {found:?}, expected 'jsonb' or 'json'");
+            Err(PyValueError::new_err(message))
+        }
+    }
+}
