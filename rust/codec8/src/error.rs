@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::codec_id::CodecClass;
+
 /// Why an input was not decoded. The variant says what to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodeError {
@@ -328,7 +330,12 @@ impl fmt::Display for RejectReason {
             }
             Self::TrailingBytes { left } => write!(f, "{left} byte(s) where none are expected"),
             Self::UnsupportedCodec { codec_id } => {
-                write!(f, "codec id 0x{codec_id:02X}, expected 0x08, 0x8E or 0x10")
+                let expected = match CodecClass::of(codec_id) {
+                    // An AVL codec is unsupported where a command frame is expected, only there.
+                    CodecClass::Avl(_) => "0x0C to 0x0F",
+                    CodecClass::NotAvl(_) | CodecClass::Unsupported(_) => "0x08, 0x8E or 0x10",
+                };
+                write!(f, "codec id 0x{codec_id:02X}, expected {expected}")
             }
             Self::NotAvl { codec_id } => {
                 write!(

@@ -278,6 +278,17 @@ fn errors_of_a_command_frame_point_at_the_field() {
 }
 
 #[test]
+fn an_avl_frame_among_commands_is_told_what_was_expected() {
+    let frame = frame_around(&bytes("08 00 00")).unwrap();
+    let error = check_command_frame(&frame, &Limits::default()).unwrap_err();
+    let expected = "unsupported_codec at byte 8: codec id 0x08, expected 0x0C to 0x0F";
+    assert_eq!(error.to_string(), expected);
+    let error = avl_error(&bytes("07 00 00"), Transport::Udp);
+    let expected = "unsupported_codec at byte 0: codec id 0x07, expected 0x08, 0x8E or 0x10";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
 fn nothing_is_read_behind_a_broken_message() {
     let frame = frame_around(&bytes("0c 01 05 00000001 61 05 000000ff 62 01")).unwrap();
     let frame = check_command_frame(&frame, &Limits::default()).unwrap();
