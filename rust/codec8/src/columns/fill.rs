@@ -1,8 +1,8 @@
 //! Filling the columns: the only unsafe code of this crate, and what it gains.
 //!
-//! Four of five bytes of a record are IO elements. Copied one by one they cost 40 ns a record; eight at
-//! a time by AVX-512 VBMI, the whole walk compiled for it, half of that (`benches/decode.rs`). So the
-//! copy of a group is a type parameter of the walk, chosen once per frame by [`Columns::walk`].
+//! Most bytes of a record are IO elements. With the elements one by one a walk takes 31 ns a record,
+//! with up to eight at a time by AVX-512 VBMI 19 (`benches/decode.rs`, Zen 4). So the copy of a group
+//! is a type parameter of the walk, chosen once per frame by [`Columns::walk`].
 #![allow(unsafe_code)]
 
 use super::{Columns, narrow};
