@@ -1,0 +1,157 @@
+"""The whole service under measurement: servers of our own, databases, a backlog, the process."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import asyncpg
+import psutil
+import redis
+
+from corpus import Frame
+from teltonika_processor.embedded import EmbeddedPostgres, EmbeddedRedis
+
+STREAM: Final = "telemetry:teltonika"
+GROUP: Final = "processor"
+
+_TEMPLATE: Final = "bench_template"
+_DATABASE: Final = "bench"
+_CHUNK: Final = 500
+_POLL_S: Final = 0.005
+# Bound: no drain measured here takes longer on any machine that could run the service.
+_DEADLINE_S: Final = 300.0
+
+
+@dataclass(frozen=True)
+class Drained:
+    """One drained backlog."""
+
+    seconds: float
+    cpu_seconds: float
+    rows: int
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A Redis and a Postgres with the schema in a template database."""
+
+    redis_url: str
+    postgres: EmbeddedPostgres
+
+    def client(self) -> redis.Redis:
+        return redis.Redis.from_url(self.redis_url)
+
+    def fresh_database(self) -> str:
+        """DSN of a new database with the schema and no rows; the one before is dropped."""
+        asyncio.run(
+            execute(
+                self.postgres.dsn(),
+                f"DROP DATABASE IF EXISTS {_DATABASE}",
+                f"CREATE DATABASE {_DATABASE} TEMPLATE {_TEMPLATE}",
+                "CHECKPOINT",
+            )
+        )
+        return self.postgres.dsn(_DATABASE)
+
+    @contextmanager
+    def service(self, dsn: str) -> Iterator[psutil.Process]:
+        """`teltonika-processor run` on these servers, stopped by SIGTERM at the end."""
+        environment = service_environment(dsn) | {"REDIS_URL": self.redis_url}
+        command = [sys.executable, "-m", "teltonika_processor", "run", "--no-migrate"]
+        with subprocess.Popen(command, env=environment) as process:
+            try:
+                yield psutil.Process(process.pid)
+            finally:
+                process.terminate()
+        if process.returncode != 0:
+            raise RuntimeError(f"the service ended with {process.returncode}")
+
+
+@contextmanager
+def open_pipeline() -> Iterator[Pipeline]:
+    """Start both servers and make the template database."""
+    with EmbeddedPostgres() as postgres, EmbeddedRedis() as valkey:
+        asyncio.run(execute(postgres.dsn(), f"CREATE DATABASE {_TEMPLATE}"))
+        command = [sys.executable, "-m", "teltonika_processor", "migrate"]
+        environment = service_environment(postgres.dsn(_TEMPLATE))
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+        yield Pipeline(valkey.url(), postgres)
+
+
+def service_environment(dsn: str) -> dict[str, str]:
+    """This environment with the service's own settings replaced."""
+    return {**os.environ, "DATABASE_URL": dsn, "DATABASE_MIGRATION_URL": "", "LOG_LEVEL": "warning"}
+
+
+def load_backlog(client: redis.Redis, frames: Sequence[Frame]) -> None:
+    """Empty Redis, then append every frame as a gateway would; the group starts before them."""
+    client.flushall()
+    client.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+    for start in range(0, len(frames), _CHUNK):
+        pipeline = client.pipeline(transaction=False)
+        for frame in frames[start : start + _CHUNK]:
+            pipeline.xadd(STREAM, frame.fields())
+        pipeline.execute()
+
+
+def drain(pipeline: Pipeline, frames: Sequence[Frame]) -> Drained:
+    """Time from the first entry delivered to the last one acknowledged, start-up left out."""
+    dsn = pipeline.fresh_database()
+    client = pipeline.client()
+    load_backlog(client, frames)
+    with pipeline.service(dsn) as process:
+        wait_until(client, process, lambda delivered, _: delivered > 0)
+        started, cpu_before = time.perf_counter(), cpu_seconds(process)
+        wait_until(
+            client, process, lambda delivered, pending: (delivered, pending) == (len(frames), 0)
+        )
+        seconds, cpu = time.perf_counter() - started, cpu_seconds(process) - cpu_before
+    rows = asyncio.run(count_positions(dsn))
+    return Drained(seconds, cpu, rows)
+
+
+def wait_until(
+    client: redis.Redis, service: psutil.Process, reached: Callable[[int, int], bool]
+) -> None:
+    """Poll the group until `reached(entries delivered, entries pending)`."""
+    deadline = time.monotonic() + _DEADLINE_S
+    while not reached(*progress(client)):
+        if not service.is_running() or service.status() == psutil.STATUS_ZOMBIE:
+            raise RuntimeError("the service ended before its work was done")
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"delivered and pending stand at {progress(client)}")
+        time.sleep(_POLL_S)
+
+
+def progress(client: redis.Redis) -> tuple[int, int]:
+    """Entries delivered to the group, and entries pending in it."""
+    group = client.xinfo_groups(STREAM)[0]
+    return group["entries-read"] or 0, group["pending"]
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+async def execute(dsn: str, *statements: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def count_positions(dsn: str) -> int:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return int(await connection.fetchval("SELECT count(*) FROM public.positions"))
+    finally:
+        await connection.close()
