@@ -13,6 +13,7 @@ from teltonika_processor.errors import SchemaMismatch, SinkRejected, SinkUnavail
 from teltonika_processor.store.connection import SessionConfig
 from teltonika_processor.store.migrate import migrate
 from teltonika_processor.store.positions import PositionWriter, Receipt, SharedState
+from teltonika_processor.store.queries import CLEAR_SUSPECTS, ENSURE_DAYS
 from waiting import eventually_async
 
 SEED = int(os.environ.get("TEST_SEED", "20261122"))
@@ -278,6 +279,26 @@ async def test_a_sane_copy_clears_only_its_own_record(
     assert await stored(admin) == [(1, True), (2, False), (3, False)]
 
 
+async def test_clearing_suspects_looks_up_keys_and_scans_no_day(
+    writer: PositionWriter, admin: asyncpg.Connection
+) -> None:
+    await write(writer, Record())
+    await admin.execute(
+        "INSERT INTO positions SELECT 1, to_timestamp($1::float8 / 1000), n, now(), 0, 0, 0, 0, 0,"
+        " 0, 0, 0, NULL, false, '{}' FROM generate_series(1, 20000) AS n",
+        NOON_MS,
+    )
+    await admin.execute("ANALYZE positions")
+    await write(writer, Record(), redelivered=True)
+    assert writer._session is not None
+    session = writer._session.connection
+    day_s = NOON_MS // DAY_MS * 86_400
+    plan = await session.fetch("EXPLAIN " + CLEAR_SUSPECTS, day_s, day_s + 86_400)
+    text = "\n".join(row[0] for row in plan)
+    assert "positions_20261122_pkey" in text
+    assert "Seq Scan on positions" not in text
+
+
 # Partitions
 
 
@@ -389,10 +410,7 @@ async def test_days_made_by_four_sessions_at_once_deadlock_nobody(
         connection = await asyncpg.connect(dsn)
         for day in rng.sample(range(n_days), n_days):
             days = [first + day, first + (day + 1) % n_days]
-            statement = (
-                "SELECT positions_ensure_days(array(SELECT date 'epoch' + unnest($1::int[])))"
-            )
-            await connection.execute(statement, days)
+            await connection.execute(ENSURE_DAYS, days)
         await connection.close()
 
     writers = [write_suspects(open_writer(), imei) for imei in (1, 2)]

@@ -74,6 +74,9 @@ async def open_session(config: SessionConfig) -> Session:
         # Partitions are pruned while planning, by the bounds that are passed.
         "plan_cache_mode": "force_custom_plan",
         "jit": "off",
+        # The one join here is from a few staged rows to the primary key of a large table.
+        "enable_hashjoin": "off",
+        "enable_mergejoin": "off",
         **_KEEPALIVE,
     }
     return await _connect(config, settings)
