@@ -53,6 +53,7 @@ FORMATS = {
     "event_io_id": "H",
     "generation_type": "h",
     "io_offsets": "I",
+    "n_variable": "H",
     "io_id": "H",
     "io_value": "Q",
 }
@@ -99,6 +100,7 @@ def test_a_variable_element_s_value_is_where_it_stands_in_its_frame() -> None:
     batch = tp.decode_batch([ONE, frame])
     offset, length = divmod(batch.io_value[2], 2**32)
     assert frame[offset : offset + length] == b"\x11\x22\x33"
+    assert list(batch.n_variable) == [0, 1]
 
 
 def test_a_bad_frame_between_good_ones_hurts_neither() -> None:

@@ -5,6 +5,7 @@ Invariant: no other module imports `teltonika_processor._native`.
 
 from teltonika_processor._native import (
     CLOCK_AHEAD_MAX_MS,
+    ENTRY_FIELDS,
     FRAME_MAX_BYTES,
     LAST_POSITION_COLUMNS,
     POSITION_COLUMNS,
@@ -24,6 +25,7 @@ from teltonika_processor._native import (
 
 __all__ = [
     "CLOCK_AHEAD_MAX_MS",
+    "ENTRY_FIELDS",
     "FRAME_MAX_BYTES",
     "LAST_POSITION_COLUMNS",
     "POSITION_COLUMNS",
