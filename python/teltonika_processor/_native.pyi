@@ -5,10 +5,35 @@ Columns are read-only memoryviews of the item type named beside them; they keep 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, final
+from typing import Any, Literal, TypeAlias, final
+
+from typing_extensions import Buffer
+
+__all__ = [
+    "CLOCK_AHEAD_MAX_MS",
+    "ENTRY_FIELDS",
+    "FRAME_MAX_BYTES",
+    "LAST_POSITION_COLUMNS",
+    "POSITION_COLUMNS",
+    "STREAM_ENTRY_VERSION",
+    "AvlPacket",
+    "AvlRecord",
+    "CopyData",
+    "DecodedBatch",
+    "Rows",
+    "crc16",
+    "decode_batch",
+    "decode_entries",
+    "decode_frame",
+    "encode_frame",
+    "error_catalogue",
+]
 
 STREAM_ENTRY_VERSION: int
 """The newest version of the stream entry contract that this build reads: 1."""
+
+ENTRY_FIELDS: tuple[str, str, str, str, str]
+"""Fields of a stream entry that are read: imei, frame, v, transport, received_at_ms."""
 
 FRAME_MAX_BYTES: int
 """Default upper bound of a TCP frame in bytes: 65,536. The vendor's 1,280 is a gateway's policy."""
@@ -17,7 +42,7 @@ CLOCK_AHEAD_MAX_MS: int
 """Default: a record further ahead of its receive time than this is `clock_suspect` (1 day)."""
 
 def error_catalogue() -> list[tuple[int, str, str]]:
-    """Every reject code as (number, code, meaning), in the order of the numbers; 0 is not listed."""
+    """Every reject code as (number, code, meaning), by number; 0 is not listed."""
 
 def crc16(data: bytes | bytearray | memoryview, /) -> int:
     """CRC-16/IBM (ARC: reflected 0xA001, initial 0) of `data`."""
@@ -27,53 +52,93 @@ class AvlRecord:
     """One AVL record of a frame. Values are those of the wire."""
 
     @property
-    def recorded_at_ms(self) -> int: ...
+    def recorded_at_ms(self) -> int:
+        """Device clock: Unix milliseconds, unsigned 64-bit."""
     @property
-    def priority(self) -> int: ...
+    def priority(self) -> int:
+        """0 low, 1 high, 2 panic; other values are passed on."""
     @property
-    def longitude_e7(self) -> int: ...
+    def longitude_e7(self) -> int:
+        """Longitude in 1e-7 degree, east positive."""
     @property
-    def latitude_e7(self) -> int: ...
+    def latitude_e7(self) -> int:
+        """Latitude in 1e-7 degree, north positive."""
     @property
-    def altitude_m(self) -> int: ...
+    def altitude_m(self) -> int:
+        """Altitude in metres, signed."""
     @property
-    def angle_deg(self) -> int: ...
+    def angle_deg(self) -> int:
+        """Degrees clockwise from north."""
     @property
-    def satellites(self) -> int: ...
+    def satellites(self) -> int:
+        """Satellites in use; 0 means that the position is not a current fix."""
     @property
-    def speed_kmh(self) -> int: ...
+    def speed_kmh(self) -> int:
+        """Speed in km/h."""
     @property
-    def event_io_id(self) -> int: ...
+    def event_io_id(self) -> int:
+        """IO id that caused the record; 0 for none."""
     @property
-    def generation_type(self) -> int | None: ...
+    def generation_type(self) -> int | None:
+        """Generation type of Codec 16; None for the other codecs."""
     @property
-    def io(self) -> Mapping[int, int | bytes]: ...
+    def io(self) -> Mapping[int, int | bytes]:
+        """Read-only: IO id to unsigned value, or to bytes where of variable length or of 16."""
     @property
-    def raw(self) -> memoryview: ...
+    def raw(self) -> memoryview:
+        """The raw record: a read-only view into the caller's frame."""
 
 @final
 class AvlPacket:
-    """The AVL packet of one frame."""
+    """The AVL packet of one frame: a sequence of its records."""
 
     @property
-    def codec_id(self) -> int: ...
+    def codec_id(self) -> int:
+        """0x08 Codec 8, 0x8E Codec 8 Extended, 0x10 Codec 16."""
     @property
-    def records(self) -> tuple[AvlRecord, ...]: ...
+    def records(self) -> tuple[AvlRecord, ...]:
+        """R records in wire order."""
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[AvlRecord]: ...
 
-Transport = Literal["tcp", "udp"]
+_Transport: TypeAlias = Literal["tcp", "udp"]
 
-def decode_frame(frame: bytes, *, transport: Transport = "tcp", frame_max_bytes: int = ...) -> AvlPacket:
-    """Decode one frame: a whole TCP frame, or the AVL data array of a UDP channel packet."""
+def decode_frame(
+    frame: bytes, *, transport: _Transport = "tcp", frame_max_bytes: int = ...
+) -> AvlPacket:
+    """Decode one frame.
+
+    Args:
+        frame: A whole TCP frame, preamble to CRC; with `udp`, the AVL packet of a UDP channel
+            packet, codec id to number of data 2.
+        transport: How the AVL packet is wrapped.
+        frame_max_bytes: Upper bound of the frame, 15 to 536,870,912 bytes.
+
+    Raises:
+        DecodeError: The first check that failed, with its code and where the field starts.
+        TypeError: `frame` is not `bytes`.
+        ValueError: Another transport, or `frame_max_bytes` out of its range.
+    """
 
 def decode_batch(
     frames: Sequence[bytes],
     *,
-    transport: Transport = "tcp",
+    transport: _Transport = "tcp",
     frame_max_bytes: int = ...,
 ) -> DecodedBatch:
-    """Decode F frames to columns, with one outcome per frame; never raises for their content."""
+    """Decode F frames to columns, with one outcome per frame; never raises for their content.
+
+    The frames are held, not copied. The GIL is free meanwhile, unless the batch is tiny.
+
+    Args:
+        frames: F frames, each as `decode_frame` takes it.
+        transport: How their AVL packets are wrapped.
+        frame_max_bytes: Upper bound of each frame, 15 to 536,870,912 bytes.
+
+    Raises:
+        TypeError: A frame is not `bytes`.
+        ValueError: Another transport, `frame_max_bytes` out of its range, or 4 GiB of frames.
+    """
 
 def decode_entries(
     entries: Sequence[Any],
@@ -82,111 +147,167 @@ def decode_entries(
 ) -> DecodedBatch:
     """Decode F stream entries `[id, [field, value, ...]]` as XREADGROUP returns them in RESP2.
 
-    `[id, None]` (the payload was trimmed while pending) is the reject `payload_trimmed`.
+    Fields are those of `ENTRY_FIELDS`, in any order; others are ignored. `[id, None]` (the payload
+    was trimmed while pending) is the reject `payload_trimmed`. Other rejects of entries, in this
+    order: `unsupported_version` (`v` is not 1, or a transport other than `tcp` and `udp`),
+    `missing_field`, `bad_imei` (not 15 ASCII digits). Without a plausible `received_at_ms` an entry
+    gets the milliseconds of its id.
+
+    An entry with a record whose time Postgres cannot hold is the reject `timestamp_out_of_range` at
+    that timestamp, but all its records stand in the columns.
+
+    Raises:
+        TypeError: An entry or a part of it is of another type: a bug of the caller.
+        ValueError: An entry of another shape, `frame_max_bytes` out of its range, or 4 GiB.
     """
 
 @final
 class DecodedBatch:
-    """Columns over R records in input order, and one outcome per frame."""
+    """Columns over R records in input order, and one outcome per frame.
+
+    A column is a read-only memoryview of the named item type; it keeps the batch alive.
+    """
 
     @property
-    def n_frames(self) -> int: ...
+    def n_frames(self) -> int:
+        """F, the number of frames or entries."""
     @property
-    def n_records(self) -> int: ...
+    def n_records(self) -> int:
+        """R, the number of AVL records."""
     @property
-    def n_elements(self) -> int: ...
+    def n_elements(self) -> int:
+        """K, the number of IO elements."""
     @property
-    def n_rejected(self) -> int: ...
-    # per frame [F]
+    def n_rejected(self) -> int:
+        """How many of the F frames have a reject code."""
     @property
-    def reject_code(self) -> memoryview: ...  # uint8, 0 where the frame decoded
+    def reject_code(self) -> memoryview:
+        """Number of the reject code in `error_catalogue`, 0 where the frame decoded: uint8 [F]."""
     @property
-    def reject_offset(self) -> memoryview: ...  # uint32, where the offending field starts
+    def reject_offset(self) -> memoryview:
+        """Where the offending field starts in its frame: uint32 [F]."""
     @property
-    def codec_id(self) -> memoryview: ...  # uint8, 0 where unknown
+    def codec_id(self) -> memoryview:
+        """Codec id, 0 where unknown: uint8 [F]."""
     @property
-    def imei(self) -> memoryview: ...  # int64, 0 where unknown
+    def imei(self) -> memoryview:
+        """Device of each entry, 0 where unknown: int64 [F]."""
     @property
-    def received_at_ms(self) -> memoryview: ...  # int64, 0 where unknown
+    def received_at_ms(self) -> memoryview:
+        """Gateway clock of each entry in Unix ms, 0 where unknown: int64 [F]."""
     @property
-    def record_offsets(self) -> memoryview: ...  # uint32 [F+1]: records of frame i are [o[i], o[i+1])
-    # per record [R]
+    def record_offsets(self) -> memoryview:
+        """The records of frame i are [o[i], o[i+1]): uint32 [F+1]."""
     @property
-    def recorded_at_ms(self) -> memoryview: ...  # uint64
+    def recorded_at_ms(self) -> memoryview:
+        """Device clock in Unix ms, unsigned as on the wire: uint64 [R]."""
     @property
-    def priority(self) -> memoryview: ...  # uint8
+    def priority(self) -> memoryview:
+        """0 low, 1 high, 2 panic: uint8 [R]."""
     @property
-    def longitude_e7(self) -> memoryview: ...  # int32
+    def longitude_e7(self) -> memoryview:
+        """Longitude in 1e-7 degree: int32 [R]."""
     @property
-    def latitude_e7(self) -> memoryview: ...  # int32
+    def latitude_e7(self) -> memoryview:
+        """Latitude in 1e-7 degree: int32 [R]."""
     @property
-    def altitude_m(self) -> memoryview: ...  # int16
+    def altitude_m(self) -> memoryview:
+        """Altitude in metres: int16 [R]."""
     @property
-    def angle_deg(self) -> memoryview: ...  # uint16
+    def angle_deg(self) -> memoryview:
+        """Degrees clockwise from north: uint16 [R]."""
     @property
-    def satellites(self) -> memoryview: ...  # uint8
+    def satellites(self) -> memoryview:
+        """Satellites in use, 0 without a current fix: uint8 [R]."""
     @property
-    def speed_kmh(self) -> memoryview: ...  # uint16
+    def speed_kmh(self) -> memoryview:
+        """Speed in km/h: uint16 [R]."""
     @property
-    def event_io_id(self) -> memoryview: ...  # uint16
+    def event_io_id(self) -> memoryview:
+        """IO id that caused the record, 0 for none: uint16 [R]."""
     @property
-    def generation_type(self) -> memoryview: ...  # int16, -1 but for Codec 16
+    def generation_type(self) -> memoryview:
+        """Generation type of Codec 16, -1 for the other codecs: int16 [R]."""
     @property
-    def io_offsets(self) -> memoryview: ...  # uint32 [R+1]
-    # per element [K]
+    def io_offsets(self) -> memoryview:
+        """The elements of record r are [o[r], o[r+1]), in wire order: uint32 [R+1]."""
     @property
-    def io_id(self) -> memoryview: ...  # uint16
+    def n_variable(self) -> memoryview:
+        """How many of a record's last elements are variable-length or 16 bytes long: uint16 [R]."""
     @property
-    def io_value(self) -> memoryview: ...  # uint64; (offset << 32 | length) into the frame where variable
+    def io_id(self) -> memoryview:
+        """IO id: uint16 [K]."""
+    @property
+    def io_value(self) -> memoryview:
+        """Unsigned value, or (offset << 32 | length) into the frame where variable: uint64 [K]."""
+    def __len__(self) -> int: ...
     def rejects(self) -> list[tuple[int, str, int, str]]:
         """(frame index, code, offset, text) of every rejected frame, in input order."""
     def chunks(self, max_records: int) -> list[tuple[int, int]]:
-        """Cut the F entries into runs [start, stop) of at most `max_records` records (one entry at least)."""
+        """Cut the F entries into runs [start, stop) of at most `max_records`, or one entry."""
     def rows(
         self, start: int = 0, stop: int | None = None, *, clock_ahead_max_ms: int = ...
     ) -> Rows:
-        """The distinct storable rows of the entries [start, stop), in the order writers must use."""
+        """The distinct storable rows of the entries [start, stop), in the order of writing."""
 
 @final
 class Rows:
-    """Distinct rows sorted by (UTC day, imei, recorded_at, digest), with the sane copy of each kept."""
+    """Distinct rows by (UTC day, imei, recorded_at, digest), with the sane copy of each kept."""
 
     @property
-    def n_rows(self) -> int: ...
+    def n_rows(self) -> int:
+        """Distinct storable records."""
     @property
     def n_records(self) -> int:
         """Storable records before duplicates were removed."""
     @property
-    def n_suspect(self) -> int: ...
+    def n_suspect(self) -> int:
+        """Rows whose every copy has an impossible clock."""
     @property
     def days(self) -> list[int]:
-        """UTC days (since 1970-01-01) that hold at least one row that is not `clock_suspect`, ascending."""
+        """UTC days (since 1970-01-01) that hold a row that is not `clock_suspect`, ascending."""
     @property
     def imeis(self) -> list[int]:
         """Distinct devices, ascending."""
     @property
-    def received_at_max_ms(self) -> int: ...
+    def received_at_max_ms(self) -> int:
+        """The latest receive time of the records in Unix ms; 0 if there are none."""
     def copy_positions(self, *, io: Literal["jsonb", "json"] = "jsonb") -> CopyData:
         """PostgreSQL binary COPY of POSITION_COLUMNS."""
     def copy_last_positions(self) -> CopyData:
-        """PostgreSQL binary COPY of LAST_POSITION_COLUMNS: the newest valid fix of each device, by imei."""
+        """Binary COPY of LAST_POSITION_COLUMNS: the newest valid fix of each device, by imei."""
 
 @final
-class CopyData:
+class CopyData(Buffer):
     """Bytes for `COPY .. FROM STDIN (FORMAT binary)`, read through the buffer protocol."""
 
     @property
-    def n_rows(self) -> int: ...
+    def n_rows(self) -> int:
+        """Rows in the stream."""
     def __len__(self) -> int: ...
-    def __buffer__(self, flags: int, /) -> memoryview: ...
 
 POSITION_COLUMNS: tuple[str, ...]
+"""Columns of `positions` that `copy_positions` writes, in its order."""
+
 LAST_POSITION_COLUMNS: tuple[str, ...]
+"""Columns of `last_position` that `copy_last_positions` writes, in its order."""
 
 def encode_frame(
     records: Sequence[Mapping[str, Any] | AvlRecord],
     *,
     codec_id: int = 0x8E,
-    transport: Transport = "tcp",
+    transport: _Transport = "tcp",
 ) -> bytes:
-    """Encode records as a frame: for tests, simulators and benches."""
+    """Encode records as a frame: for tests, simulators and benches.
+
+    A record is an `AvlRecord`, or a mapping with the names of its attributes, of which only
+    `recorded_at_ms` must be there. `io` maps an IO id to an int (sent in the smallest of 1, 2, 4
+    and 8 bytes that holds it), to a pair (int, width in bytes), or to bytes (sent with their length
+    in Codec 8 Extended; 16 of them in Codec 8 go to the 16-byte group of some FM63 units). So a
+    decoded frame encodes to the same values, but not to the same bytes where it sent a small value
+    in a wide field.
+
+    Raises:
+        ValueError: The codec cannot carry the records; nothing is cut or wrapped.
+        TypeError: A value has another type, a name is unknown or `recorded_at_ms` is missing.
+    """

@@ -62,11 +62,11 @@ mod native {
 
     #[pymodule_init]
     fn add_constants(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let tuple = |names: &[&str]| PyTuple::new(module.py(), names);
         module.add("STREAM_ENTRY_VERSION", super::entries::STREAM_ENTRY_VERSION)?;
-        module.add("ENTRY_FIELDS", super::entries::ENTRY_FIELDS)?;
+        module.add("ENTRY_FIELDS", tuple(&super::entries::ENTRY_FIELDS)?)?;
         module.add("FRAME_MAX_BYTES", codec8::FRAME_MAX_BYTES)?;
         module.add("CLOCK_AHEAD_MAX_MS", ::rows::CLOCK_AHEAD_MAX_MS)?;
-        let tuple = |columns: &[&str]| PyTuple::new(module.py(), columns);
         module.add("POSITION_COLUMNS", tuple(&::rows::POSITION_COLUMNS)?)?;
         module.add(
             "LAST_POSITION_COLUMNS",
