@@ -625,7 +625,7 @@ async def test_a_server_that_never_answers_is_given_up_at_the_deadline(open_writ
     writer = open_writer(
         address=f"postgresql://someone@127.0.0.1:{port}/nothing_test", write_timeout_s=0.1
     )
-    with pytest.raises(SinkUnavailable):
+    with pytest.raises(SinkUnavailable, match="no answer by the deadline"):
         await write(writer, Record())
     assert connected.is_set()
     answered.set()

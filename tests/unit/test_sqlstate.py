@@ -93,6 +93,10 @@ def test_the_row_in_the_detail_stays_out_of_the_text() -> None:
     assert str(translate(error)) == "Postgres: 23505 what happened"
 
 
+def test_a_deadline_that_passed_is_said() -> None:
+    assert str(translate(TimeoutError())) == "Postgres: no answer by the deadline"
+
+
 def test_a_password_in_a_broken_address_stays_out_of_the_text() -> None:
     error = asyncpg.exceptions.ClientConfigurationError("invalid port: 'secret'")
     assert "secret" not in str(translate(error))

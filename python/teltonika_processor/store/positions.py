@@ -198,6 +198,8 @@ class PositionWriter:
         if isinstance(error, asyncpg.LockNotAvailableError):
             await self._end_stale_sessions()
         failed = self._session
+        if isinstance(error, TimeoutError):
+            self._terminate()  # who does not answer hears no farewell either
         await self._drop_session()
         ours = translate(error)
         if isinstance(ours, SinkRejected) and failed is not None:

@@ -69,7 +69,7 @@ def translate(error: BaseException) -> TeltonikaProcessorError:
         return _translate_reply(error)
     if isinstance(error, asyncpg.ClientConfigurationError):
         return ConfigError("DATABASE_URL: this address is not understood by the Postgres client")
-    text = str(error) or type(error).__name__
+    text = "no answer by the deadline" if isinstance(error, TimeoutError) else str(error)
     return SinkUnavailable(f"Postgres: {text}")
 
 
