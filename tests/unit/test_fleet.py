@@ -56,7 +56,7 @@ def test_same_seed_makes_the_same_bytes() -> None:
     sent = [published.frame or b"" for published in fleet().frames(100)]
     assert (
         hashlib.sha256(b"".join(sent)).hexdigest()
-        == "80a07afedf58ab296478128db48075a79859d6e63052f12a7b913dffe1463f38"
+        == "101da0d3157c9eb173675c4159171c49e8f9f149244a9cf75f1c64e0c68795a3"
     )
 
 
@@ -84,13 +84,15 @@ def test_some_records_share_their_millisecond(
     assert 9_850 <= len(times) < 10_000
 
 
-def test_records_hold_12_to_25_elements_of_every_width(
-    records: list[tuple[str, int, reference.AvlRecord]],
-) -> None:
-    sizes = collections.Counter(len(record.io) for _, _, record in records)
-    assert min(sizes) == 12
-    assert max(sizes) == 25
-    values = [value for _, _, record in records for value in record.io.values()]
+def test_records_hold_12_to_25_elements_of_every_width() -> None:
+    seen = [
+        record.io
+        for published in fleet(devices=200).frames(400)
+        for record in decode(published).records
+    ]
+    assert min(map(len, seen)) == 12
+    assert max(map(len, seen)) == 25
+    values = [value for io in seen for value in io.values()]
     assert any(isinstance(value, bytes) for value in values)
     assert any(isinstance(value, int) and value >= 2**63 for value in values)
 
@@ -274,6 +276,12 @@ def test_udp_frames_are_the_bare_avl_packet() -> None:
     assert published.frame is not None
     assert published.frame[0] in {0x08, 0x8E, 0x10}
     assert published.frame[1] == published.frame[-1]
+
+
+def test_udp_devices_are_an_exact_share_and_never_the_first() -> None:
+    transports = [device.transport for device in fleet(devices=100)._devices]
+    assert transports.count("udp") == 5
+    assert transports[0] == "tcp"
 
 
 def test_documented_frames_are_those_of_the_vectors() -> None:

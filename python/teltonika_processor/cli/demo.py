@@ -2,16 +2,16 @@
 
 import contextlib
 import signal
-import sys
 import time
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 import typer
 
 from teltonika_processor.cli.demo_accounts import FoundAccounts, compare
 from teltonika_processor.cli.demo_output import DemoOutput
-from teltonika_processor.cli.demo_run import Servers, run_through
+from teltonika_processor.cli.demo_run import Processor, Servers, run_through
+from teltonika_processor.cli.interruption import Interruption
 from teltonika_processor.embedded import EmbeddedPostgres, EmbeddedRedis
 from teltonika_processor.errors import TeltonikaProcessorError
 from teltonika_processor.simulate import (
@@ -28,11 +28,9 @@ from teltonika_processor.simulate.faults import DAMAGE
 app = typer.Typer(add_completion=False)
 
 _INTERRUPTED: Final = 128 + signal.SIGINT
-_TERMINATED: Final = 128 + signal.SIGTERM
 # A device sends a record every 12 s on average; so the fleet's history ends about now.
 _MS_PER_RECORD: Final = 12_000
 _RETRANSMITTED_SHARE: Final = 0.02
-_EXAMPLE_ROWS: Final = 5
 
 
 @app.command()
@@ -48,9 +46,9 @@ def demo(
     Starts a Valkey and a PostgreSQL of its own, which are gone afterwards; touches no other server.
     """
     output = DemoOutput()
-    with _exit_on_sigterm():
+    with Interruption() as interruption:
         try:
-            balanced = _show(output, devices, records, seed)
+            balanced = _show(output, interruption, Simulated(devices, records, seed))
         except KeyboardInterrupt:
             output.say("\nInterrupted: the servers are stopped and their files are gone.")
             raise typer.Exit(_INTERRUPTED) from None
@@ -60,32 +58,47 @@ def demo(
     raise typer.Exit(0 if balanced else 1)
 
 
-def _show(output: DemoOutput, devices: int, records: int, seed: int) -> bool:
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """What the options ask for."""
+
+    devices: int
+    records: int
+    seed: int
+
+
+def _show(output: DemoOutput, interruption: Interruption, simulated: Simulated) -> bool:
     output.greet()
     with contextlib.ExitStack() as running:
         with output.step("Starting a Valkey and a PostgreSQL of our own"):
             postgres = running.enter_context(EmbeddedPostgres())
             redis = running.enter_context(EmbeddedRedis())
-        with output.step(f"Simulating {devices:,} trackers that send {records:,} AVL records"):
-            frames = _make_frames(devices, records, seed)
+        with output.step(_simulating(simulated)):
+            frames = _make_frames(simulated)
             expected = expected_accounts(frames)
         output.describe(frames, expected)
-        found = run_through(Servers(redis.url(), postgres.dsn()), frames, output, _EXAMPLE_ROWS)
+        servers = Servers(redis.url(), postgres.dsn())
+        processor = running.enter_context(contextlib.closing(Processor(servers)))
+        found = interruption.run(run_through(servers, frames, processor, output))
     return _report(output, expected, found)
 
 
-def _make_frames(devices: int, records: int, seed: int) -> list[PublishedFrame]:
+def _simulating(simulated: Simulated) -> str:
+    return f"Simulating {simulated.devices:,} trackers that send {simulated.records:,} AVL records"
+
+
+def _make_frames(simulated: Simulated) -> list[PublishedFrame]:
     now_ms = time.time_ns() // 1_000_000
-    started_at_ms = now_ms - records * _MS_PER_RECORD // devices
-    fleet = list(
-        Fleet(devices=devices, seed=seed, started_at_ms=started_at_ms).frames_with(records)
-    )
+    history_ms = simulated.records * _MS_PER_RECORD // simulated.devices
+    fleet = Fleet(devices=simulated.devices, seed=simulated.seed, started_at_ms=now_ms - history_ms)
+    frames = list(fleet.frames_with(simulated.records))
     faults = Faults(
         damaged=2 * len(DAMAGE),
-        retransmitted=round(len(fleet) * _RETRANSMITTED_SHARE),
+        retransmitted=round(len(frames) * _RETRANSMITTED_SHARE),
         impossible_clocks=2,
     )
-    return [*documented_frames(received_at_ms=now_ms), *with_faults(fleet, faults, seed=seed)]
+    strewn = with_faults(frames, faults, seed=simulated.seed)
+    return [*documented_frames(received_at_ms=now_ms), *strewn]
 
 
 def _report(output: DemoOutput, expected: ExpectedAccounts, found: FoundAccounts) -> bool:
@@ -95,13 +108,3 @@ def _report(output: DemoOutput, expected: ExpectedAccounts, found: FoundAccounts
     balanced = all(line.balances for line in lines)
     output.verdict(balanced=balanced)
     return balanced
-
-
-@contextlib.contextmanager
-def _exit_on_sigterm() -> Iterator[None]:
-    """Leave by an exception, so that what was started is ended on the way out."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -31,17 +31,20 @@ class FoundAccounts:
 
 @dataclass(frozen=True, slots=True)
 class AccountLine:
-    """One number that is known from both sides; nested lines are parts of the one before."""
+    """One number of the accounts; nested lines are parts of the one before.
+
+    `found` is None where the servers do not keep the number: no row remembers its duplicates.
+    """
 
     label: str
     expected: int
-    found: int
+    found: int | None
     nested: bool = False
 
     @property
     def balances(self) -> bool:
-        """Whether both sides say the same."""
-        return self.expected == self.found
+        """Whether nothing speaks against the expectation."""
+        return self.found is None or self.expected == self.found
 
 
 def compare(expected: ExpectedAccounts, found: FoundAccounts) -> list[AccountLine]:
@@ -51,14 +54,9 @@ def compare(expected: ExpectedAccounts, found: FoundAccounts) -> list[AccountLin
     return [
         AccountLine("stream entries published", expected.entries, progress.added),
         AccountLine("stream entries acknowledged", expected.entries, acknowledged),
-        AccountLine("AVL records in them that can be stored", expected.records, expected.records),
+        AccountLine("AVL records in them that can be stored", expected.records, None),
         AccountLine("stored, each exactly once", expected.stored, stored.stored, nested=True),
-        AccountLine(
-            "duplicates, not stored again",
-            expected.duplicates,
-            expected.records - stored.stored,
-            nested=True,
-        ),
+        AccountLine("duplicates, not stored again", expected.duplicates, None, nested=True),
         AccountLine(
             "devices with every record of theirs",
             len(expected.stored_by_imei),

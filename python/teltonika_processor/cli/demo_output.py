@@ -18,8 +18,19 @@ if TYPE_CHECKING:
 
 # Columns off a terminal, so that no table is broken.
 _PLAIN_WIDTH: Final = 110
+_PLAIN_LINE_EVERY_S: Final = 2.0
 _BAR_WIDTH: Final = 30
-_IO_WIDTH: Final = 40
+_ROW_COLUMNS: Final = (
+    ("imei", 15),
+    ("recorded_at", 19),
+    ("longitude", 10),
+    ("latitude", 9),
+    ("km/h", 4),
+    ("sat", 3),
+)
+# Their widths and one blank on both sides of every column.
+_OTHER_COLUMNS_WIDTH: Final = sum(width + 2 for _, width in _ROW_COLUMNS) + 2
+_IO_WIDTH_MIN: Final = 10
 
 
 class DemoOutput:
@@ -30,6 +41,7 @@ class DemoOutput:
         if not self._console.is_terminal:
             self._console = Console(highlight=False, width=_PLAIN_WIDTH)
         self._status: Status | None = None
+        self._plain_line_s = 0.0
 
     def say(self, text: str) -> None:
         """Print one paragraph."""
@@ -68,7 +80,7 @@ class DemoOutput:
         text = f"{settled:,} of {progress.added:,} entries settled, {n_stored:,} records stored"
         if self._status is not None and self._console.is_terminal:
             self._status.update(f"{_bar(settled, progress.added)} {text}")
-        else:
+        elif settled and (progress.is_drained or self._plain_line_is_due()):
             self.say(f"    {text}")
 
     def accounts(self, lines: Sequence["AccountLine"], found: "FoundAccounts") -> None:
@@ -81,7 +93,8 @@ class DemoOutput:
         for line in lines:
             label = f"  {line.label}" if line.nested else line.label
             verdict = "" if line.balances else "[bold red]DIFFERS[/]"
-            table.add_row(label, f"{line.expected:,}", f"{line.found:,}", verdict)
+            found_text = "" if line.found is None else f"{line.found:,}"
+            table.add_row(label, f"{line.expected:,}", found_text, verdict)
         self.say("")
         self._console.print(table)
         per_second = found.stored.stored / found.drain_s
@@ -92,9 +105,11 @@ class DemoOutput:
 
     def rows(self, rows: Sequence["NewestPosition"]) -> None:
         """Print a few positions to look at."""
-        table = Table(box=None, padding=(0, 2))
-        for name in ("imei", "recorded_at", "longitude", "latitude", "km/h", "sat", "io"):
-            table.add_column(name, no_wrap=True)
+        table = Table(box=None, padding=(0, 1))
+        for name, width in _ROW_COLUMNS:
+            table.add_column(name, min_width=width, no_wrap=True)
+        table.add_column("io", no_wrap=True)
+        io_width = max(self._console.width - _OTHER_COLUMNS_WIDTH, _IO_WIDTH_MIN)
         for row in rows:
             table.add_row(
                 row.imei,
@@ -103,7 +118,7 @@ class DemoOutput:
                 f"{row.latitude:.5f}",
                 str(row.speed_kmh),
                 str(row.satellites),
-                _shortened(row.io),
+                _shortened(row.io, io_width),
             )
         self.say("\nThe newest rows of positions (io: raw values by IO id):")
         self._console.print(table)
@@ -119,11 +134,18 @@ class DemoOutput:
         else:
             self.say("\n[bold red]The accounts do not balance: see the lines marked DIFFERS.[/]")
 
+    def _plain_line_is_due(self) -> bool:
+        now_s = time.monotonic()
+        if now_s - self._plain_line_s < _PLAIN_LINE_EVERY_S:
+            return False
+        self._plain_line_s = now_s
+        return True
+
 
 def _bar(part: int, whole: int) -> str:
     filled = _BAR_WIDTH * part // max(whole, 1)
     return "█" * filled + "░" * (_BAR_WIDTH - filled)
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= _IO_WIDTH else text[: _IO_WIDTH - 2] + ".."
+def _shortened(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 2] + ".."

@@ -43,6 +43,7 @@ _COUNT_EVERY_S: Final = 0.5
 _STALLED_S: Final = 30.0
 _STOP_S: Final = 30.0
 _LOG_TAIL_LINES: Final = 20
+_EXAMPLE_ROWS: Final = 5
 
 
 class DemoError(TeltonikaProcessorError):
@@ -55,19 +56,6 @@ class Servers:
 
     redis_url: str
     database_url: str
-
-
-def run_through(
-    servers: Servers, frames: Sequence[PublishedFrame], output: DemoOutput, n_rows: int
-) -> FoundAccounts:
-    """Publish the frames, let the processor settle all of them, and count what came of it.
-
-    Raises:
-        DemoError: The processor ended early, stalled, or did not stop.
-        TransientError: A server went away.
-    """
-    with contextlib.closing(Processor(servers)) as processor:
-        return asyncio.run(_run_through(servers, frames, processor, output, n_rows))
 
 
 class Processor:
@@ -103,12 +91,14 @@ class Processor:
         if exit_code is not None:
             raise self.failure(f"the processor ended with exit code {exit_code}")
 
-    def stop(self) -> int:
+    async def stop(self) -> int:
         """Send SIGTERM and return the exit code."""
         self._guarded.signal(signal.SIGTERM)
-        exit_code = self._guarded.wait_exit(_STOP_S)
-        if exit_code is None:
-            raise self.failure(f"the processor did not stop within {_STOP_S:.0f} s of SIGTERM")
+        deadline_s = time.monotonic() + _STOP_S
+        while (exit_code := self._guarded.wait_exit(0)) is None:
+            if time.monotonic() > deadline_s:
+                raise self.failure(f"the processor did not stop within {_STOP_S:.0f} s of SIGTERM")
+            await asyncio.sleep(_LOOK_EVERY_S)
         return exit_code
 
     def failure(self, what: str) -> DemoError:
@@ -121,13 +111,15 @@ class Processor:
         self._guarded.close()
 
 
-async def _run_through(
-    servers: Servers,
-    frames: Sequence[PublishedFrame],
-    processor: Processor,
-    output: DemoOutput,
-    n_rows: int,
+async def run_through(
+    servers: Servers, frames: Sequence[PublishedFrame], processor: Processor, output: DemoOutput
 ) -> FoundAccounts:
+    """Publish the frames, let the processor settle all of them, and count what came of it.
+
+    Raises:
+        DemoError: The processor ended early, stalled, or did not stop.
+        TransientError: A server went away.
+    """
     with output.step("Creating the tables, as `teltonika-processor migrate` does"):
         await migrate(servers.database_url)
     async with (
@@ -141,14 +133,14 @@ async def _run_through(
             processor.start()
             drain_s = await _Watch(client, session, processor, output).until_drained()
         with output.step("Stopping the processor with SIGTERM"):
-            exit_code = processor.stop()
+            exit_code = await processor.stop()
         return FoundAccounts(
             progress=await group_progress(client, TELEMETRY_STREAM, _GROUP),
             dead_letters=await dead_letters_by_code(client, TELEMETRY_STREAM),
             stored=await stored_accounts(session),
             exit_code=exit_code,
             drain_s=drain_s,
-            rows=await newest_positions(session, n_rows),
+            rows=await newest_positions(session, _EXAMPLE_ROWS),
         )
 
 

@@ -40,7 +40,9 @@ class Device:
         self, index: int, *, rng: random.Random, started_at_ms: int, udp_share: float
     ) -> None:
         self.imei: Final = imei_of(index)
-        self.transport: Final = _UDP if rng.random() < udp_share else _TCP
+        # Every so many devices, never by chance: a fleet of a few must have one by TCP.
+        by_udp = int((index + 1) * udp_share) > int(index * udp_share)
+        self.transport: Final = _UDP if by_udp else _TCP
         codec_ids, weights = zip(*_CODEC_SHARES, strict=True)
         self.codec_id: Final[int] = rng.choices(codec_ids, weights)[0]
         self.period_ms: Final[int] = rng.choice(_PERIODS_MS)

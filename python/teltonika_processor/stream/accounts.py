@@ -64,7 +64,7 @@ async def dead_letters_by_code(client: RedisClient, stream: str) -> dict[str, in
         client, "XRANGE", dead_letter_stream(stream), after, "+", "COUNT", _PAGE
     ):
         for _, fields in page:
-            counts[dict(zip(fields[::2], fields[1::2], strict=True))[b"reason"].decode()] += 1
+            counts[fields[b"reason"].decode()] += 1
         after = f"({page[-1][0].decode()}"
     return dict(sorted(counts.items()))
 
