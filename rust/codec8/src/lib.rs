@@ -34,6 +34,7 @@ mod io_element;
 mod limits;
 mod reader;
 mod record;
+mod reject_code;
 
 pub mod command;
 pub mod encode;
@@ -44,7 +45,8 @@ pub mod udp;
 pub use codec_id::{CodecClass, CodecId, CommandCodec, Tail, Widths};
 pub use columns::{Columns, Mark};
 pub use crc16::crc16;
-pub use error::{DecodeError, FatalReason, RejectCode, RejectReason};
+pub use error::{DecodeError, FatalReason, RejectReason};
 pub use frame::{AvlPacket, Transport, check_envelope, decode_frame};
 pub use imei::Imei;
 pub use limits::{FRAME_MAX_BYTES, LimitError, Limits};
+pub use reject_code::RejectCode;
