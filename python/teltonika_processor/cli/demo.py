@@ -28,8 +28,10 @@ from teltonika_processor.simulate.faults import DAMAGE
 app = typer.Typer(add_completion=False)
 
 _INTERRUPTED: Final = 128 + signal.SIGINT
-# A device sends a record every 12 s on average; so the fleet's history ends about now.
-_MS_PER_RECORD: Final = 12_000
+# A device sends a record every 12 s on average, and the slowest one a frame in 25 minutes: with
+# some room for chance the fleet's history ends shortly before now.
+_MS_PER_RECORD: Final = 14_000
+_LAST_FRAME_MS: Final = 25 * 60_000
 _RETRANSMITTED_SHARE: Final = 0.02
 
 
@@ -89,7 +91,7 @@ def _simulating(simulated: Simulated) -> str:
 
 def _make_frames(simulated: Simulated) -> list[PublishedFrame]:
     now_ms = time.time_ns() // 1_000_000
-    history_ms = simulated.records * _MS_PER_RECORD // simulated.devices
+    history_ms = simulated.records * _MS_PER_RECORD // simulated.devices + _LAST_FRAME_MS
     fleet = Fleet(devices=simulated.devices, seed=simulated.seed, started_at_ms=now_ms - history_ms)
     frames = list(fleet.frames_with(simulated.records))
     faults = Faults(

@@ -63,15 +63,15 @@ class DemoOutput:
             self._status = status
             yield
         self._status = None
-        self.say(f"  {text:<76} {time.monotonic() - started_s:6.1f} s")
+        self.say(f"  {text:<64} {time.monotonic() - started_s:6.1f} s")
 
     def describe(self, frames: Sequence["PublishedFrame"], expected: "ExpectedAccounts") -> None:
         """Say what was made besides good frames."""
         again = sum(f.expected.n_new == 0 and f.expected.reject is None for f in frames)
         self.say(
-            f"    in {len(frames):,} frames: {sum(expected.dead_letters.values())} are damaged, "
-            f"{again} are sent twice, {expected.suspects} records have a clock that was\n"
-            "    never set, and the examples of the vendor's documents are among them"
+            f"    in {len(frames):,} frames, the examples of the vendor's documents among them;\n"
+            f"    {sum(expected.dead_letters.values())} cannot be decoded or stored whole, {again} "
+            f"are sent twice,\n    and {expected.suspects} records have an impossible clock"
         )
 
     def progress(self, progress: "GroupProgress", n_stored: int) -> None:
@@ -100,7 +100,7 @@ class DemoOutput:
         per_second = found.stored.stored / found.drain_s
         self.say(
             f"\n  {found.stored.stored:,} records stored in {found.drain_s:.2f} s: "
-            f"{per_second:,.0f} records/s, processor and both servers on this machine."
+            f"{per_second:,.0f} records/s on this machine."
         )
 
     def rows(self, rows: Sequence["NewestPosition"]) -> None:
