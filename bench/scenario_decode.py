@@ -10,9 +10,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from corpus import Frame, fixed_frames, fleet_frames
-
 import teltonika_processor as tp
+from corpus import Frame, fixed_frames, fleet_frames
 from machine import pin_to_one_core
 from measurement import Result, Variant, alternate, ratio
 from teltonika_processor import _native

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 import asyncpg
-from corpus import Frame, fixed_frames
 
+from corpus import Frame, fixed_frames
 from measurement import Result, Series
 from pipeline import Pipeline, drain, open_pipeline
 from teltonika_processor import _native
