@@ -1,7 +1,8 @@
 //! Nanoseconds a row, from columns to COPY bytes, beside the decoder that makes the columns.
 //!
-//! `cargo bench -p rows -- CORPUS [FRAMES_PER_BATCH [PASSES]]`, where CORPUS is a run of frames, each after
-//! its length (u32, little-endian). One line a stage: the median of the passes over the corpus.
+//! `cargo bench -p rows -- CORPUS [FRAMES_PER_BATCH [PASSES]]`, where CORPUS is a run of frames,
+//! each after its length (u32, little-endian). One line a stage: the median of the passes over the
+//! corpus, and the least, which is what to compare on a busy machine.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -57,7 +58,7 @@ fn main() {
     }
 }
 
-/// Imei of a frame (its device is not in the corpus: the frame's first id stands for it).
+/// The frames of a corpus.
 fn frames_of(corpus: &[u8]) -> Vec<&[u8]> {
     let mut frames = Vec::new();
     let mut rest = corpus;
@@ -90,8 +91,6 @@ impl Pass {
             columns.clear();
             let offsets = decode(batch, &mut columns);
             let decoded = Instant::now();
-            // Devices come at random, and a device keeps its imei: its longitude's degree and
-            // event tell enough of it apart for the sort to work as on a real fleet.
             let imei: Vec<i64> = (0..batch.len())
                 .map(|i| imei_of(&columns, &offsets, i))
                 .collect();
@@ -132,6 +131,7 @@ fn decode(batch: &[&[u8]], columns: &mut Columns) -> Vec<u32> {
     offsets
 }
 
+/// Who sent a frame is not in the corpus; the first ids of its device's profile stand for it.
 fn imei_of(columns: &Columns, offsets: &[u32], entry: usize) -> i64 {
     let record = offsets[entry] as usize;
     let first = columns.io_offsets()[record] as usize;

@@ -34,12 +34,12 @@ impl IoObjects {
     /// If `out` is shorter than [`Self::room`].
     #[inline(never)]
     pub(crate) fn write(&mut self, elements: &Elements<'_>, out: &mut [u8]) -> usize {
+        let numbers = &elements.values[..elements.first_variable];
         let mut at = 0;
         for key in self.layouts.ascending(elements.ids) {
-            at += if key.position() < elements.first_variable {
-                write_number(*key, elements.values[key.position()], &mut out[at..])
-            } else {
-                write_bytes(*key, elements.bytes(key.position()), &mut out[at..])
+            at += match numbers.get(key.position()) {
+                Some(number) => write_number(*key, *number, &mut out[at..]),
+                None => write_bytes(*key, elements.bytes(key.position()), &mut out[at..]),
             };
         }
         // Each key brings its comma; the first one's becomes the brace.

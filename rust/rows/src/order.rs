@@ -7,6 +7,8 @@ use crate::clock::DAY_MS;
 
 const MS_BITS: u32 = 27;
 const IMEI_BITS: u32 = 64;
+/// Flipped, it makes unsigned numbers order as signed ones do.
+const SIGN: u64 = 1 << (IMEI_BITS - 1);
 
 /// A row to be: its place in the order, and the record that it is.
 ///
@@ -31,7 +33,7 @@ impl RowKey {
     ) -> Self {
         let day = u128::from(recorded_at_ms / DAY_MS);
         let ms_of_day = u128::from(recorded_at_ms % DAY_MS);
-        let imei = u128::from(imei.cast_unsigned() ^ (1 << (IMEI_BITS - 1)));
+        let imei = u128::from(imei.cast_unsigned() ^ SIGN);
         Self {
             place: day << (IMEI_BITS + MS_BITS) | imei << MS_BITS | ms_of_day,
             digest,
@@ -41,6 +43,10 @@ impl RowKey {
 
     pub(crate) fn day(self) -> u64 {
         (self.place >> (IMEI_BITS + MS_BITS)) as u64
+    }
+
+    pub(crate) fn imei(self) -> i64 {
+        ((self.place >> MS_BITS) as u64 ^ SIGN).cast_signed()
     }
 
     pub(crate) fn digest(self) -> i64 {
@@ -62,7 +68,21 @@ impl RowKey {
 }
 
 /// Sorts rows and keeps one copy of each: the sane one, else the first.
-pub(crate) fn sort_distinct(keys: &mut Vec<RowKey>) {
-    keys.sort();
-    keys.dedup_by(|later, kept| later.is_copy_of(*kept));
+///
+/// The records of a frame are one device's and mostly ascend, so the input is short sorted runs. A
+/// run ends with its day, for other devices stand between two days of one. Ordering the runs by
+/// their first rows is all there is to do unless two overlap: 22 against 38 ns a row for one sort of
+/// all rows (benches/rows.rs, `select`).
+pub(crate) fn sort_distinct(keys: &[RowKey]) -> Vec<RowKey> {
+    let mut runs: Vec<&[RowKey]> = keys
+        .chunk_by(|key, next| key <= next && key.day() == next.day())
+        .collect();
+    runs.sort_unstable_by_key(|run| run[0]);
+    let overlap = runs.windows(2).any(|pair| pair[0].last() > pair[1].first());
+    let mut sorted = runs.concat();
+    if overlap {
+        sorted.sort();
+    }
+    sorted.dedup_by(|later, kept| later.is_copy_of(*kept));
+    sorted
 }

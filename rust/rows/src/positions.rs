@@ -76,7 +76,6 @@ pub fn copy_positions(view: &BatchView<'_>, rows: &Rows, io: IoType, room: Vec<u
     copy.finish()
 }
 
-#[inline(never)]
 /// Writes all columns but `io` and returns where that one starts.
 fn write_fixed(view: &BatchView<'_>, key: RowKey, out: &mut [u8]) -> usize {
     let out: &mut [u8; FIXED_ROOM] = out.first_chunk_mut().expect("room for the fixed columns");

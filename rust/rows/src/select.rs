@@ -29,16 +29,15 @@ impl Rows {
     /// If `entries` does not lie within the batch.
     #[must_use]
     pub fn select(view: &BatchView<'_>, entries: Range<usize>, clock_ahead_max_ms: u64) -> Self {
-        let mut keys = storable(view, entries, clock_ahead_max_ms);
+        let (keys, received_at_max_ms) = storable(view, entries, clock_ahead_max_ms);
         let n_records = keys.len();
-        let received_at_max_ms = keys.iter().map(|key| received_at_ms(view, *key)).max();
-        sort_distinct(&mut keys);
+        let keys = sort_distinct(&keys);
         Self {
             n_records,
             n_suspect: keys.iter().filter(|key| key.is_suspect()).count(),
             days: plausible_days(&keys),
-            imeis: distinct_imeis(view, &keys),
-            received_at_max_ms: received_at_max_ms.unwrap_or(0),
+            imeis: distinct_imeis(&keys),
+            received_at_max_ms,
             keys,
         }
     }
@@ -84,27 +83,46 @@ impl Rows {
     }
 }
 
-/// The keys of all storable records of the entries, in input order.
-fn storable(view: &BatchView<'_>, entries: Range<usize>, clock_ahead_max_ms: u64) -> Vec<RowKey> {
+/// The keys of all storable records of the entries, in input order, and their latest receive time.
+fn storable(
+    view: &BatchView<'_>,
+    entries: Range<usize>,
+    clock_ahead_max_ms: u64,
+) -> (Vec<RowKey>, i64) {
     let offsets = &view.record_offsets[entries.start..=entries.end];
-    let n_records = (offsets[offsets.len() - 1] - offsets[0]) as usize;
-    let mut keys = Vec::with_capacity(n_records);
+    let mut keys = Vec::with_capacity((offsets[entries.len()] - offsets[0]) as usize);
+    let mut received_at_max_ms = 0;
     for (entry, bounds) in entries.zip(offsets.windows(2)) {
-        let (imei, received_at_ms) = (view.imei[entry], view.received_at_ms[entry]);
-        for record in bounds[0]..bounds[1] {
-            let recorded_at_ms = view.recorded_at_ms[record as usize];
-            if is_storable(recorded_at_ms) {
-                let suspect = is_suspect(recorded_at_ms, received_at_ms, clock_ahead_max_ms);
-                let digest = xxh3_64(view.raw(record as usize)).cast_signed();
-                keys.push(RowKey::new(recorded_at_ms, imei, digest, suspect, record));
-            }
+        let n_before = keys.len();
+        keys.extend(storable_of(
+            view,
+            entry,
+            bounds[0]..bounds[1],
+            clock_ahead_max_ms,
+        ));
+        if keys.len() > n_before {
+            received_at_max_ms = received_at_max_ms.max(view.received_at_ms[entry]);
         }
     }
-    keys
+    (keys, received_at_max_ms)
 }
 
-fn received_at_ms(view: &BatchView<'_>, key: RowKey) -> i64 {
-    view.received_at_ms[view.entry_of(key.record())]
+/// The keys of the storable records of one entry.
+fn storable_of(
+    view: &BatchView<'_>,
+    entry: usize,
+    records: Range<u32>,
+    clock_ahead_max_ms: u64,
+) -> impl Iterator<Item = RowKey> {
+    let (imei, received_at_ms) = (view.imei[entry], view.received_at_ms[entry]);
+    records.filter_map(move |record| {
+        let recorded_at_ms = view.recorded_at_ms[record as usize];
+        is_storable(recorded_at_ms).then(|| {
+            let suspect = is_suspect(recorded_at_ms, received_at_ms, clock_ahead_max_ms);
+            let digest = xxh3_64(view.raw(record as usize)).cast_signed();
+            RowKey::new(recorded_at_ms, imei, digest, suspect, record)
+        })
+    })
 }
 
 /// Days of the rows that are not suspect. Invariant: `keys` are sorted, so the days ascend.
@@ -119,10 +137,10 @@ fn plausible_days(keys: &[RowKey]) -> Vec<i64> {
     days
 }
 
-fn distinct_imeis(view: &BatchView<'_>, keys: &[RowKey]) -> Vec<i64> {
+fn distinct_imeis(keys: &[RowKey]) -> Vec<i64> {
     let mut imeis: Vec<i64> = Vec::new();
     for key in keys {
-        let imei = view.imei[view.entry_of(key.record())];
+        let imei = key.imei();
         if imeis.last() != Some(&imei) {
             imeis.push(imei);
         }
