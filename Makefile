@@ -12,9 +12,9 @@ export PYTHON
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
-# What starts servers of its own choice, or none, has no business in `make test-old`.
+# What needs no server, or is about the embedded ones, has no business in `make test-old`.
 WITH_SERVERS := $(wildcard tests/integration tests/fault tests/e2e) \
-	--ignore=tests/e2e/test_wheel.py --ignore=tests/e2e/test_docker_script.py
+	$(addprefix --ignore=tests/e2e/, test_demo.py test_docker_script.py test_wheel.py)
 
 # What the wheel is made of. Directories are listed too: a file deleted changes its directory.
 SOURCES := pyproject.toml Cargo.toml Cargo.lock README.md LICENSE-MIT LICENSE-APACHE scripts/wheel.sh \
