@@ -24,6 +24,7 @@ RESULTS = Path(__file__).parent / "results"
 
 def main() -> None:
     options = parse()
+    options.output.mkdir(parents=True, exist_ok=True)
     for name in options.scenarios or SCENARIOS:
         results = SCENARIOS[name](options.rounds)
         document = {**provenance(), "results": [result.as_json() for result in results]}
