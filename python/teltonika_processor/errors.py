@@ -60,6 +60,10 @@ class SinkRejected(TeltonikaProcessorError):  # noqa: N818 -- states a fact, as 
         self.sqlstate: Final = sqlstate
 
 
+class DecoderBug(TeltonikaProcessorError):  # noqa: N818 -- states a fact, as the reject code does
+    """The native code panicked on these entries: bisect until the culprit is alone."""
+
+
 class ContractError(TeltonikaProcessorError):
     """Going on would do harm: stop the process, everything stays pending."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from teltonika_processor.codec.native import DecodedBatch, decode_entries
-from teltonika_processor.errors import SinkRejected, StreamUnavailable
+from teltonika_processor.errors import DecoderBug, SinkRejected, StreamUnavailable
 from teltonika_processor.events import (
     BatchCommitted,
     BatchDecoded,
@@ -264,20 +264,23 @@ class Pipeline:
         try:
             await self._store(work, writer)
         except SinkRejected as error:
-            await self._isolate(work, writer, error)
+            refused = Reject("refused_by_postgres", 0, f"{error.sqlstate}: {error}")
+            await self._isolate(work, writer, refused)
+            return
+        except DecoderBug as error:
+            await self._isolate(work, writer, Reject("decoder_bug", 0, str(error)))
             return
         ids = work.ids()
         self.ledger.record(ids, Happened.COMMITTED)
         await self._bury(work)
         await self._xack(work.batch_id, ids)
 
-    async def _isolate(self, work: Work, writer: PositionWriter, error: SinkRejected) -> None:
+    async def _isolate(self, work: Work, writer: PositionWriter, reject: Reject) -> None:
         if work.stop - work.start > 1:
             for half in work.halves():
                 await self._finish(half, writer)
             return
-        refused = Reject("refused_by_postgres", 0, f"{error.sqlstate}: {error}")
-        work.rejects.setdefault(work.start, refused)
+        work.rejects.setdefault(work.start, reject)
         await self._bury(work)
 
     async def _store(self, work: Work, writer: PositionWriter) -> None:
