@@ -71,7 +71,7 @@ requirements: ## pin the newest versions that pyproject.toml allows (needs uv: p
 	UV=$(UV) scripts/requirements.sh
 
 clean: ## remove all that was made here
-	rm -rf $(VENV) build dist target .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist target python/teltonika_processor/*.so .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 $(VENV)/.created:
 	@scripts/prerequisites.sh
