@@ -4,6 +4,7 @@ Data errors on the hot path are values (reject codes), never exceptions. These e
 callers of the library, for machines (a server is away) and for bugs.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from typing_extensions import override
@@ -50,6 +51,22 @@ class SinkUnavailable(TransientError):  # noqa: N818 -- states a fact, as the lo
     def __init__(self, message: str, sqlstate: str | None = None) -> None:
         super().__init__(message)
         self.sqlstate: Final = sqlstate
+
+
+class SinkTooSlow(SinkUnavailable):
+    """A write did not end within its timeout: try again, with less at once if that fails too."""
+
+
+class DayUnavailable(SinkUnavailable):
+    """A day cannot get its partition now: set these rows aside, those of other days may go on.
+
+    Attributes:
+        days: UTC days since 1970-01-01, ascending, of which at least one has no partition.
+    """
+
+    def __init__(self, message: str, sqlstate: str | None, days: Sequence[int]) -> None:
+        super().__init__(message, sqlstate)
+        self.days: Final = tuple(days)
 
 
 class SinkRejected(TeltonikaProcessorError):  # noqa: N818 -- states a fact, as the log line does
