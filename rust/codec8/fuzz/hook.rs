@@ -46,7 +46,8 @@ fn assert_comes_back(codec_id: CodecId, records: &[Record]) {
     let packet = encode_packet(layout, records).expect("what was decoded can be encoded");
     let (again, found) = decode(&packet, Transport::Udp).expect("what was encoded can be decoded");
     assert_eq!(again, codec_id);
-    // Nothing announces the 16-byte group: a packet that fits without it is read without it.
+    // Nothing announces the 16-byte group: a packet that fits without it, totals included (the encoder
+    // writes the right ones), is read without it.
     let fits_without = || encode_packet(codec_id, &found).as_ref() == Ok(&packet);
     assert!(found == records || layout == Layout::Codec8With16ByteGroup && fits_without());
 }

@@ -86,41 +86,75 @@ impl AvlPacket<'_> {
 
     /// Appends all records to the columns, or leaves the columns as they were.
     ///
-    /// A Codec 8 packet that does not end exactly is read once more with the 16-byte group that some
-    /// FM63 units send unannounced, and accepted only on an exact fit. Source: peers, real packets.
+    /// Some FM63 units send Codec 8 with a 16-byte group that nothing announces (source: peers, real
+    /// packets), and either layout can fit the other's bytes by accident. So the first of these holds:
+    /// the documented layout with every total equal to the sum of its groups, the 16-byte group with
+    /// the same, the documented layout with a wrong total (no reason to lose a record), its error.
     ///
     /// # Errors
     /// `truncated`: a field of a record does not fit. `trailing_bytes`: the records end early.
     pub fn decode_into(&self, frame_index: u32, columns: &mut Columns) -> Result<(), DecodeError> {
-        columns.walk(ReadRecords {
+        let mark = columns.mark();
+        let records = ReadRecords {
             packet: self,
             frame_index,
-        })
+        };
+        let documented = columns.walk(records);
+        if self.codec_id != CodecId::Codec8 || documented == Ok(Fit::Certain) {
+            return documented.map(drop);
+        }
+        columns.roll_back(mark);
+        if columns.walk(WithSixteenByteGroup(records)) == Ok(Fit::Certain) {
+            return Ok(());
+        }
+        columns.roll_back(mark);
+        documented?;
+        columns.walk(records).map(drop)
     }
 }
 
-/// The walk over the records of one packet.
+/// How well a layout explains a packet that it fits exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fit {
+    /// Nothing speaks against it.
+    Certain,
+    /// Codec 8: the number of elements that a record states is not that of its groups.
+    Doubtful,
+}
+
+/// The walk over the records of one packet, by the layout that the vendor documents.
+#[derive(Clone, Copy)]
 struct ReadRecords<'a> {
     packet: &'a AvlPacket<'a>,
     frame_index: u32,
 }
 
+/// The same walk, with the 16-byte group of Codec 8 behind the 8-byte elements of every record.
+struct WithSixteenByteGroup<'a>(ReadRecords<'a>);
+
 impl Walk for ReadRecords<'_> {
-    type Output = Result<(), DecodeError>;
+    type Output = Result<Fit, DecodeError>;
 
     #[inline(always)]
     fn walk<F: FillElements>(self, columns: &mut Columns) -> Self::Output {
         const CODEC8: Widths = CodecId::Codec8.widths();
         const CODEC8_EXTENDED: Widths = CodecId::Codec8Extended.widths();
         const CODEC16: Widths = CodecId::Codec16.widths();
+        let certain = |_| Fit::Certain;
         match self.packet.codec_id {
-            CodecId::Codec8 => self.read::<F>(CODEC8, columns).or_else(|first_error| {
-                self.read::<F>(Widths::CODEC8_SIXTEEN, columns)
-                    .map_err(|_| first_error)
-            }),
-            CodecId::Codec8Extended => self.read::<F>(CODEC8_EXTENDED, columns),
-            CodecId::Codec16 => self.read::<F>(CODEC16, columns),
+            CodecId::Codec8 => self.read::<F>(CODEC8, columns),
+            CodecId::Codec8Extended => self.read::<F>(CODEC8_EXTENDED, columns).map(certain),
+            CodecId::Codec16 => self.read::<F>(CODEC16, columns).map(certain),
         }
+    }
+}
+
+impl Walk for WithSixteenByteGroup<'_> {
+    type Output = Result<Fit, DecodeError>;
+
+    #[inline(always)]
+    fn walk<F: FillElements>(self, columns: &mut Columns) -> Self::Output {
+        self.0.read::<F>(Widths::CODEC8_SIXTEEN, columns)
     }
 }
 
@@ -131,7 +165,7 @@ impl ReadRecords<'_> {
         &self,
         widths: Widths,
         columns: &mut Columns,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<Fit, DecodeError> {
         let AvlPacket {
             frame,
             records_start,
@@ -140,17 +174,24 @@ impl ReadRecords<'_> {
         } = *self.packet;
         let mark = columns.mark();
         let mut reader = Reader::over(frame, records_start, records_end);
+        let mut contradiction = 0;
         for _ in 0..self.packet.n_records {
-            if let Err(cut) = read_record::<F>(&mut reader, widths, self.frame_index, columns) {
-                columns.roll_back(mark);
-                return Err(cut.reject(frame.len()));
+            match read_record::<F>(&mut reader, widths, self.frame_index, columns) {
+                Ok(totals) => contradiction |= totals.contradiction(),
+                Err(cut) => {
+                    columns.roll_back(mark);
+                    return Err(cut.reject(frame.len()));
+                }
             }
         }
         if reader.left() > 0 {
             columns.roll_back(mark);
             return Err(trailing(frame, reader.offset(), reader.left()));
         }
-        Ok(())
+        Ok(match contradiction {
+            0 => Fit::Certain,
+            _ => Fit::Doubtful,
+        })
     }
 }
 

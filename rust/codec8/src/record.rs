@@ -27,6 +27,21 @@ pub(crate) struct Record {
 /// Timestamp, priority and GPS element, in bytes.
 const FIXED_BYTES: usize = 24;
 
+/// How many elements a record states, and how many its groups hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Totals {
+    stated: u16,
+    found: usize,
+}
+
+impl Totals {
+    /// Bits that are set where the two differ; 0 where they agree.
+    #[inline(always)]
+    pub(crate) fn contradiction(self) -> usize {
+        usize::from(self.stated) ^ self.found
+    }
+}
+
 /// Reads one record with its elements into the columns.
 ///
 /// # Errors
@@ -37,21 +52,23 @@ pub(crate) fn read_record<F: FillElements>(
     widths: Widths,
     frame_index: u32,
     columns: &mut Columns,
-) -> Result<(), Cut> {
+) -> Result<Totals, Cut> {
     let raw_start = narrow(reader.offset());
-    let mut record = read_head(reader, widths)?;
+    let (mut record, stated) = read_head(reader, widths)?;
+    let n_before = columns.n_elements();
     record.n_variable = read_io_elements::<F>(reader, widths, columns)?;
     record.frame_index = frame_index;
     record.raw_start = raw_start;
     record.raw_end = narrow(reader.offset());
     columns.push_record(&record);
-    Ok(())
+    let found = columns.n_elements().wrapping_sub(n_before);
+    Ok(Totals { stated, found })
 }
 
 /// Reads everything in front of the first group: the GPS element, event IO id, generation type and
-/// the total number of elements, which is not trusted: the groups carry their own counts.
+/// the total number of elements, which delimits nothing: the groups carry their own counts.
 #[inline(always)]
-fn read_head(reader: &mut Reader<'_>, widths: Widths) -> Result<Record, Cut> {
+fn read_head(reader: &mut Reader<'_>, widths: Widths) -> Result<(Record, u16), Cut> {
     let Widths {
         id,
         count,
@@ -72,8 +89,8 @@ fn read_head(reader: &mut Reader<'_>, widths: Widths) -> Result<Record, Cut> {
 ///
 /// Source: vendor wiki, "Teltonika Data Sending Protocols", GPS element.
 #[inline(always)]
-fn parse_head(mut fields: Reader<'_>, widths: Widths) -> Option<Record> {
-    Some(Record {
+fn parse_head(mut fields: Reader<'_>, widths: Widths) -> Option<(Record, u16)> {
+    let record = Record {
         recorded_at_ms: u64::from_be_bytes(fields.take()?),
         priority: u8::from_be_bytes(fields.take()?),
         longitude_e7: i32::from_be_bytes(fields.take()?),
@@ -91,5 +108,6 @@ fn parse_head(mut fields: Reader<'_>, widths: Widths) -> Option<Record> {
         raw_start: 0,
         raw_end: 0,
         n_variable: 0,
-    })
+    };
+    Some((record, fields.take_narrow(widths.count)?))
 }

@@ -4,7 +4,7 @@ Integers are big-endian everywhere.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from teltonika_processor.codec.reference.layout import (
     CODEC_8,
@@ -137,6 +137,7 @@ class _Reader:
         self.frame: Final = frame
         self.position = position
         self.stop: Final = stop
+        self.totals_agree = True
 
     def take(self, n_bytes: int) -> bytes:
         left = self.stop - self.position
@@ -153,27 +154,49 @@ class _Reader:
         return int.from_bytes(self.take(n_bytes), signed=True)
 
 
+class _Reading(NamedTuple):
+    """Records that fit exactly; whether each stated as many elements as its groups hold."""
+
+    records: tuple[AvlRecord, ...]
+    totals_agree: bool
+
+
 def _read_records(frame: bytes, start: int, stop: int, layout: Layout) -> tuple[AvlRecord, ...]:
-    """Read the records; Codec 8 that does not fit is tried once more with 16-byte values."""
+    """Read the records by the layout that explains the packet best.
+
+    Nothing announces the 16-byte values of Codec 8. So the first of these holds: the documented
+    layout with every total equal to the sum of its groups, that with 16-byte values and the same,
+    the documented layout with a wrong total, its error.
+    """
     try:
-        return _read_exactly(frame, start, stop, layout)
+        documented = _read_exactly(frame, start, stop, layout)
     except DecodeError:
-        if frame[start] != CODEC_8:
+        with_sixteen = _reading_with_sixteen(frame, start, stop)
+        if with_sixteen is None:
             raise
-        try:
-            return _read_exactly(frame, start, stop, CODEC_8_WITH_SIXTEEN)
-        except DecodeError:
-            pass
-        raise
+        return with_sixteen.records
+    if documented.totals_agree:
+        return documented.records
+    return (_reading_with_sixteen(frame, start, stop) or documented).records
 
 
-def _read_exactly(frame: bytes, start: int, stop: int, layout: Layout) -> tuple[AvlRecord, ...]:
+def _reading_with_sixteen(frame: bytes, start: int, stop: int) -> _Reading | None:
+    if frame[start] != CODEC_8:
+        return None
+    try:
+        reading = _read_exactly(frame, start, stop, CODEC_8_WITH_SIXTEEN)
+    except DecodeError:
+        return None
+    return reading if reading.totals_agree else None
+
+
+def _read_exactly(frame: bytes, start: int, stop: int, layout: Layout) -> _Reading:
     reader = _Reader(frame, start + 2, stop - 1)
     records = tuple(_read_record(reader, layout) for _ in range(frame[start + 1]))
     if reader.position != stop - 1:
         message = f"{stop - 1 - reader.position} bytes between the last record and its count"
         raise DecodeError("trailing_bytes", reader.position, message)
-    return records
+    return _Reading(records, reader.totals_agree)
 
 
 def _read_record(reader: _Reader, layout: Layout) -> AvlRecord:
@@ -198,16 +221,22 @@ def _read_record(reader: _Reader, layout: Layout) -> AvlRecord:
 def _read_io(reader: _Reader, layout: Layout) -> dict[int, int | bytes]:
     """Read the IO elements; of an id that repeats the last one counts.
 
-    The total is not trusted: the groups' own counts decide.
+    The total delimits nothing: the groups' own counts decide.
     """
-    reader.unsigned(layout.count)
+    total = reader.unsigned(layout.count)
+    n_elements = 0
     io: dict[int, int | bytes] = {}
     for width in (1, 2, 4, 8):
-        for _ in range(reader.unsigned(layout.count)):
+        n_group = reader.unsigned(layout.count)
+        for _ in range(n_group):
             io_id = reader.unsigned(layout.io_id)
             io[io_id] = reader.unsigned(width)
+        n_elements += n_group
     if layout.long_group != "none":
-        for _ in range(reader.unsigned(layout.count)):
+        n_group = reader.unsigned(layout.count)
+        for _ in range(n_group):
             io_id = reader.unsigned(layout.io_id)
             io[io_id] = reader.take(16 if layout.long_group == "sixteen" else reader.unsigned(2))
+        n_elements += n_group
+    reader.totals_agree &= total == n_elements
     return io

@@ -123,6 +123,43 @@ fn codec_8_with_a_16_byte_group_is_accepted_on_an_exact_fit_only() {
     );
 }
 
+/// Two records with the 16-byte group that also fit the documented layout, where their totals are not
+/// the sums of their groups.
+const AMBIGUOUS: &str = "08020000018bee272713000f14ce40209cbc83007f00160500240006041570c2453f9e3593\
+                         000001a90000000000004a8001c575d5f1b3b7a67bf944b5b9bed042d9c70000018bee272a\
+                         fb000f177c1a20a36088006e0137090001000402eb0453ce0001db00008edd000183000000\
+                         0000000000000000000000000002";
+
+#[test]
+fn of_two_layouts_that_fit_the_one_whose_totals_agree_is_read() {
+    let columns = decode(&bytes(AMBIGUOUS), Transport::Udp).unwrap();
+    assert_eq!(
+        columns.recorded_at_ms(),
+        [1_700_507_625_235, 1_700_507_626_235]
+    );
+    assert_eq!(columns.io_offsets(), [0, 6, 10]);
+    assert_eq!(columns.n_variable(), [1, 1]);
+}
+
+#[test]
+fn a_wrong_total_alone_costs_no_record() {
+    for total in [0, 2, 255] {
+        let record = head(&[0, total, 1, 9, 7, 0, 0, 0]);
+        let columns = decode(&packet(0x08, 1, &record), Transport::Udp).unwrap();
+        assert_eq!((columns.io_id(), columns.io_value()), (&[9][..], &[7][..]));
+    }
+}
+
+#[test]
+fn the_16_byte_group_is_never_read_against_a_total() {
+    let junk = [&[1, 9][..], &[0x47; 16]].concat();
+    let record = [head(&[0, 1, 1, 9, 7, 0, 0, 0]), junk].concat();
+    assert_eq!(
+        code_and_offset(&packet(0x08, 1, &record), Transport::Udp),
+        ("trailing_bytes", 34)
+    );
+}
+
 #[test]
 fn an_empty_packet_is_valid() {
     for codec_id in [0x08, 0x8E, 0x10] {
