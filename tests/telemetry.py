@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,12 +120,17 @@ def stored_keys(dsn: str) -> list[Key]:
 
 
 @contextmanager
-def locked(dsn: str, table: str) -> Iterator[None]:
-    """Hold a table against every reader and writer while the block runs."""
+def holding(dsn: str, statement: str) -> Iterator[None]:
+    """Keep a session open after `statement`, with the locks that it took."""
     with asyncio.Runner() as runner:
         connection = runner.run(asyncpg.connect(dsn))
         try:
-            runner.run(connection.execute(f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
+            runner.run(connection.execute(statement))
             yield
         finally:
             runner.run(connection.close())
+
+
+def locked(dsn: str, table: str) -> AbstractContextManager[None]:
+    """Hold a table against every reader and writer while the block runs."""
+    return holding(dsn, f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")

@@ -41,6 +41,7 @@ class SchemaChecked(Event):
     level = "info"
     applied: tuple[str, ...]
     migrated: bool
+    newer: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,7 @@ class ConsumerDraining(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsumerStopped(Event):
-    """The last line of a run, with its accounts."""
+    """The last line of a run that was told to stop, with its accounts."""
 
     name = "consumer.stopped"
     level = "info"

@@ -74,8 +74,8 @@ class Settings(BaseSettings):
         default=5,
         ge=0,
         le=1000,
-        description="At most one commit in this time per writer while data trickles in: p99 6 ms "
-        "for two thirds of the CPU of committing at once.",
+        description="At most one write is begun in this time while data trickles in: p99 6 ms for "
+        "two thirds of the CPU of committing at once.",
     )
     writers: int = Field(
         default=2,
@@ -197,9 +197,7 @@ def near_misses(environ: Mapping[str, str]) -> list[tuple[str, str]]:
 def redacted_url(url: SecretStr) -> str:
     """The URL without user, password and query: what may be logged."""
     parts = urlsplit(url.get_secret_value())
-    host = parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{host}{port}{parts.path}"
+    return f"{parts.scheme}://{','.join(_hosts_of(parts.netloc))}{parts.path}"
 
 
 def _schemes_of(field: str) -> tuple[str, ...]:
@@ -211,10 +209,16 @@ def _check_url(url: str, schemes: tuple[str, ...]) -> None:
     if parts.scheme not in schemes:
         allowed = ", ".join(f"{name}://" for name in schemes)
         raise ValueError(f"the URL must start with one of {allowed}")
-    try:
-        _ = parts.port
-    except ValueError:
-        raise ValueError("the port of the URL must be a number from 0 to 65535") from None
+    for host in _hosts_of(parts.netloc):
+        try:
+            _ = urlsplit(f"//{host}").port
+        except ValueError:
+            raise ValueError("the port of the URL must be a number from 0 to 65535") from None
+
+
+def _hosts_of(netloc: str) -> list[str]:
+    """The ``host:port`` parts without user and password; Postgres takes several, for failover."""
+    return netloc.rpartition("@")[2].split(",")
 
 
 def _explain(detail: Mapping[str, object]) -> str:

@@ -1,10 +1,24 @@
 """Servers that are not there, go away, and come back."""
 
+import os
+import signal
+
 import pytest
 
 from processes import Processor
-from telemetry import BASE_MS, IMEI, Key, Telemetry, entry, fetch, frame_at, stored_keys
+from telemetry import (
+    BASE_MS,
+    IMEI,
+    Key,
+    Telemetry,
+    entry,
+    fetch,
+    frame_at,
+    holding,
+    stored_keys,
+)
 from teltonika_processor.embedded import EmbeddedPostgres, EmbeddedRedis
+from teltonika_processor.store.migrate import LOCK_KEY
 from waiting import eventually
 
 NOWHERE_REDIS = "redis://127.0.0.1:1/0"
@@ -73,12 +87,77 @@ def test_a_start_without_servers_waits_and_can_be_stopped() -> None:
         assert processor.terminate() == 0
 
 
+def test_a_start_that_waits_for_another_migration_can_be_stopped(
+    redis_url: str, database: str
+) -> None:
+    settings = {"STARTUP_TIMEOUT_MS": "1000"}
+    with (
+        holding(database, f"SELECT pg_advisory_lock({LOCK_KEY})"),
+        Processor(redis_url, database, settings=settings) as processor,
+    ):
+        asking = "SELECT FROM pg_stat_activity WHERE application_name LIKE '%-migrate/%'"
+        eventually(lambda: fetch(database, asking))
+        assert processor.terminate(timeout_s=5) == 0
+
+
+def test_a_held_name_without_a_time_limit_is_left_to_its_holder(
+    redis_url: str, migrated_database: str
+) -> None:
+    telemetry = Telemetry(redis_url)
+    telemetry.client.set("telemetry:teltonika:consumer:processor:one", "somebody")
+    telemetry.close()
+    with Processor(redis_url, migrated_database) as processor:
+        assert processor.wait_for("consumer.renamed")["taken"] == "one-2"
+        assert processor.terminate() == 0
+
+
+def hang(server: EmbeddedRedis) -> None:
+    """Stop the server's process once the processor's read is parked in it."""
+    telemetry = Telemetry(server.url())
+    eventually(lambda: telemetry.client.info("clients")["blocked_clients"] == 1)
+    telemetry.close()
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGSTOP)
+
+
+def go_on(server: EmbeddedRedis) -> None:
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGCONT)
+
+
+def test_a_redis_that_hangs_does_not_hold_up_a_second_signal(
+    own_redis: EmbeddedRedis, migrated_database: str
+) -> None:
+    with Processor(own_redis.url(), migrated_database) as processor:
+        hang(own_redis)
+        try:
+            processor.signal(signal.SIGTERM)
+            processor.wait_for("consumer.draining")
+            processor.signal(signal.SIGTERM)
+            assert processor.exit_code(timeout_s=2) == 73
+        finally:
+            go_on(own_redis)
+
+
+def test_a_redis_that_hangs_leaves_the_drain_within_its_deadline(
+    own_redis: EmbeddedRedis, migrated_database: str
+) -> None:
+    settings = {"DRAIN_TIMEOUT_MS": "500", "WRITE_TIMEOUT_MS": "500"}
+    with Processor(own_redis.url(), migrated_database, settings=settings) as processor:
+        hang(own_redis)
+        try:
+            assert processor.terminate(timeout_s=5) == 73
+        finally:
+            go_on(own_redis)
+
+
 def test_postgres_not_reached_in_time_is_exit_75() -> None:
     settings = {"STARTUP_TIMEOUT_MS": "300"}
     with Processor(NOWHERE_REDIS, NOWHERE_POSTGRES, settings=settings) as processor:
         assert processor.exit_code() == 75
         failed = processor.wait_for("service.failed")
-    assert failed["error"] == "Postgres was not reached within STARTUP_TIMEOUT_MS=300"
+    expected = "Postgres was not reached within STARTUP_TIMEOUT_MS=300: Postgres: "
+    assert failed["error"].startswith(expected)
 
 
 def test_redis_not_reached_in_time_is_exit_75(migrated_database: str) -> None:
@@ -86,7 +165,8 @@ def test_redis_not_reached_in_time_is_exit_75(migrated_database: str) -> None:
     with Processor(NOWHERE_REDIS, migrated_database, settings=settings) as processor:
         assert processor.exit_code() == 75
         failed = processor.wait_for("service.failed")
-    assert failed["error"] == "Redis was not reached within STARTUP_TIMEOUT_MS=2000"
+    expected = "Redis was not reached within STARTUP_TIMEOUT_MS=2000: Redis: "
+    assert failed["error"].startswith(expected)
 
 
 def test_a_database_without_the_schema_is_exit_76(redis_url: str, database: str) -> None:

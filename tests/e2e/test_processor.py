@@ -309,7 +309,7 @@ def test_a_row_that_postgres_refuses_suffers_alone(
     (letter,) = telemetry.letters()
     assert letter[b"reason"] == b"refused_by_postgres"
     assert letter[b"source_id"] == ids[37]
-    assert letter[b"error"].startswith(b"23514: ")
+    assert letter[b"error"].startswith(b"Postgres: 23514 ")
 
 
 def test_a_second_signal_does_not_wait_and_loses_nothing(

@@ -1,10 +1,11 @@
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from teltonika_processor.errors import StreamUnavailable
 from teltonika_processor.stream.connection import RedisClient, open_client
-from teltonika_processor.stream.dead_letters import DeadLetters, Letter
+from teltonika_processor.stream.dead_letters import DeadLetter, DeadLetters, LetterReceipt
 from teltonika_processor.stream.group import ConsumerGroup, GroupNames
 
 NAMES = GroupNames("telemetry:teltonika", "processor", "one")
@@ -31,8 +32,8 @@ async def pending_entry(client: RedisClient) -> bytes:
     return entry_id
 
 
-def letter_of(entry_id: bytes) -> Letter:
-    return Letter(
+def letter_of(entry_id: bytes) -> DeadLetter:
+    return DeadLetter(
         entry_id=entry_id,
         fields=FIELDS,
         reason="crc_mismatch",
@@ -56,7 +57,8 @@ async def test_a_letter_carries_every_field_and_why(
     client: RedisClient, letters: DeadLetters
 ) -> None:
     entry_id = await pending_entry(client)
-    assert await letters.bury([letter_of(entry_id)], failed_at_ms=1_790_000_000_000) == 1
+    receipt = await letters.write([letter_of(entry_id)], failed_at_ms=1_790_000_000_000)
+    assert receipt == LetterReceipt(frozenset({entry_id}))
     assert await letters_in(client) == [
         {
             b"imei": b"350000000000001",
@@ -79,8 +81,8 @@ async def test_an_entry_no_longer_pending_gets_no_second_letter(
 ) -> None:
     entry_id = await pending_entry(client)
     letter = letter_of(entry_id)
-    assert await letters.bury([letter, letter], failed_at_ms=1) == 1
-    assert await letters.bury([letter], failed_at_ms=2) == 0
+    assert (await letters.write([letter, letter], failed_at_ms=1)).written == {entry_id}
+    assert (await letters.write([letter], failed_at_ms=2)).written == set()
     assert len(await letters_in(client)) == 1
 
 
@@ -89,7 +91,7 @@ async def test_an_entry_settled_by_another_instance_gets_no_letter(
 ) -> None:
     entry_id = await pending_entry(client)
     await client.execute_command("XACK", NAMES.stream, NAMES.group, entry_id)
-    assert await letters.bury([letter_of(entry_id)], failed_at_ms=1) == 0
+    assert (await letters.write([letter_of(entry_id)], failed_at_ms=1)).written == set()
     assert await letters_in(client) == []
 
 
@@ -99,19 +101,44 @@ async def test_out_of_memory_leaves_the_entry_pending(
     entry_id = await pending_entry(client)
     await client.config_set("maxmemory", 1)
     try:
-        with pytest.raises(StreamUnavailable, match=r"OOM|maxmemory"):
-            await letters.bury([letter_of(entry_id)], failed_at_ms=1)
+        receipt = await letters.write([letter_of(entry_id)], failed_at_ms=1)
     finally:
         await client.config_set("maxmemory", 0)
+    assert isinstance(receipt.error, StreamUnavailable)
+    assert receipt.written == set()
     assert await pending(client) == 1
     assert await letters_in(client) == []
-    assert await letters.bury([letter_of(entry_id)], failed_at_ms=1) == 1
+    assert (await letters.write([letter_of(entry_id)], failed_at_ms=1)).written == {entry_id}
 
 
 async def test_more_letters_than_one_pipeline_holds(
     client: RedisClient, letters: DeadLetters
 ) -> None:
     ids = [await pending_entry(client) for _ in range(300)]
-    written = await letters.bury([letter_of(entry_id) for entry_id in ids], failed_at_ms=1)
-    assert written == 300
+    receipt = await letters.write([letter_of(entry_id) for entry_id in ids], failed_at_ms=1)
+    assert receipt == LetterReceipt(frozenset(ids))
     assert [fields[b"source_id"] for fields in await letters_in(client)] == ids
+
+
+@pytest.mark.parametrize("n_foreign", [3_400, 3_600, 20_000])
+async def test_an_entry_of_very_many_fields_is_lettered_whole(
+    client: RedisClient, letters: DeadLetters, n_foreign: int
+) -> None:
+    first, last = await pending_entry(client), await pending_entry(client)
+    foreign = [part for i in range(n_foreign) for part in (b"f%d" % i, b"v")]
+    wide = replace(letter_of(first), fields=[*FIELDS, *foreign])
+    receipt = await letters.write([wide, letter_of(last)], failed_at_ms=1)
+    assert receipt == LetterReceipt(frozenset({first, last}))
+    found = await letters_in(client)
+    assert len(found[0]) == 3 + n_foreign + 7
+    assert [fields[b"source_id"] for fields in found] == [first, last]
+    assert await pending(client) == 0
+    assert (await letters.write([wide], failed_at_ms=2)).written == set()
+
+
+async def test_letters_of_many_bytes_are_cut_into_several_pipelines(
+    client: RedisClient, letters: DeadLetters
+) -> None:
+    ids = [await pending_entry(client) for _ in range(3)]
+    heavy = [replace(letter_of(i), fields=[b"frame", bytes(3 * 1024 * 1024)]) for i in ids]
+    assert (await letters.write(heavy, failed_at_ms=1)).written == set(ids)

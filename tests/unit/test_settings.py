@@ -94,6 +94,14 @@ def test_passwords_appear_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+def test_several_hosts_are_a_postgres_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:hunter2@h1:5432,h2:5433/fleet")
+    assert redacted_url(load_settings().database_url) == "postgresql://h1:5432,h2:5433/fleet"
+    monkeypatch.setenv("DATABASE_URL", "postgresql://h1:5432,h2:x/fleet")
+    with pytest.raises(ConfigError, match="DATABASE_URL: the port"):
+        load_settings()
+
+
 def test_every_setting_has_its_reason() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description, name

@@ -55,6 +55,10 @@ class Ledger:
     def __contains__(self, entry_id: object) -> bool:
         return entry_id in self._fates
 
+    def holds_any(self, ids: Collection[bytes]) -> bool:
+        """Whether one of `ids` is still in flight."""
+        return not self._fates.keys().isdisjoint(ids)
+
     def fate(self, entry_id: bytes) -> Fate | None:
         """The fate of an entry in flight; None once acknowledged or never delivered."""
         return self._fates.get(entry_id)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -35,11 +36,13 @@ async def until_done(
     around: Surroundings,
     *,
     stop: asyncio.Event | None = None,
+    give_up_at: float = math.inf,
 ) -> T:
     """Run `operation` until it does not raise TransientError; the wait between tries doubles.
 
     Raises:
         StopRequested: `stop` was given and is set while the operation fails.
+        TransientError: The operation failed after `give_up_at` (by the given clock, in seconds).
     """
     outage = _Outage(stage, around)
     while True:
@@ -47,6 +50,8 @@ async def until_done(
             result = await operation()
         except TransientError as error:
             wait_s = outage.failed(error)
+            if around.clock() + wait_s >= give_up_at:
+                raise
         else:
             outage.over()
             return result

@@ -4,12 +4,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
-from teltonika_processor.errors import ContractError
 from teltonika_processor.model import dead_letter_stream
 from teltonika_processor.stream.connection import RedisClient, execute
 
 _PAGE: Final = 1000
-_NO_SUCH_KEY: Final = "ERR no such key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +34,9 @@ class GroupProgress:
 
 async def group_progress(client: RedisClient, stream: str, group: str) -> GroupProgress:
     """Progress of `group`, all zero where the stream or the group does not exist yet."""
-    try:
-        about = await _pairs(client, "XINFO", "STREAM", stream)
-    except ContractError as error:
-        if _NO_SUCH_KEY in str(error):
-            return GroupProgress(added=0, read=0, pending=0, has_read_all=False)
-        raise
+    if not await execute(client, "EXISTS", stream):
+        return GroupProgress(added=0, read=0, pending=0, has_read_all=False)
+    about = await _pairs(client, "XINFO", "STREAM", stream)
     added = int(about[b"entries-added"])
     for reply in await execute(client, "XINFO", "GROUPS", stream):
         found = dict(zip(reply[::2], reply[1::2], strict=True))

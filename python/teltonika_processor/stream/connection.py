@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -10,11 +11,13 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
+    ClusterDownError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -28,24 +31,37 @@ CONNECT_TIMEOUT_S: Final = 5.0
 COMMAND_TIMEOUT_S: Final = 5.0
 
 # The first word of an error reply is its code (Redis protocol specification, "Simple errors").
-_TRANSIENT_CODES: Final = frozenset(
+# Other codes the client takes off the text and turns into classes.
+_TRANSIENT_CODES: Final = frozenset({"BUSY", "MISCONF", "NOREPLICAS", "UNBLOCKED"})
+_TRANSIENT_CLASSES: Final = (
+    RedisConnectionError,  # BusyLoadingError is one
+    RedisTimeoutError,
+    ClusterDownError,  # MasterDownError is one
+    OutOfMemoryError,
+    ReadOnlyError,
+    TryAgainError,
+)
+
+# What a URL may say beside the address; the rest is pinned here.
+_URL_OPTIONS: Final = frozenset(
     {
-        "BUSY",
-        "CLUSTERDOWN",
-        "LOADING",
-        "MASTERDOWN",
-        "MISCONF",
-        "NOREPLICAS",
-        "OOM",
-        "READONLY",
-        "TRYAGAIN",
-        "UNBLOCKED",
+        "db",
+        "ssl_ca_certs",
+        "ssl_ca_path",
+        "ssl_cert_reqs",
+        "ssl_certfile",
+        "ssl_check_hostname",
+        "ssl_keyfile",
     }
 )
 
 
 class GroupMissingError(StreamUnavailable):
     """The stream or its consumer group is gone: flushed, evicted or failed over."""
+
+
+class GroupExistsError(ContractError):
+    """The consumer group that was to be made is there."""
 
 
 def require_hiredis() -> None:
@@ -70,7 +86,11 @@ def open_client(
         url: ``redis://``, ``rediss://`` or ``unix://``.
         name: Shown by CLIENT LIST.
         command_timeout_s: Longer than any BLOCK that is sent on this client.
+
+    Raises:
+        ConfigError: The URL sets an option of the client that must not be changed.
     """
+    _check_options(url)
     client: RedisClient = Redis.from_url(
         url,
         protocol=2,
@@ -84,9 +104,17 @@ def open_client(
         # A unix socket's connection refuses the option instead of ignoring it.
         **({} if url.startswith("unix:") else {"socket_keepalive": True}),
     )
-    # Without its callback the reply arrives as hiredis made it, and no entry costs Python objects.
-    client.response_callbacks.pop("XREADGROUP", None)
+    # Without its callback a reply arrives as hiredis made it, and no entry costs Python objects.
+    for command in ("XREADGROUP", "XPENDING"):
+        client.response_callbacks.pop(command, None)
     return client
+
+
+def _check_options(url: str) -> None:
+    foreign = sorted(parse_qs(urlsplit(url).query, keep_blank_values=True).keys() - _URL_OPTIONS)
+    if foreign:
+        allowed = ", ".join(sorted(_URL_OPTIONS))
+        raise ConfigError(f"REDIS_URL: option {foreign[0]!r} cannot be set; allowed: {allowed}")
 
 
 @contextmanager
@@ -104,9 +132,7 @@ def translate(error: RedisError) -> Exception:
     """The error of ours that says what to do about `error`."""
     if isinstance(error, (AuthenticationError, AuthorizationError, NoPermissionError)):
         return ConfigError(f"REDIS_URL: Redis refuses this user: {error}")
-    if isinstance(
-        error, (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError)
-    ):
+    if isinstance(error, _TRANSIENT_CLASSES):
         return StreamUnavailable(f"Redis: {str(error) or type(error).__name__}")
     if isinstance(error, ResponseError):
         return _translate_reply(str(error))
@@ -117,6 +143,8 @@ def _translate_reply(text: str) -> Exception:
     code = text.partition(" ")[0]
     if code == "NOGROUP":
         return GroupMissingError(f"Redis: {text}")
+    if code == "BUSYGROUP":
+        return GroupExistsError(f"Redis: {text}")
     if code in _TRANSIENT_CODES:
         return StreamUnavailable(f"Redis: {text}")
     if code == "NOAUTH":

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from teltonika_processor.errors import ContractError
-from teltonika_processor.stream.connection import RedisClient, execute
+from teltonika_processor.stream.connection import GroupExistsError, RedisClient, execute
 from teltonika_processor.stream.entry import FIRST_ID, RawEntry
 
 BLOCK_MS: Final = 500
@@ -42,10 +41,8 @@ class ConsumerGroup:
             await execute(
                 self._control, "XGROUP", "CREATE", names.stream, names.group, FIRST_ID, "MKSTREAM"
             )
-        except ContractError as error:
-            if "BUSYGROUP" in str(error):
-                return False
-            raise
+        except GroupExistsError:
+            return False
         return True
 
     async def last_delivered_id(self) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
+from teltonika_processor.errors import ConfigError
 from teltonika_processor.model import consumer_lease_key
 from teltonika_processor.stream.connection import RedisClient, execute
 
@@ -16,6 +17,9 @@ LEASE_MS: Final = 10_000
 RENEW_S: Final = 3.0
 _POLL_S: Final = 0.25
 _MOST_NAMES: Final = 1000
+
+# PTTL of a key without a time limit: somebody else's, and it will not lapse.
+_NO_LIMIT: Final = -1
 
 _REPLACE: Final = b"""
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -49,12 +53,15 @@ class ConsumerLease:
 
         A name whose holder died on this host is taken at once; one whose holder cannot be judged
         is watched until it is renewed (then the next name is tried) or lapses.
+
+        Raises:
+            ConfigError: A thousand names are held.
         """
         for number in range(1, _MOST_NAMES):
             self.name = self._wanted if number == 1 else f"{self._wanted}-{number}"
             if await self._take_this():
                 return self.name
-        return self.name
+        raise ConfigError(f"REDIS_CONSUMER_NAME: {self._wanted} and its successors are all held")
 
     async def renew(self) -> bool:
         """Extend the lease; False if somebody else holds the name now."""
@@ -80,7 +87,7 @@ class ConsumerLease:
                     return True
                 continue
             before_ms, left_ms = left_ms, await execute(self._client, "PTTL", self._key)
-            if left_ms > before_ms:
+            if left_ms > before_ms or left_ms == _NO_LIMIT:
                 return False
             await self._sleep(_POLL_S)
         return True
@@ -97,18 +104,26 @@ class ConsumerLease:
 
 
 def _process_identity(pid: int) -> str:
-    """Host, process namespace, process id and its start time: no two processes share it."""
-    return f"{os.uname().nodename}/{_pid_namespace()}/{pid}/{_start_ticks(pid)}"
+    """Boot of a kernel, process namespace, process id and start time: no two processes share it."""
+    return f"{_boot_id()}/{_pid_namespace()}/{pid}/{_start_ticks(pid)}"
 
 
 def _is_dead_neighbour(identity: str) -> bool:
-    """Whether `identity` is a process of our host and namespace that no longer runs."""
-    host, _, process = identity.partition("/")
+    """Whether `identity` is a process of our kernel and namespace that no longer runs."""
+    boot, _, process = identity.partition("/")
     namespace, _, process = process.partition("/")
-    if host != os.uname().nodename or namespace != _pid_namespace():
+    if boot != _boot_id() or namespace != _pid_namespace():
         return False
     pid, _, ticks = process.partition("/")
     return pid.isdecimal() and _start_ticks(int(pid)) != ticks
+
+
+def _boot_id() -> str:
+    """Differs between machines and between boots of one."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return os.uname().nodename
 
 
 def _pid_namespace() -> str:

@@ -1,0 +1,65 @@
+import pytest
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
+    ConnectionError,  # noqa: A004 -- the client's own
+    MasterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+
+from teltonika_processor.errors import ConfigError, ContractError, StreamUnavailable
+from teltonika_processor.stream.connection import (
+    GroupExistsError,
+    GroupMissingError,
+    open_client,
+    translate,
+)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BusyLoadingError("Redis is loading the dataset in memory"),
+        ClusterDownError("The cluster is down"),
+        ConnectionError("refused"),
+        MasterDownError("Link with MASTER is down"),
+        OutOfMemoryError("command not allowed when used memory > 'maxmemory'."),
+        ReadOnlyError("You can't write against a read only replica."),
+        ResponseError("MISCONF Redis is configured to save RDB snapshots"),
+        ResponseError("UNBLOCKED force unblock from blocking operation"),
+        TryAgainError("Multiple keys request during rehashing of slot"),
+    ],
+)
+def test_a_server_that_cannot_now_is_waited_for(error: RedisError) -> None:
+    assert type(translate(error)) is StreamUnavailable
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [
+        (ResponseError("NOGROUP No such key"), GroupMissingError),
+        (ResponseError("BUSYGROUP Consumer Group name already exists"), GroupExistsError),
+        (ResponseError("NOAUTH Authentication required."), ConfigError),
+        (NoPermissionError("this user has no permissions"), ConfigError),
+        (ResponseError("WRONGTYPE Operation against a key"), ConfigError),
+        (ResponseError("unknown command"), ContractError),
+    ],
+)
+def test_every_other_reply_has_its_meaning(error: RedisError, meaning: type[Exception]) -> None:
+    assert type(translate(error)) is meaning
+
+
+@pytest.mark.parametrize("option", ["protocol=3", "decode_responses=true", "socket_timeout=1"])
+def test_a_url_may_not_undo_what_is_pinned(option: str) -> None:
+    with pytest.raises(ConfigError, match=option.partition("=")[0]):
+        open_client(f"redis://127.0.0.1:1/0?{option}", name="test")
+
+
+def test_a_url_may_name_database_and_certificates() -> None:
+    open_client("rediss://127.0.0.1:1/0?ssl_ca_certs=/ca.pem", name="test")
+    open_client("unix:///redis.sock?db=3", name="test")
