@@ -1,7 +1,7 @@
 """What Postgres itself says about the log: how much is stored, and a look at it."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -10,10 +10,9 @@ from teltonika_processor.model import format_imei
 from teltonika_processor.store.connection import (
     Session,
     SessionConfig,
-    close_session,
-    open_session,
+    open_reading_session,
+    session_of,
 )
-from teltonika_processor.store.sqlstate import FOREIGN_ERRORS, translate
 
 _COUNT: Final = """
 SELECT imei, count(*) AS stored, count(*) FILTER (WHERE clock_suspect) AS suspects
@@ -68,18 +67,10 @@ class NewestPosition:
     io: str
 
 
-@asynccontextmanager
-async def accounts_session(dsn: str, *, instance: str) -> AsyncIterator[Session]:
+def accounts_session(dsn: str, *, instance: str) -> AbstractAsyncContextManager[Session]:
     """A session for reading accounts; foreign errors that leave the block are translated."""
     config = SessionConfig(dsn=dsn, instance=instance, write_timeout_s=_COUNT_MAX_S)
-    try:
-        session = await open_session(config)
-        try:
-            yield session
-        finally:
-            await close_session(session, config.close_timeout_s)
-    except FOREIGN_ERRORS as error:
-        raise translate(error) from error
+    return session_of(open_reading_session, config)
 
 
 async def count_positions(session: Session) -> int:

@@ -1,17 +1,22 @@
 """Sessions of Postgres with nothing left to the server's or the role's defaults."""
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
-from teltonika_processor.store.sqlstate import FOREIGN_ERRORS
+from teltonika_processor.store.sqlstate import FOREIGN_ERRORS, translate
 
 Session: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 SESSION_PREFIX: Final = "teltonika-processor/"
 """Sessions so named may be ended by another instance once past its write deadline."""
+
+READER_PREFIX: Final = "teltonika-processor-read/"
+"""Never ended by another instance: counting a log may take longer than any write."""
 
 MIGRATION_PREFIX: Final = "teltonika-processor-migrate/"
 """Never ended by another instance: building an index may take hours."""
@@ -35,7 +40,7 @@ class SessionConfig:
         dsn: ``postgresql://``; never shown.
         instance: Who we are in ``pg_stat_activity``.
         write_timeout_s: Longest statement.
-        lock_timeout_s: Longest wait for one lock.
+        lock_timeout_s: Longest wait for one lock; a writer waits half its write timeout at most.
         idle_in_transaction_timeout_s: Longest pause between two statements of a transaction.
         connect_timeout_s: Longest wait for a new session.
         close_timeout_s: Longest wait for a farewell, then the socket is cut.
@@ -58,6 +63,11 @@ class SessionConfig:
         """
         return 2 * self.write_timeout_s
 
+    @property
+    def write_lock_timeout_s(self) -> float:
+        """A writer's wait for one lock: a lock that is held must not pass for a slow statement."""
+        return min(self.lock_timeout_s, self.write_timeout_s / 2)
+
 
 async def open_session(config: SessionConfig) -> Session:
     """A writable session for the write path.
@@ -66,20 +76,25 @@ async def open_session(config: SessionConfig) -> Session:
         asyncpg and OS errors, see ``sqlstate.FOREIGN_ERRORS``.
     """
     settings = {
-        "application_name": SESSION_PREFIX + config.instance,
-        "statement_timeout": _milliseconds(config.write_timeout_s),
-        "lock_timeout": _milliseconds(config.lock_timeout_s),
-        "idle_in_transaction_session_timeout": _milliseconds(config.idle_in_transaction_timeout_s),
-        "default_transaction_isolation": "read committed",
+        **_bounds(SESSION_PREFIX, config, config.write_timeout_s, config.write_lock_timeout_s),
         # Partitions are pruned while planning, by the bounds that are passed.
         "plan_cache_mode": "force_custom_plan",
         "jit": "off",
         # The one join here is from a few staged rows to the primary key of a large table.
         "enable_hashjoin": "off",
         "enable_mergejoin": "off",
-        **_KEEPALIVE,
     }
     return await _connect(config, settings)
+
+
+async def open_reading_session(config: SessionConfig) -> Session:
+    """A session for long looks at what is stored, with the planner's own defaults.
+
+    Raises:
+        asyncpg and OS errors, see ``sqlstate.FOREIGN_ERRORS``.
+    """
+    bounds = _bounds(READER_PREFIX, config, config.write_timeout_s, config.lock_timeout_s)
+    return await _connect(config, bounds)
 
 
 async def open_migration_session(config: SessionConfig) -> Session:
@@ -88,15 +103,22 @@ async def open_migration_session(config: SessionConfig) -> Session:
     Raises:
         asyncpg and OS errors, see ``sqlstate.FOREIGN_ERRORS``.
     """
-    settings = {
-        "application_name": MIGRATION_PREFIX + config.instance,
-        "statement_timeout": "0",
-        "lock_timeout": _milliseconds(config.lock_timeout_s),
-        "idle_in_transaction_session_timeout": _milliseconds(config.idle_in_transaction_timeout_s),
-        "default_transaction_isolation": "read committed",
-        **_KEEPALIVE,
-    }
-    return await _connect(config, settings)
+    return await _connect(config, _bounds(MIGRATION_PREFIX, config, 0, config.lock_timeout_s))
+
+
+@asynccontextmanager
+async def session_of(
+    opening: Callable[[SessionConfig], Awaitable[Session]], config: SessionConfig
+) -> AsyncIterator[Session]:
+    """A session for the block alone; foreign errors that leave the block are translated."""
+    try:
+        session = await opening(config)
+        try:
+            yield session
+        finally:
+            await close_session(session, config.close_timeout_s)
+    except FOREIGN_ERRORS as error:
+        raise translate(error) from error
 
 
 async def close_session(session: Session, timeout_s: float) -> None:
@@ -114,6 +136,20 @@ async def _connect(config: SessionConfig, settings: dict[str, str]) -> Session:
         server_settings=settings,
         target_session_attrs=SessionAttribute.read_write,
     )
+
+
+def _bounds(
+    prefix: str, config: SessionConfig, statement_timeout_s: float, lock_timeout_s: float
+) -> dict[str, str]:
+    """Who the session is, and how long it may take for anything; 0 is for ever."""
+    return {
+        "application_name": prefix + config.instance,
+        "statement_timeout": _milliseconds(statement_timeout_s),
+        "lock_timeout": _milliseconds(lock_timeout_s),
+        "idle_in_transaction_session_timeout": _milliseconds(config.idle_in_transaction_timeout_s),
+        "default_transaction_isolation": "read committed",
+        **_KEEPALIVE,
+    }
 
 
 def _milliseconds(seconds: float) -> str:

@@ -8,8 +8,8 @@ snapshot, and CREATE INDEX CONCURRENTLY waits for every older one, so both would
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
@@ -20,10 +20,10 @@ from teltonika_processor.errors import SchemaMismatch, SinkRejected, SinkUnavail
 from teltonika_processor.store.connection import (
     Session,
     SessionConfig,
-    close_session,
     open_migration_session,
+    session_of,
 )
-from teltonika_processor.store.sqlstate import FOREIGN_ERRORS, translate
+from teltonika_processor.store.sqlstate import translate
 from teltonika_processor.store.steps import (
     AppliedStep,
     SchemaState,
@@ -113,20 +113,12 @@ async def inspect(dsn: str) -> SchemaState:
         return await check(session, packaged_steps())
 
 
-@asynccontextmanager
-async def migration_session(dsn: str) -> AsyncIterator[Session]:
+def migration_session(dsn: str) -> AbstractAsyncContextManager[Session]:
     """A session for migrations; foreign errors that leave the block are translated."""
     config = SessionConfig(
         dsn=dsn, instance=socket.gethostname(), lock_timeout_s=STEP_LOCK_TIMEOUT_S
     )
-    try:
-        session = await open_migration_session(config)
-        try:
-            yield session
-        finally:
-            await close_session(session, config.close_timeout_s)
-    except FOREIGN_ERRORS as error:
-        raise translate(error) from error
+    return session_of(open_migration_session, config)
 
 
 async def may_migrate(session: Session) -> bool:
