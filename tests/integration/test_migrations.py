@@ -168,6 +168,28 @@ async def test_days_before_2010_and_days_that_are_there_make_nothing(
     assert await admin.fetchval(statement, []) == 0
 
 
+async def test_days_that_any_partition_touches_make_nothing_whatever_the_time_zone(
+    database: str, admin: asyncpg.Connection
+) -> None:
+    await migrate(database)
+    partitions = {
+        "positions_y2024": "FROM ('2024-01-01 00:00+00') TO ('2025-01-01 00:00+00')",
+        "positions_morning": "FROM ('2026-11-22 06:00+00') TO ('2026-11-22 07:00+00')",
+        "positions_far": "FROM ('2100-01-01 00:00+00') TO (MAXVALUE) PARTITION BY RANGE (imei)",
+    }
+    for name, bounds in partitions.items():
+        await admin.execute(f"CREATE TABLE {name} PARTITION OF positions FOR VALUES {bounds}")
+    await admin.execute("SET timezone = 'Asia/Kolkata'")
+    await admin.execute("SET datestyle = 'SQL, DMY'")
+    statement = (
+        "SELECT positions_ensure_days(array(SELECT to_date(unnest($1::text[]), 'YYYY-MM-DD')))"
+    )
+    covered = ["2024-01-01", "2024-06-30", "2024-12-31", "2026-11-22", "2100-01-01", "2999-12-31"]
+    assert await admin.fetchval(statement, covered) == 0
+    beside = ["2023-12-31", "2025-01-01", "2026-11-21", "2026-11-23", "2099-12-31"]
+    assert await admin.fetchval(statement, [*covered, *beside]) == 5
+
+
 # The runner
 
 

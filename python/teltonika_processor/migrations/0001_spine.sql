@@ -16,8 +16,8 @@ COMMENT ON TABLE public.devices IS 'Trackers: those whose records are stored, an
 COMMENT ON COLUMN public.devices.imei IS 'IMEI as a number; people write it with 15 digits, leading zeros kept.';
 COMMENT ON COLUMN public.devices.name IS 'What people call the tracker.';
 COMMENT ON COLUMN public.devices.allowed IS 'Whether the gateway lets the tracker in.';
-COMMENT ON COLUMN public.devices.first_seen_at IS 'Earliest receive time known; null if never seen.';
-COMMENT ON COLUMN public.devices.last_seen_at IS 'Latest receive time known, within the hour; null if never seen.';
+COMMENT ON COLUMN public.devices.first_seen_at IS 'Receive time of the earliest batch that registered it, which is that of the newest record in the batch; null if never seen.';
+COMMENT ON COLUMN public.devices.last_seen_at IS 'Receive time of the latest batch that registered it, once an hour while it sends; null if never seen.';
 COMMENT ON COLUMN public.devices.attributes IS 'Free for the operator; never written by the processor.';
 
 CREATE TABLE public.positions (

@@ -37,6 +37,39 @@ $$;
 COMMENT ON FUNCTION public.positions_create_day(date) IS 'Part of positions_ensure_days, which holds the locks.';
 REVOKE EXECUTE ON FUNCTION public.positions_create_day(date) FROM PUBLIC;
 
+-- A day that any partition touches is left to whoever made that one: operators may keep old records
+-- in coarser partitions. A table with the name of a day's partition counts, attached or not.
+CREATE FUNCTION public.positions_missing_days(days date[]) RETURNS date[]
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO'
+AS $$
+    WITH covered AS MATERIALIZED (
+        SELECT tstzrange(
+            replace(bounds[1], 'MINVALUE', '-infinity')::timestamptz,
+            replace(bounds[2], 'MAXVALUE', 'infinity')::timestamptz
+        ) AS period
+        FROM pg_inherits JOIN pg_class AS c ON c.oid = inhrelid,
+            regexp_match(
+                pg_get_expr(c.relpartbound, c.oid),
+                'FROM [(]''?([^'')]+)''?[)] TO [(]''?([^'')]+)''?[)]'
+            ) AS bounds
+        WHERE inhparent = 'public.positions'::regclass
+          AND bounds IS NOT NULL  -- the default partition has none
+    )
+    SELECT coalesce(array_agg(DISTINCT day ORDER BY day), '{}') FROM unnest(days) AS day
+    WHERE day >= DATE '2010-01-01'
+      AND to_regclass('public.positions_' || to_char(day, 'YYYYMMDD')) IS NULL
+      AND NOT EXISTS (
+          SELECT FROM covered
+          WHERE period && tstzrange(day::timestamptz, (day + 1)::timestamptz)
+      )
+$$;
+
+COMMENT ON FUNCTION public.positions_missing_days(date[]) IS 'Part of positions_ensure_days: those of the days that want a partition of their own.';
+REVOKE EXECUTE ON FUNCTION public.positions_missing_days(date[]) FROM PUBLIC;
+
 -- Bound: the lock timeout stands above the default deadlock_timeout (1 s), at which the server makes
 -- an autovacuum of the default partition give way.
 CREATE FUNCTION public.positions_ensure_days(days date[]) RETURNS integer
@@ -49,12 +82,7 @@ DECLARE
 BEGIN
     -- Asked twice: without any lock, which nearly always suffices, and under the lock.
     FOR attempt IN 1..2 LOOP
-        missing := array(
-            SELECT DISTINCT day FROM unnest(days) AS day
-            WHERE day >= DATE '2010-01-01'
-              AND to_regclass('public.positions_' || to_char(day, 'YYYYMMDD')) IS NULL
-            ORDER BY day
-        );
+        missing := public.positions_missing_days(days);
         IF missing = '{}' THEN
             RETURN 0;
         END IF;
@@ -68,5 +96,5 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION public.positions_ensure_days(date[]) IS 'Gives each of these UTC days from 2010 on a partition of positions if it has none, with the rows that waited in the default partition; returns how many were made. A day whose table was detached stays as it is.';
+COMMENT ON FUNCTION public.positions_ensure_days(date[]) IS 'Gives each of these UTC days from 2010 on a partition of positions if none holds any of it, with the rows that waited in the default partition; returns how many were made. A day whose table was detached stays as it is.';
 REVOKE EXECUTE ON FUNCTION public.positions_ensure_days(date[]) FROM PUBLIC;
