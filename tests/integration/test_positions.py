@@ -1,6 +1,8 @@
 import asyncio
 import os
 import random
+import signal
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,11 +11,21 @@ import asyncpg
 import pytest
 
 from rows import DAY_MS, NOON_MS, BuiltRows, Record, rows
-from teltonika_processor.errors import SchemaMismatch, SinkRejected, SinkUnavailable
+from teltonika_processor.codec.native import LAST_POSITION_COLUMNS, POSITION_COLUMNS
+from teltonika_processor.embedded import EmbeddedPostgres
+from teltonika_processor.errors import (
+    DayUnavailable,
+    SchemaMismatch,
+    SinkRejected,
+    SinkTooSlow,
+    SinkUnavailable,
+)
+from teltonika_processor.store.accounts import accounts_session
+from teltonika_processor.store.columns import COLUMN_TYPES
 from teltonika_processor.store.connection import SessionConfig
 from teltonika_processor.store.migrate import migrate
 from teltonika_processor.store.positions import PositionWriter, Receipt, SharedState
-from teltonika_processor.store.queries import CLEAR_SUSPECTS, ENSURE_DAYS
+from teltonika_processor.store.queries import CLEAR_SUSPECTS, END_STALE_SESSIONS, ENSURE_DAYS
 from waiting import eventually_async
 
 SEED = int(os.environ.get("TEST_SEED", "20261122"))
@@ -50,9 +62,16 @@ async def open_writer(dsn: str) -> AsyncIterator[Open]:
     opened: list[PositionWriter] = []
     shared = SharedState()
 
-    def open_one(*, own_state: bool = False, address: str = dsn, **config: Any) -> PositionWriter:
+    def open_one(
+        *,
+        own_state: bool = False,
+        address: str = dsn,
+        clock: Callable[[], float] = time.monotonic,
+        **config: Any,
+    ) -> PositionWriter:
         session = SessionConfig(dsn=address, instance=f"test-{len(opened)}", **config)
-        writer = PositionWriter(session, SharedState() if own_state else shared)
+        state = SharedState() if own_state else shared
+        writer = PositionWriter(session, state, clock=clock, wall_clock=lambda: NOON_MS / 1000)
         opened.append(writer)
         return writer
 
@@ -168,6 +187,77 @@ async def test_a_column_altered_under_an_open_session_rejects_no_row(
     assert len(await stored(admin)) == 3
 
 
+# Tables that are not ours any more
+
+DRIFTS = [
+    ("positions ALTER angle_deg TYPE smallint", "positions.angle_deg is smallint instead of inte"),
+    ("positions ALTER altitude_m TYPE integer", "positions.altitude_m is integer instead of smal"),
+    (
+        "positions ALTER received_at TYPE timestamptz(0)",
+        r"positions.received_at is timestamp\(0\) with time zone instead of timestamp with time",
+    ),
+    ("positions ALTER io TYPE text", "positions.io is text instead of jsonb or json"),
+    ("positions DROP clock_suspect", "positions.clock_suspect is missing instead of boolean"),
+    ("last_position ALTER speed_kmh TYPE bigint", "last_position.speed_kmh is bigint instead of"),
+]
+
+
+def test_every_column_written_has_a_type() -> None:
+    assert tuple(COLUMN_TYPES) == POSITION_COLUMNS
+    assert set(LAST_POSITION_COLUMNS) <= set(POSITION_COLUMNS)
+
+
+@pytest.mark.parametrize(("alteration", "said"), DRIFTS)
+async def test_a_column_of_another_type_is_a_schema_that_does_not_fit(
+    writer: PositionWriter, admin: asyncpg.Connection, alteration: str, said: str
+) -> None:
+    await admin.execute(f"ALTER TABLE {alteration}")
+    with pytest.raises(SchemaMismatch, match=said):
+        await write(writer, Record())
+    assert await admin.fetchval("SELECT count(*) FROM positions") == 0
+
+
+@pytest.mark.parametrize(("alteration", "said"), [DRIFTS[0], DRIFTS[1], DRIFTS[4]])
+async def test_a_type_altered_under_an_open_session_is_named_by_the_next_try(
+    writer: PositionWriter, admin: asyncpg.Connection, alteration: str, said: str
+) -> None:
+    await write(writer, Record())
+    await admin.execute(f"ALTER TABLE {alteration}")
+    later = Record(digest=2, recorded_at_ms=NOON_MS + 1)
+
+    async def write_twice() -> None:
+        try:
+            await write(writer, later)
+        except SinkUnavailable:
+            await write(writer, later)
+
+    with pytest.raises(SchemaMismatch, match=said):
+        await write_twice()
+    assert await admin.fetchval("SELECT count(*) FROM positions") == 1
+
+
+@pytest.mark.parametrize("redelivered", [False, True])
+async def test_a_column_that_wants_a_value_we_do_not_have_rejects_no_row(
+    writer: PositionWriter, admin: asyncpg.Connection, *, redelivered: bool
+) -> None:
+    await admin.execute("ALTER TABLE positions ADD COLUMN tenant int NOT NULL")
+    with pytest.raises(SchemaMismatch, match=r'23502 .*"tenant"'):
+        await write(writer, Record(), redelivered=redelivered)
+
+
+async def test_a_column_of_the_operators_with_a_default_gets_it_on_either_path(
+    writer: PositionWriter, admin: asyncpg.Connection
+) -> None:
+    for table in ("positions", "last_position"):
+        await admin.execute(f"ALTER TABLE {table} ADD COLUMN tenant int NOT NULL DEFAULT 7")
+    await write(writer, Record(digest=1))
+    await write(writer, Record(digest=2), redelivered=True)
+    found = await admin.fetch(
+        "SELECT tenant FROM positions UNION ALL SELECT tenant FROM last_position"
+    )
+    assert [row["tenant"] for row in found] == [7, 7, 7]
+
+
 # Each record once
 
 
@@ -187,6 +277,14 @@ async def test_copies_inside_the_batch_and_stored_before_are_duplicates(
     await write(writer, old)
     assert await write(writer, old, new, twice, twice) == Receipt(2, 2, staged=True)
     assert await stored(admin) == [(1, False), (2, False), (3, False)]
+
+
+async def test_a_retransmission_into_a_renamed_partition_is_a_duplicate(
+    writer: PositionWriter, admin: asyncpg.Connection
+) -> None:
+    await write(writer, Record())
+    await admin.execute("ALTER TABLE positions_20261122 RENAME TO positions_sunday")
+    assert await write(writer, Record(), Record(digest=2)) == Receipt(1, 1, staged=True)
 
 
 async def test_after_a_duplicate_the_staged_path_is_kept_for_a_while_only(
@@ -346,27 +444,98 @@ async def test_a_suspect_row_moves_when_its_day_gets_a_partition(
     assert await stored(admin) == [(1, True), (2, False), (3, True)]
 
 
-async def test_the_day_after_the_newest_receive_time_is_prepared(
+async def test_a_day_inside_a_coarser_partition_is_left_to_it(
     writer: PositionWriter, admin: asyncpg.Connection
 ) -> None:
+    await admin.execute(
+        "CREATE TABLE positions_y2024 PARTITION OF positions"
+        " FOR VALUES FROM ('2024-01-01 00:00+00') TO ('2025-01-01 00:00+00')"
+    )
+    late_ms = NOON_MS - 1000 * DAY_MS
+    await write(writer, Record(recorded_at_ms=late_ms), Record(digest=2))
+    assert await partition_of(admin, 1) == "positions_y2024"
+    assert await partition_of(admin, 2) == "positions_20261122"
+
+
+async def test_the_day_after_today_is_prepared_whatever_a_sender_takes_for_today(
+    writer: PositionWriter, admin: asyncpg.Connection
+) -> None:
+    await write(writer, Record(received_at_ms=253_402_300_799_999))
+    days = await admin.fetch(
+        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '^positions_[0-9]'"
+        " ORDER BY relname"
+    )
+    assert [row["relname"] for row in days] == ["positions_20261122", "positions_20261123"]
+
+
+async def test_a_day_that_could_not_be_prepared_is_made_when_it_begins(
+    writer: PositionWriter, admin: asyncpg.Connection
+) -> None:
+    await admin.execute("SELECT positions_ensure_days(ARRAY[date '2026-11-22'])")
+    await admin.execute("BEGIN; LOCK TABLE positions_default IN ACCESS SHARE MODE")
     await write(writer, Record())
-    assert await admin.fetchval("SELECT to_regclass('positions_20261123') IS NOT NULL")
+    await admin.execute("COMMIT")
+    await write(writer, Record(recorded_at_ms=NOON_MS + DAY_MS, digest=2))
+    assert await partition_of(admin, 2) == "positions_20261123"
 
 
-async def test_a_report_on_the_default_partition_delays_only_new_days(
+async def test_a_day_that_could_not_be_prepared_is_tried_again_after_a_minute(
     open_writer: Open, admin: asyncpg.Connection
+) -> None:
+    now_s = 1000.0
+    writer = open_writer(clock=lambda: now_s)
+    is_there = "SELECT to_regclass('positions_20261123') IS NOT NULL"
+    await admin.execute("SELECT positions_ensure_days(ARRAY[date '2026-11-22'])")
+    await admin.execute("BEGIN; LOCK TABLE positions_default IN ACCESS SHARE MODE")
+    await write(writer, Record())
+    await admin.execute("COMMIT")
+    now_s += 59
+    await write(writer, Record(digest=2))
+    assert not await admin.fetchval(is_there)
+    now_s += 1
+    await write(writer, Record(digest=3))
+    assert await admin.fetchval(is_there)
+
+
+@pytest.mark.parametrize(("write_timeout_s", "sqlstate"), [(5.0, "55P03"), (0.25, "57014")])
+async def test_a_report_on_the_default_partition_delays_only_new_days(
+    open_writer: Open, admin: asyncpg.Connection, write_timeout_s: float, sqlstate: str
 ) -> None:
     await admin.execute("SELECT positions_ensure_days(ARRAY[date '2026-11-22'])")
     await admin.execute("BEGIN")
     await admin.execute("SELECT count(*) FROM positions_default")
-    writer = open_writer()
+    writer = open_writer(write_timeout_s=write_timeout_s)
     assert (await write(writer, Record())).n_stored == 1
-    late = Record(recorded_at_ms=NOON_MS - DAY_MS, digest=2)
-    with pytest.raises(SinkUnavailable) as caught:
-        await write(writer, late)
-    assert caught.value.sqlstate == "55P03"
+    session = writer._session
+    late = [Record(recorded_at_ms=NOON_MS - n * DAY_MS, digest=n) for n in (2, 3)]
+    pid = admin.get_server_pid()
+    said = f"no partition for 2026-11-19 and 1 more yet, locked out by {pid}$"
+    with pytest.raises(DayUnavailable, match=said) as caught:
+        await write(writer, *late)
+    assert (caught.value.sqlstate, caught.value.days) == (sqlstate, (20776, 20777))
+    assert (await write(writer, Record(digest=4))).n_stored == 1
+    assert writer._session is session
     await admin.execute("COMMIT")
-    assert (await write(writer, late)).n_stored == 1
+    assert (await write(writer, *late)).n_stored == 2
+
+
+async def test_a_frozen_instance_in_the_default_partition_is_ended_and_the_day_is_made(
+    open_writer: Open, dsn: str
+) -> None:
+    writer = open_writer(write_timeout_s=0.25)
+    name = {"application_name": "teltonika-processor/frozen"}
+    frozen = await asyncpg.connect(dsn, server_settings=name)
+    await frozen.execute("BEGIN; LOCK TABLE positions_default IN ROW EXCLUSIVE MODE")
+
+    async def is_written() -> bool:
+        try:
+            return (await write(writer, Record())).n_stored == 1
+        except DayUnavailable:
+            return False
+
+    await eventually_async(is_written)
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
+        await frozen.fetchval("SELECT 1")
 
 
 async def test_rows_of_a_detached_day_go_to_the_default_partition(
@@ -564,11 +733,12 @@ async def test_a_cancelled_write_leaves_nothing_behind(
     assert (await write(writer, record)).n_stored == 1
 
 
+@pytest.mark.parametrize("lock_timeout", [{"lock_timeout_s": 0.1}, {}])
 async def test_a_frozen_instance_past_its_deadline_is_ended_and_its_rows_are_written(
-    open_writer: Open, dsn: str, admin: asyncpg.Connection
+    open_writer: Open, dsn: str, admin: asyncpg.Connection, lock_timeout: dict[str, float]
 ) -> None:
     record = Record()
-    writer = open_writer(write_timeout_s=0.25, lock_timeout_s=0.1)
+    writer = open_writer(write_timeout_s=0.25, **lock_timeout)
     await write(writer, Record(digest=9))
     name = {"application_name": "teltonika-processor/frozen"}
     frozen = await asyncpg.connect(dsn, server_settings=name)
@@ -586,6 +756,76 @@ async def test_a_frozen_instance_past_its_deadline_is_ended_and_its_rows_are_wri
     with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
         await frozen.fetchval("SELECT 1")
     assert len(await stored(admin)) == 2
+
+
+async def test_a_statement_out_of_time_ends_frozen_instances_as_a_lock_does(
+    open_writer: Open, dsn: str, admin: asyncpg.Connection
+) -> None:
+    """One wait is short enough, but there may be many in a statement."""
+    writer = open_writer(write_timeout_s=0.5)
+    await write(writer, Record(digest=9))
+    name = {"application_name": "teltonika-processor/frozen"}
+    frozen = await asyncpg.connect(dsn, server_settings=name)
+    await frozen.execute("BEGIN")
+    await sleep_on_insert(admin)
+    with pytest.raises(SinkTooSlow):
+        await write(writer, Record())
+    with pytest.raises(SinkTooSlow):
+        await write(writer, Record())
+    with pytest.raises(SinkTooSlow):
+        await write(writer, Record())
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
+        await frozen.fetchval("SELECT 1")
+
+
+async def sleep_on_insert(connection: asyncpg.Connection) -> None:
+    """Make every row of `positions` take longer than any write timeout here."""
+    await connection.execute(
+        "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql"
+        " AS 'BEGIN PERFORM pg_sleep(60); RETURN new; END'"
+    )
+    await connection.execute(
+        "CREATE TRIGGER dawdle BEFORE INSERT ON positions FOR EACH ROW EXECUTE FUNCTION dawdle()"
+    )
+
+
+async def test_a_write_out_of_time_is_too_slow(
+    open_writer: Open, admin: asyncpg.Connection
+) -> None:
+    await sleep_on_insert(admin)
+    with pytest.raises(SinkTooSlow) as caught:
+        await write(open_writer(write_timeout_s=0.25), Record())
+    assert caught.value.sqlstate == "57014"
+
+
+async def test_an_open_session_that_answers_no_more_is_too_slow(
+    own_postgres: EmbeddedPostgres,
+) -> None:
+    dsn = own_postgres.dsn()
+    await migrate(dsn)
+    writer = PositionWriter(
+        SessionConfig(dsn=dsn, instance="test", write_timeout_s=0.5), SharedState()
+    )
+    await write(writer, Record())
+    assert writer._session is not None
+    pid = writer._session.connection.get_server_pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(SinkTooSlow, match="no answer by the deadline"):
+            await write(writer, Record(digest=2))
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    await writer.close()
+
+
+async def test_a_reader_is_not_ended_as_a_frozen_writer(
+    dsn: str, admin: asyncpg.Connection
+) -> None:
+    async with accounts_session(dsn, instance="test") as reader:
+        await reader.execute("BEGIN")
+        assert await reader.fetchval("SELECT 1") == 1
+        assert await admin.fetchval(END_STALE_SESSIONS, 0.0) == 0
+        assert await reader.fetchval("SELECT 1") == 1
 
 
 async def test_sessions_that_are_not_ours_are_left_alone(
@@ -625,8 +865,9 @@ async def test_a_server_that_never_answers_is_given_up_at_the_deadline(open_writ
     writer = open_writer(
         address=f"postgresql://someone@127.0.0.1:{port}/nothing_test", write_timeout_s=0.1
     )
-    with pytest.raises(SinkUnavailable, match="no answer by the deadline"):
+    with pytest.raises(SinkUnavailable, match="no answer by the deadline") as caught:
         await write(writer, Record())
+    assert not isinstance(caught.value, SinkTooSlow)
     assert connected.is_set()
     answered.set()
     server.close()
@@ -661,6 +902,13 @@ async def test_sessions_say_who_they_are_and_bound_their_waits(open_writer: Open
         "idle_in_transaction_session_timeout": "5s",
         "transaction_isolation": "read committed",
     }
+
+
+async def test_a_lock_is_given_up_before_the_statement(open_writer: Open) -> None:
+    writer = open_writer(write_timeout_s=1.5)
+    await write(writer, Record())
+    assert writer._session is not None
+    assert await writer._session.connection.fetchval("SHOW lock_timeout") == "750ms"
 
 
 async def test_a_server_that_defaults_to_stricter_isolation_changes_nothing(

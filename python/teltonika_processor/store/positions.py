@@ -7,31 +7,38 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Final, Self
 
 import asyncpg
 
-from teltonika_processor._native import (
+from teltonika_processor.codec.native import (
     LAST_POSITION_COLUMNS,
     POSITION_COLUMNS,
     CopyData,
     Rows,
 )
 from teltonika_processor.errors import (
+    DayUnavailable,
+    SchemaMismatch,
     SinkRejected,
+    SinkTooSlow,
     SinkUnavailable,
     TeltonikaProcessorError,
 )
 from teltonika_processor.store import queries
+from teltonika_processor.store.columns import IoType, require_columns
 from teltonika_processor.store.connection import Session, SessionConfig, close_session, open_session
 from teltonika_processor.store.sqlstate import FOREIGN_ERRORS, translate
 from teltonika_processor.store.writer_state import KnownDays, KnownDevices, Path, PathChoice
 
-_DAY_MS: Final = 86_400_000
 _DAY_S: Final = 86_400
 
 # Bound: each new partition takes a handful of locks, of which a server has 6,400 by default.
 _DAYS_PER_CALL: Final = 50
+
+# A lock was not to be had. The other one comes first where the statement timeout is shorter.
+_LOCKED_OUT: Final = (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,7 @@ class SharedState:
 
     def __init__(self) -> None:
         self.days: Final = KnownDays()
+        self.days_tried_early: Final = KnownDays()
         self.devices: Final = KnownDevices()
 
 
@@ -67,10 +75,10 @@ class _Payload:
     plausible_s: tuple[int, int] | None
 
     @classmethod
-    def of(cls, rows: Rows, io_type: str) -> Self:
+    def of(cls, rows: Rows, io_type: IoType) -> Self:
         days = rows.days
         return cls(
-            rows.copy_positions(io="json" if io_type == "json" else "jsonb"),
+            rows.copy_positions(io=io_type),
             rows.copy_last_positions(),
             (days[0] * _DAY_S, (days[-1] + 1) * _DAY_S) if days else None,
         )
@@ -81,7 +89,7 @@ class _Opened:
     """An open connection and what was asked of it once."""
 
     connection: Session
-    io_type: str
+    io_type: IoType
 
 
 class PositionWriter:
@@ -97,10 +105,12 @@ class PositionWriter:
         state: SharedState,
         *,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._config: Final = config
         self._state: Final = state
         self._clock: Final = clock
+        self._wall_clock: Final = wall_clock
         self._path: Final = PathChoice()
         self._session: _Opened | None = None
 
@@ -114,6 +124,8 @@ class PositionWriter:
             redelivered: The entries came before, so that duplicates are likely.
 
         Raises:
+            DayUnavailable: A day of these rows cannot get its partition now; others may be written.
+            SinkTooSlow: The rows were not written in time.
             SinkUnavailable: Try the same rows again.
             SinkRejected: Postgres refuses a value of these rows.
             SchemaMismatch: The tables, the function or our rights do not fit.
@@ -126,6 +138,8 @@ class PositionWriter:
                 return await self._write(rows, redelivered=redelivered)
         except FOREIGN_ERRORS as error:
             raise await self._give_up(error) from error
+        except DayUnavailable:
+            raise  # before the transaction began: the session is as good as before
         except BaseException:
             self._terminate()
             raise
@@ -151,9 +165,11 @@ class PositionWriter:
 
     async def _open(self) -> _Opened:
         if self._session is None or self._session.connection.is_closed():
+            self._session = None
             connection = await open_session(self._config)
             try:
-                io_type = await connection.fetchval(queries.IO_TYPE)
+                columns = await connection.fetch(queries.COLUMNS)
+                io_type = require_columns((row[0], row[1], row[2]) for row in columns)
                 await connection.execute(queries.CREATE_NEWEST)
             except BaseException:
                 connection.terminate()
@@ -175,50 +191,78 @@ class PositionWriter:
         unknown = self._state.days.unknown(rows.days, now_s)
         for first in range(0, len(unknown), _DAYS_PER_CALL):
             days = unknown[first : first + _DAYS_PER_CALL]
-            await connection.execute(queries.ENSURE_DAYS, days)
+            try:
+                await connection.execute(queries.ENSURE_DAYS, days)
+            except _LOCKED_OUT as error:
+                raise await self._locked_out(connection, days, error) from error
             self._state.days.learn(days, now_s)
-        await self._prepare_tomorrow(connection, rows.received_at_max_ms // _DAY_MS + 1)
+        await self._prepare_tomorrow(connection)
 
-    async def _prepare_tomorrow(self, connection: Session, day: int) -> None:
+    async def _prepare_tomorrow(self, connection: Session) -> None:
         """A day early, since a dump or a long report keeps the locks for it away.
 
-        Without it every writer would stand still from midnight until the dump has ended.
+        Without it every writer would stand still from midnight until the dump has ended. By our own
+        clock: a sender's may be millennia ahead.
         """
         now_s = self._clock()
-        if not self._state.days.unknown([day], now_s):
+        tomorrow = [int(self._wall_clock() // _DAY_S) + 1]
+        tried = self._state.days_tried_early
+        if not (self._state.days.unknown(tomorrow, now_s) and tried.unknown(tomorrow, now_s)):
             return
-        self._state.days.learn([day], now_s)
+        tried.learn(tomorrow, now_s)
         try:
-            await connection.execute(queries.ENSURE_DAYS, [day])
-        except asyncpg.LockNotAvailableError:
-            return  # asked again when the day is forgotten, long before it begins
+            await connection.execute(queries.ENSURE_DAYS, tomorrow)
+        except _LOCKED_OUT:
+            return  # tried again when that is forgotten, long before the day begins
+        self._state.days.learn(tomorrow, now_s)
+
+    async def _locked_out(
+        self, connection: Session, days: list[int], error: asyncpg.PostgresError
+    ) -> DayUnavailable:
+        """What to raise when `days` cannot get their partitions, and who is in the way."""
+        await self._end_stale_sessions()
+        holders = await connection.fetch(queries.HOLDERS_OF_DAYS)
+        pids = ", ".join(str(row["pid"]) for row in holders) or "a session that ended"
+        first = date(1970, 1, 1) + timedelta(days=days[0])
+        more = f" and {len(days) - 1} more" if len(days) > 1 else ""
+        return DayUnavailable(
+            f"{translate(error)}: no partition for {first}{more} yet, locked out by {pids}",
+            error.sqlstate,
+            days,
+        )
 
     async def _give_up(self, error: BaseException) -> TeltonikaProcessorError:
         """Leave no session behind a failed write; what the failure means."""
-        if isinstance(error, asyncpg.LockNotAvailableError):
+        if isinstance(error, _LOCKED_OUT):
             await self._end_stale_sessions()
         failed = self._session
         if isinstance(error, TimeoutError):
             self._terminate()  # who does not answer hears no farewell either
         await self._drop_session()
         ours = translate(error)
-        if isinstance(ours, SinkRejected) and failed is not None:
-            return await self._explain_rejection(ours, failed.io_type)
+        if failed is None:
+            return ours
+        if isinstance(error, TimeoutError):
+            return SinkTooSlow(str(ours))
+        if isinstance(ours, SinkRejected | SchemaMismatch):
+            return await self._explain(ours, failed.io_type)
         return ours
 
-    async def _explain_rejection(
-        self, rejection: SinkRejected, io_type: str
+    async def _explain(
+        self, failure: SinkRejected | SchemaMismatch, io_type: IoType
     ) -> TeltonikaProcessorError:
-        """The fault is not the row's if `io` was altered under the session that wrote it."""
+        """The fault is not the row's if the table was altered under the session that wrote it."""
         try:
             async with asyncio.timeout(self._config.write_deadline_s):
                 altered = (await self._open()).io_type != io_type
+        except SchemaMismatch as mismatch:
+            return mismatch
         except FOREIGN_ERRORS as error:
             await self._drop_session()
             return translate(error)
         if altered:
-            return SinkUnavailable("Postgres: the type of positions.io changed", rejection.sqlstate)
-        return rejection
+            return SinkUnavailable("Postgres: the type of positions.io changed")
+        return failure
 
     async def _end_stale_sessions(self) -> None:
         """End sessions of ours that are past their deadline: frozen or cut off, locks in hand."""
@@ -249,19 +293,13 @@ async def _write_direct(connection: Session, payload: _Payload) -> int | None:
     await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
     try:
         await _copy(connection, "positions", payload.positions, POSITION_COLUMNS, schema="public")
-    except asyncpg.UniqueViolationError as error:
-        if not _is_dedupe_key(error):
-            raise
+    except asyncpg.UniqueViolationError:
+        # Of the key or of an index of the operator's: the staged path tells them apart.
         await connection.execute("ROLLBACK")
         return None
     await _upsert_newest(connection, payload.newest)
     await connection.execute("COMMIT")
     return payload.positions.n_rows
-
-
-def _is_dedupe_key(error: asyncpg.UniqueViolationError) -> bool:
-    """Whether the primary key of a partition was violated, not an index of the operator's."""
-    return error.constraint_name == f"{error.table_name}_pkey"
 
 
 async def _write_staged(connection: Session, payload: _Payload) -> int:

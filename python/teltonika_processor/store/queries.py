@@ -2,18 +2,31 @@
 
 from typing import Final
 
-IO_TYPE: Final = """
-SELECT format_type(atttypid, NULL) FROM pg_catalog.pg_attribute
-WHERE attrelid = 'public.positions'::regclass AND attname = 'io'
+COLUMNS: Final = """
+SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod)
+FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
+WHERE a.attrelid IN ('public.positions'::regclass, 'public.last_position'::regclass)
+  AND a.attnum > 0 AND NOT a.attisdropped
 """
 
-# Emptied by the commit, so that a session has one of each for life.
+# Emptied by the commit, so that a session has one of each for life. Our columns only: an operator's
+# own may be NOT NULL with a default, which LIKE would take over without the default.
 CREATE_NEWEST: Final = """
-CREATE TEMP TABLE newest (LIKE public.last_position) ON COMMIT DELETE ROWS
+CREATE TEMP TABLE newest ON COMMIT DELETE ROWS AS
+SELECT
+    imei, recorded_at, digest, received_at, longitude, latitude, altitude_m, angle_deg,
+    satellites, speed_kmh, priority, event_io_id
+FROM public.last_position
+WITH NO DATA
 """
 
 CREATE_STAGE: Final = """
-CREATE TEMP TABLE IF NOT EXISTS stage (LIKE public.positions) ON COMMIT DELETE ROWS
+CREATE TEMP TABLE IF NOT EXISTS stage ON COMMIT DELETE ROWS AS
+SELECT
+    imei, recorded_at, digest, received_at, longitude, latitude, altitude_m, angle_deg,
+    satellites, speed_kmh, priority, event_io_id, generation_type, clock_suspect, io
+FROM public.positions
+WITH NO DATA
 """
 
 # Sorted, so that instances that register the same devices lock them in one order.
@@ -32,6 +45,19 @@ ENSURE_DAYS: Final = """
 SELECT public.positions_ensure_days(
     array(SELECT DATE '1970-01-01' + day FROM unnest($1::integer[]) AS day)
 )
+"""
+
+# Who holds a lock that a new partition has to wait for.
+HOLDERS_OF_DAYS: Final = """
+SELECT DISTINCT pid FROM pg_catalog.pg_locks
+WHERE granted AND pid <> pg_backend_pid()
+  AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+  AND (
+    relation = 'public.positions_default'::regclass
+    OR relation = 'public.positions'::regclass
+    AND mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
+  )
+ORDER BY pid
 """
 
 # Invariant: the same order as the rows of COPY, partition by partition, so that two writers with

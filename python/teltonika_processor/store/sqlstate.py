@@ -13,6 +13,7 @@ from teltonika_processor.errors import (
     ConfigError,
     SchemaMismatch,
     SinkRejected,
+    SinkTooSlow,
     SinkUnavailable,
     TeltonikaProcessorError,
 )
@@ -25,7 +26,11 @@ MEANINGS: Final[Mapping[str, Meaning]] = MappingProxyType(
         "08": SinkUnavailable,  # connection exceptions
         "0A": SinkUnavailable,  # a cached plan that DDL made stale: gone with the session
         "22": SinkRejected,  # data exceptions
+        # The encoding is ours: if it is not what a column takes, the column is not ours.
+        "22P03": SchemaMismatch,  # invalid binary representation
+        "22P04": SchemaMismatch,  # bad COPY format
         "23": SinkRejected,  # integrity constraints
+        "23502": SchemaMismatch,  # NOT NULL on a column that we do not write, or write nulls to
         "25": SinkUnavailable,  # 25006: a standby; 25P03: idle in transaction for too long
         "28": SchemaMismatch,  # this role may not log in
         "3D000": SchemaMismatch,  # no such database
@@ -35,7 +40,7 @@ MEANINGS: Final[Mapping[str, Meaning]] = MappingProxyType(
         "53": SinkUnavailable,  # disk full, out of memory, too many connections
         "54": SinkRejected,  # program limits: only a value can pass them, the statements are fixed
         "55P03": SinkUnavailable,  # lock timeout
-        "57014": SinkUnavailable,  # statement timeout
+        "57014": SinkTooSlow,  # statement timeout
         "57P0": SinkUnavailable,  # shutdown, crash, starting up
         "58": SinkUnavailable,  # input/output errors
         "P0001": SinkRejected,  # a trigger of the operator's refuses the row
@@ -76,12 +81,10 @@ def translate(error: BaseException) -> TeltonikaProcessorError:
 def _translate_reply(error: asyncpg.PostgresError) -> TeltonikaProcessorError:
     sqlstate = error.sqlstate or ""
     text = f"Postgres: {sqlstate} {error.args[0] if error.args else type(error).__name__}"
-    family = meaning(sqlstate)
-    if family is SchemaMismatch:
+    family = SinkUnavailable if _lost_a_race(error) else meaning(sqlstate)
+    if issubclass(family, SchemaMismatch):
         return SchemaMismatch(text)
-    if family is SinkRejected and not _lost_a_race(error):
-        return SinkRejected(text, sqlstate)
-    return SinkUnavailable(text, sqlstate)
+    return family(text, sqlstate)
 
 
 def _lost_a_race(error: asyncpg.PostgresError) -> bool:
