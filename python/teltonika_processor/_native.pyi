@@ -90,7 +90,7 @@ class AvlRecord:
 
 @final
 class AvlPacket:
-    """The AVL packet of one frame: a sequence of its records."""
+    """The AVL packet of one frame: iterable, its records in wire order."""
 
     @property
     def codec_id(self) -> int:
@@ -150,8 +150,8 @@ def decode_entries(
     Fields are those of `ENTRY_FIELDS`, in any order; others are ignored. `[id, None]` (the payload
     was trimmed while pending) is the reject `payload_trimmed`. Other rejects of entries, in this
     order: `unsupported_version` (`v` is not 1, or a transport other than `tcp` and `udp`),
-    `missing_field`, `bad_imei` (not 15 ASCII digits). Without a plausible `received_at_ms` an entry
-    gets the milliseconds of its id.
+    `missing_field`, `bad_imei` (not 15 ASCII digits). Where `received_at_ms` is not from 2010 until
+    `CLOCK_AHEAD_MAX_MS` behind the milliseconds of its id, an entry gets those.
 
     An entry with a record whose time Postgres cannot hold is the reject `timestamp_out_of_range` at
     that timestamp, but all its records stand in the columns.
@@ -188,7 +188,7 @@ class DecodedBatch:
         """Where the offending field starts in its frame: uint32 [F]."""
     @property
     def codec_id(self) -> memoryview:
-        """Codec id, 0 where unknown: uint8 [F]."""
+        """Codec id of the frame, or the one it was rejected for; 0 where unknown: uint8 [F]."""
     @property
     def imei(self) -> memoryview:
         """Device of each entry, 0 where unknown: int64 [F]."""
@@ -244,11 +244,23 @@ class DecodedBatch:
     def rejects(self) -> list[tuple[int, str, int, str]]:
         """(frame index, code, offset, text) of every rejected frame, in input order."""
     def chunks(self, max_records: int) -> list[tuple[int, int]]:
-        """Cut the F entries into runs [start, stop) of at most `max_records`, or one entry."""
+        """Cut the F entries into runs [start, stop) of at most `max_records`, or one entry.
+
+        Raises:
+            ValueError: `max_records` is negative.
+        """
     def rows(
         self, start: int = 0, stop: int | None = None, *, clock_ahead_max_ms: int = ...
     ) -> Rows:
-        """The distinct storable rows of the entries [start, stop), in the order of writing."""
+        """The distinct storable rows of the entries [start, stop), in the order of writing.
+
+        Only a batch of `decode_entries` has rows: frames alone say neither device nor time.
+
+        Raises:
+            ValueError: The batch is one of `decode_batch`, [start, stop) is no part of its entries,
+                or `clock_ahead_max_ms` is negative.
+            DecoderBug: The native code panicked.
+        """
 
 @final
 class Rows:
@@ -273,9 +285,21 @@ class Rows:
     def received_at_max_ms(self) -> int:
         """The latest receive time of the records in Unix ms; 0 if there are none."""
     def copy_positions(self, *, io: Literal["jsonb", "json"] = "jsonb") -> CopyData:
-        """PostgreSQL binary COPY of POSITION_COLUMNS."""
+        """PostgreSQL binary COPY of POSITION_COLUMNS.
+
+        Args:
+            io: Type of the column `io`.
+
+        Raises:
+            ValueError: Another type.
+            DecoderBug: The native code panicked.
+        """
     def copy_last_positions(self) -> CopyData:
-        """Binary COPY of LAST_POSITION_COLUMNS: the newest valid fix of each device, by imei."""
+        """Binary COPY of LAST_POSITION_COLUMNS: the newest valid fix of each device, by imei.
+
+        Raises:
+            DecoderBug: The native code panicked.
+        """
 
 @final
 class CopyData(Buffer):
@@ -309,5 +333,6 @@ def encode_frame(
 
     Raises:
         ValueError: The codec cannot carry the records; nothing is cut or wrapped.
-        TypeError: A value has another type, a name is unknown or `recorded_at_ms` is missing.
+        TypeError: A record or value has another type, a name is unknown or `recorded_at_ms` is
+            missing.
     """

@@ -44,7 +44,7 @@ def sent_frames(draw: st.DrawFn) -> Sent:
 def entry(sent: Sent) -> list[Any]:
     imei, received_at_ms = f"{sent.imei:015d}".encode(), str(RECEIVED_AT_MS).encode()
     fields = [b"imei", imei, b"frame", sent.frame, b"received_at_ms", received_at_ms]
-    return [b"1-0", fields]
+    return [received_at_ms + b"-0", fields]
 
 
 def rows_of(copy: bytes) -> Iterator[tuple[bytes | None, ...]]:

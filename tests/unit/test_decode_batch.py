@@ -1,13 +1,16 @@
 """`decode_batch`: columns over the records of all frames, and one outcome per frame."""
 
 import gc
+import io
 import itertools
+import sys
 from typing import Any
 
 import pytest
 
 import teltonika_processor as tp
 from strategies import tcp_frame
+from teltonika_processor.codec.native import CopyData, decode_entries
 
 RECORD: dict[str, Any] = {
     "recorded_at_ms": 1_560_161_136_000,
@@ -184,3 +187,46 @@ def test_chunks_cut_frames_by_records_and_never_leave_one_out() -> None:
 
 def test_a_frame_above_the_bound_of_a_chunk_is_a_chunk_of_its_own() -> None:
     assert tp.decode_batch([TWO, TWO]).chunks(1) == [(0, 1), (1, 2)]
+
+
+def test_a_length_reserves_no_room_that_the_frames_do_not_fill() -> None:
+    endless: Any = range(10**18)
+    with pytest.raises(TypeError, match="frame 0 is <class 'int'>, expected bytes"):
+        tp.decode_batch(endless)
+
+
+@pytest.mark.parametrize("bound", [-1, 0, 14, 536_870_913, 1 << 70])
+def test_a_limit_out_of_its_range_is_refused_with_the_range(bound: int) -> None:
+    message = rf"^frame_max_bytes is {bound}, expected 15 to 536870912(\n|$)"
+    with pytest.raises(ValueError, match=message):
+        tp.decode_batch([], frame_max_bytes=bound)
+    with pytest.raises(ValueError, match=message):
+        tp.decode_frame(ONE, frame_max_bytes=bound)
+    with pytest.raises(ValueError, match=message):
+        decode_entries([], frame_max_bytes=bound)
+
+
+def test_a_limit_that_is_no_integer_is_a_type_error() -> None:
+    bound: Any = "65536"
+    with pytest.raises(TypeError, match="frame_max_bytes"):
+        tp.decode_batch([], frame_max_bytes=bound)
+
+
+def test_a_negative_bound_of_a_chunk_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^max_records is -1, expected 0 to "):
+        tp.decode_batch([ONE]).chunks(-1)
+
+
+@pytest.mark.parametrize("kind", ["column", "copy"])
+def test_a_writable_view_is_refused_and_leaves_the_owner_alone(kind: str) -> None:
+    batch = tp.decode_batch([ONE])
+    exporter: Any = batch.speed_kmh.obj if kind == "column" else copy_of_one()
+    before = sys.getrefcount(exporter)
+    with pytest.raises(TypeError, match="read-write"):
+        io.BytesIO(b"0").readinto(exporter)
+    assert sys.getrefcount(exporter) == before
+
+
+def copy_of_one() -> CopyData:
+    entry = [b"1700000000000-0", [b"imei", b"356307042441013", b"frame", ONE]]
+    return decode_entries([entry]).rows().copy_positions()

@@ -92,12 +92,31 @@ def test_an_imei_is_known_though_the_frame_is_missing_or_bad() -> None:
 
 
 @pytest.mark.parametrize(
-    "received", [b"", b"0", b"-5", b"+5", b"soon", b"253402300800000", b"9" * 30]
+    "received",
+    [
+        *(b"", b"0", b"-5", b"+1700000000123", b"soon", b"9" * 30),
+        *(b"1700000000", b"1262303999999", b"1700086400778"),
+    ],
 )
 def test_an_implausible_receive_time_gives_way_to_the_entry_id(received: bytes) -> None:
     batch = decoded(FIELDS | {b"received_at_ms": received}, b"1700000000777-12")
     assert codes(batch) == []
     assert list(batch.received_at_ms) == [1_700_000_000_777]
+
+
+@pytest.mark.parametrize("received", [b"1262304000000", b"1700086400777"])
+def test_a_receive_time_from_2010_until_a_day_behind_the_entry_id_is_kept(received: bytes) -> None:
+    batch = decoded(FIELDS | {b"received_at_ms": received}, b"1700000000777-12")
+    assert list(batch.received_at_ms) == [int(received)]
+
+
+def test_a_gateway_that_writes_seconds_makes_no_clock_suspect() -> None:
+    fields = FIELDS | {b"received_at_ms": b"1560161137"}
+    assert decoded(fields, b"1560161137000-0").rows().n_suspect == 0
+
+
+def test_a_missing_field_is_named_before_a_bad_one() -> None:
+    assert codes(decoded({b"imei": b"x"})) == ["missing_field"]
 
 
 def test_a_made_up_entry_id_gives_a_time_of_the_year_9999_at_most() -> None:
@@ -173,3 +192,32 @@ def test_ten_thousand_bad_entries_leave_the_good_one_behind_them() -> None:
     bad = [entry(FIELDS | {b"frame": FRAME[:-1]})] * 10_000
     batch = decode_entries([*bad, entry(FIELDS)])
     assert (batch.n_rejected, list(batch.satellites)) == (10_000, [9, 8])
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "message"),
+    [
+        (-1, None, "start is -1, expected 0 to 2"),
+        (1 << 70, None, "start is 1180591620717411303424, expected 0 to 2"),
+        (3, None, "start is 3, expected 0 to 2"),
+        (0, 3, "stop is 3, expected 0 to 2"),
+        (0, -1, "stop is -1, expected 0 to 2"),
+        (2, 1, "start is 2, expected 0 to 1"),
+    ],
+)
+def test_rows_of_no_part_of_the_entries_are_refused_with_the_range(
+    start: int, stop: int | None, message: str
+) -> None:
+    batch = decode_entries([entry(FIELDS)] * 2)
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        batch.rows(start, stop)
+
+
+def test_a_negative_clock_bound_is_refused_with_the_range() -> None:
+    with pytest.raises(ValueError, match=r"^clock_ahead_max_ms is -1, expected 0 to "):
+        decoded(FIELDS).rows(clock_ahead_max_ms=-1)
+
+
+def test_frames_alone_have_no_rows() -> None:
+    with pytest.raises(ValueError, match="frames alone say neither device nor time"):
+        tp.decode_batch([FRAME]).rows()

@@ -108,3 +108,22 @@ def test_a_missing_time_or_a_mistyped_field_is_a_type_error(
 ) -> None:
     with pytest.raises(TypeError):
         encoder.encode_frame([record])
+
+
+@pytest.mark.parametrize("codec_id", [-1, 256, 1 << 70])
+def test_a_codec_id_that_no_byte_holds_is_refused_with_what_is_expected(codec_id: int) -> None:
+    message = rf"^codec_id is {codec_id}, expected 0x08, 0x8E or 0x10(\n|$)"
+    with pytest.raises(ValueError, match=message):
+        tp.encode_frame([], codec_id=codec_id)
+
+
+def test_what_is_no_record_is_named() -> None:
+    records: list[Any] = [{"recorded_at_ms": 0}, 1]
+    message = "^record 1: <class 'int'> has no recorded_at_ms, expected an AvlRecord or a mapping$"
+    with pytest.raises(TypeError, match=message):
+        tp.encode_frame(records)
+
+
+def test_an_io_value_that_is_no_pair_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^record 0: the value of IO id 9 is a tuple of 3, "):
+        tp.encode_frame([{"recorded_at_ms": 0, "io": {9: (1, 2, 3)}}])

@@ -8,13 +8,6 @@ use std::fmt;
 /// well-formed and occur. Source: vendor wiki, "Teltonika Data Sending Protocols".
 pub const FRAME_MAX_BYTES: usize = 65_536;
 
-/// Bound: an empty TCP frame has 8 + 3 + 4 bytes; nothing shorter can be let in.
-const FRAME_MIN_BYTES: usize = 15;
-
-/// Bound: Redis holds no string above 512 MiB by default (`proto-max-bulk-len`), and offsets into
-/// a frame are u32.
-const FRAME_CEILING_BYTES: usize = 512 << 20;
-
 /// Bounds of what is decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -28,13 +21,20 @@ pub struct LimitError {
 }
 
 impl Limits {
+    /// Bound: an empty TCP frame has 8 + 3 + 4 bytes; nothing shorter can be let in.
+    pub const FRAME_MIN_BYTES: usize = 15;
+
+    /// Bound: Redis holds no string above 512 MiB by default (`proto-max-bulk-len`), and offsets
+    /// into a frame are u32.
+    pub const FRAME_CEILING_BYTES: usize = 512 << 20;
+
     /// Limits with the given upper bound of a frame: a whole TCP frame, or the AVL packet of UDP.
     ///
     /// # Errors
     /// `frame_max_bytes` is below 15 (an empty TCP frame) or above 512 MiB.
     pub const fn new(frame_max_bytes: usize) -> Result<Self, LimitError> {
         match frame_max_bytes {
-            FRAME_MIN_BYTES..=FRAME_CEILING_BYTES => Ok(Self { frame_max_bytes }),
+            Self::FRAME_MIN_BYTES..=Self::FRAME_CEILING_BYTES => Ok(Self { frame_max_bytes }),
             found => Err(LimitError { found }),
         }
     }
@@ -59,7 +59,9 @@ impl fmt::Display for LimitError {
         let Self { found } = self;
         write!(
             f,
-            "frame_max_bytes is {found}, expected {FRAME_MIN_BYTES} to {FRAME_CEILING_BYTES}"
+            "frame_max_bytes is {found}, expected {} to {}",
+            Limits::FRAME_MIN_BYTES,
+            Limits::FRAME_CEILING_BYTES
         )
     }
 }

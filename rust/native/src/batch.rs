@@ -1,14 +1,14 @@
 //! One call per batch: F frames or stream entries to columns over R records.
 
+use batch::{Outcomes, Reject, Source, decode_all, pool};
 use codec8::{Columns, Limits, Transport};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
 
 use crate::buffer::view;
-use crate::decode::{Outcomes, Source, decode_all};
 use crate::entries::{Entry, read_entry};
-use crate::pool;
+use crate::number::in_range;
 use crate::rows::{Rows, rows_of};
 
 /// Bound: offsets of records and elements are u32, and no frame has more of them than bytes.
@@ -17,6 +17,9 @@ const MAX_BATCH_BYTES: usize = u32::MAX as usize;
 /// Below this many bytes of frames (some 10 us of decoding) giving the GIL away and taking it back
 /// costs more than another thread gains.
 const DETACH_BYTES: usize = 32 << 10;
+
+/// Bound: room that a length reserves before the frames are there; it can say anything.
+const ROOM_FRAMES: usize = 4_096;
 
 /// Columns over R records in input order, and one outcome per frame.
 #[pyclass(frozen, module = "teltonika_processor._native")]
@@ -27,17 +30,30 @@ pub(crate) struct DecodedBatch {
     frames: Vec<Option<Py<PyBytes>>>,
     imei: Vec<i64>,
     received_at_ms: Vec<i64>,
+    origin: Origin,
+}
+
+/// What a batch was decoded from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Frames alone: nobody said of which device, and when received.
+    Frames,
+    /// Stream entries.
+    Entries,
 }
 
 /// Decode F frames to columns, with one outcome per frame; never raises for their content.
 #[pyfunction]
-#[pyo3(signature = (frames, *, transport = "tcp", frame_max_bytes = codec8::FRAME_MAX_BYTES))]
+#[pyo3(
+    signature = (frames, *, transport = "tcp", frame_max_bytes = Limits::default()),
+    text_signature = "(frames, *, transport='tcp', frame_max_bytes=65536)"
+)]
 pub(crate) fn decode_batch(
     frames: &Bound<'_, PyAny>,
     transport: &str,
-    frame_max_bytes: usize,
+    #[pyo3(from_py_with = limits_of)] frame_max_bytes: Limits,
 ) -> PyResult<DecodedBatch> {
-    let (transport, limits) = (transport_of(transport)?, limits_of(frame_max_bytes)?);
+    let transport = transport_of(transport)?;
     let mut batch = Undecoded::with_room_for(frames);
     for (index, frame) in frames.try_iter()?.enumerate() {
         let frame = frame?.cast_into::<PyBytes>().map_err(|error| {
@@ -46,22 +62,24 @@ pub(crate) fn decode_batch(
         })?;
         batch.push_frame(frame, transport);
     }
-    batch.decode(frames.py(), limits)
+    batch.decode(frames.py(), frame_max_bytes, Origin::Frames)
 }
 
 /// Decode F stream entries `[id, [field, value, ...]]` as XREADGROUP returns them in RESP2.
 #[pyfunction]
-#[pyo3(signature = (entries, *, frame_max_bytes = codec8::FRAME_MAX_BYTES))]
+#[pyo3(
+    signature = (entries, *, frame_max_bytes = Limits::default()),
+    text_signature = "(entries, *, frame_max_bytes=65536)"
+)]
 pub(crate) fn decode_entries(
     entries: &Bound<'_, PyAny>,
-    frame_max_bytes: usize,
+    #[pyo3(from_py_with = limits_of)] frame_max_bytes: Limits,
 ) -> PyResult<DecodedBatch> {
-    let limits = limits_of(frame_max_bytes)?;
     let mut batch = Undecoded::with_room_for(entries);
     for entry in entries.try_iter()? {
         batch.push_entry(read_entry(&entry?)?);
     }
-    let mut batch = batch.decode(entries.py(), limits)?;
+    let mut batch = batch.decode(entries.py(), frame_max_bytes, Origin::Entries)?;
     batch.outcomes.reject_unstorable_times(&batch.columns);
     Ok(batch)
 }
@@ -78,8 +96,19 @@ pub(crate) fn transport_of(name: &str) -> PyResult<Transport> {
     }
 }
 
-pub(crate) fn limits_of(frame_max_bytes: usize) -> PyResult<Limits> {
-    Limits::new(frame_max_bytes).map_err(|error| PyValueError::new_err(error.to_string()))
+/// The limits with this upper bound of a frame.
+pub(crate) fn limits_of(frame_max_bytes: &Bound<'_, PyAny>) -> PyResult<Limits> {
+    let range = Limits::FRAME_MIN_BYTES..=Limits::FRAME_CEILING_BYTES;
+    Limits::new(in_range("frame_max_bytes", frame_max_bytes, range)?)
+        .map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+fn max_records_of(value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    in_range("max_records", value, 0..=usize::MAX)
+}
+
+fn clock_ahead_of(value: &Bound<'_, PyAny>) -> PyResult<u64> {
+    in_range("clock_ahead_max_ms", value, 0..=u64::MAX)
 }
 
 /// What is known of each frame before it is decoded.
@@ -93,7 +122,7 @@ struct Undecoded {
 impl Undecoded {
     /// Room for the frames of a sequence of this length, as far as it tells.
     fn with_room_for(frames: &Bound<'_, PyAny>) -> Self {
-        let n_frames = frames.len().unwrap_or_default();
+        let n_frames = frames.len().unwrap_or_default().min(ROOM_FRAMES);
         Self {
             frames: Vec::with_capacity(n_frames),
             sources: Vec::with_capacity(n_frames),
@@ -120,7 +149,7 @@ impl Undecoded {
     }
 
     /// Decodes frames that nothing can change meanwhile: they are immutable `bytes`, and held.
-    fn decode(mut self, py: Python<'_>, limits: Limits) -> PyResult<DecodedBatch> {
+    fn decode(mut self, py: Python<'_>, limits: Limits, origin: Origin) -> PyResult<DecodedBatch> {
         let frames = slices(&self.frames, py);
         let n_bytes = frames.iter().map(|frame| frame.len()).sum::<usize>();
         if n_bytes > MAX_BATCH_BYTES {
@@ -147,6 +176,7 @@ impl Undecoded {
             frames,
             imei,
             received_at_ms,
+            origin,
         })
     }
 }
@@ -173,6 +203,10 @@ impl DecodedBatch {
         &self.outcomes
     }
 
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
+    }
+
     /// Device of each entry, 0 where unknown.
     pub(crate) fn imeis(&self) -> &[i64] {
         &self.imei
@@ -193,121 +227,145 @@ type View<'py> = PyResult<Bound<'py, PyMemoryView>>;
 
 #[pymethods]
 impl DecodedBatch {
+    /// F, the number of frames or entries.
     #[getter]
     fn n_frames(&self) -> usize {
         self.frames.len()
     }
 
+    /// R, the number of AVL records.
     #[getter]
     fn n_records(&self) -> usize {
         self.columns.n_records()
     }
 
+    /// K, the number of IO elements.
     #[getter]
     fn n_elements(&self) -> usize {
         self.columns.n_elements()
     }
 
+    /// How many of the F frames have a reject code.
     #[getter]
     fn n_rejected(&self) -> usize {
         self.outcomes.rejects.len()
     }
 
+    /// Number of the reject code in `error_catalogue`, 0 where the frame decoded: uint8 [F].
     #[getter]
     fn reject_code<'py>(slf: &Bound<'py, Self>) -> View<'py> {
         view(slf, |batch| &batch.outcomes.reject_code)
     }
 
+    /// Where the offending field starts in its frame: uint32 [F].
     #[getter]
     fn reject_offset<'py>(slf: &Bound<'py, Self>) -> View<'py> {
         view(slf, |batch| &batch.outcomes.reject_offset)
     }
 
+    /// Codec id of the frame, or the one it was rejected for; 0 where unknown: uint8 [F].
     #[getter]
     fn codec_id<'py>(slf: &Bound<'py, Self>) -> View<'py> {
         view(slf, |batch| &batch.outcomes.codec_id)
     }
 
+    /// Device of each entry, 0 where unknown: int64 [F].
     #[getter]
     fn imei<'py>(slf: &Bound<'py, Self>) -> View<'py> {
         view(slf, |batch| &batch.imei)
     }
 
+    /// Gateway clock of each entry in Unix ms, 0 where unknown: int64 [F].
     #[getter]
     fn received_at_ms<'py>(slf: &Bound<'py, Self>) -> View<'py> {
         view(slf, |batch| &batch.received_at_ms)
     }
 
+    /// The records of frame i are [o[i], o[i+1]): uint32 [F+1].
     #[getter]
     fn record_offsets<'py>(slf: &Bound<'py, Self>) -> View<'py> {
         view(slf, |batch| &batch.outcomes.record_offsets)
     }
 
+    /// Device clock in Unix ms, unsigned as on the wire: uint64 [R].
     #[getter]
     fn recorded_at_ms<'py>(slf: &Bound<'py, Self>) -> View<'py> {
         view(slf, |batch| batch.columns.recorded_at_ms())
     }
 
+    /// 0 low, 1 high, 2 panic: uint8 [R].
     #[getter]
     fn priority<'py>(slf: &Bound<'py, Self>) -> View<'py> {
         view(slf, |batch| batch.columns.priority())
     }
 
+    /// Longitude in 1e-7 degree: int32 [R].
     #[getter]
     fn longitude_e7<'py>(slf: &Bound<'py, Self>) -> View<'py> {
         view(slf, |batch| batch.columns.longitude_e7())
     }
 
+    /// Latitude in 1e-7 degree: int32 [R].
     #[getter]
     fn latitude_e7<'py>(slf: &Bound<'py, Self>) -> View<'py> {
         view(slf, |batch| batch.columns.latitude_e7())
     }
 
+    /// Altitude in metres: int16 [R].
     #[getter]
     fn altitude_m<'py>(slf: &Bound<'py, Self>) -> View<'py> {
         view(slf, |batch| batch.columns.altitude_m())
     }
 
+    /// Degrees clockwise from north: uint16 [R].
     #[getter]
     fn angle_deg<'py>(slf: &Bound<'py, Self>) -> View<'py> {
         view(slf, |batch| batch.columns.angle_deg())
     }
 
+    /// Satellites in use, 0 without a current fix: uint8 [R].
     #[getter]
     fn satellites<'py>(slf: &Bound<'py, Self>) -> View<'py> {
         view(slf, |batch| batch.columns.satellites())
     }
 
+    /// Speed in km/h: uint16 [R].
     #[getter]
     fn speed_kmh<'py>(slf: &Bound<'py, Self>) -> View<'py> {
         view(slf, |batch| batch.columns.speed_kmh())
     }
 
+    /// IO id that caused the record, 0 for none: uint16 [R].
     #[getter]
     fn event_io_id<'py>(slf: &Bound<'py, Self>) -> View<'py> {
         view(slf, |batch| batch.columns.event_io_id())
     }
 
+    /// Generation type of Codec 16, -1 for the other codecs: int16 [R].
     #[getter]
     fn generation_type<'py>(slf: &Bound<'py, Self>) -> View<'py> {
         view(slf, |batch| batch.columns.generation_type())
     }
 
+    /// The elements of record r are [o[r], o[r+1]), in wire order: uint32 [R+1].
     #[getter]
     fn io_offsets<'py>(slf: &Bound<'py, Self>) -> View<'py> {
         view(slf, |batch| batch.columns.io_offsets())
     }
 
+    /// How many of a record's last elements are variable-length or 16 bytes long: uint16 [R].
     #[getter]
     fn n_variable<'py>(slf: &Bound<'py, Self>) -> View<'py> {
         view(slf, |batch| batch.columns.n_variable())
     }
 
+    /// IO id: uint16 [K].
     #[getter]
     fn io_id<'py>(slf: &Bound<'py, Self>) -> View<'py> {
         view(slf, |batch| batch.columns.io_id())
     }
 
+    /// Unsigned value, or (offset << 32 | length) into the frame where variable: uint64 [K].
     #[getter]
     fn io_value<'py>(slf: &Bound<'py, Self>) -> View<'py> {
         view(slf, |batch| batch.columns.io_value())
@@ -315,7 +373,7 @@ impl DecodedBatch {
 
     /// (frame index, code, offset, text) of every rejected frame, in input order.
     fn rejects(&self) -> Vec<(usize, &'static str, usize, String)> {
-        let row = |(index, reject): &(usize, crate::error::Reject)| {
+        let row = |(index, reject): &(usize, Reject)| {
             (
                 *index,
                 reject.code().name(),
@@ -327,7 +385,10 @@ impl DecodedBatch {
     }
 
     /// Cut the F entries into runs [start, stop) of at most `max_records` records (one entry at least).
-    fn chunks(&self, max_records: usize) -> Vec<(usize, usize)> {
+    fn chunks(
+        &self,
+        #[pyo3(from_py_with = max_records_of)] max_records: usize,
+    ) -> Vec<(usize, usize)> {
         let offsets = &self.outcomes.record_offsets;
         let mut chunks = Vec::new();
         let mut start = 0;
@@ -342,14 +403,19 @@ impl DecodedBatch {
     }
 
     /// The distinct storable rows of the entries [start, stop), in the order writers must use.
-    #[pyo3(signature = (start = 0, stop = None, *, clock_ahead_max_ms = rows::CLOCK_AHEAD_MAX_MS))]
+    #[pyo3(
+        signature = (start = None, stop = None, *, clock_ahead_max_ms = rows::CLOCK_AHEAD_MAX_MS),
+        text_signature = "($self, start=0, stop=None, *, clock_ahead_max_ms=86400000)"
+    )]
     fn rows(
         slf: &Bound<'_, Self>,
-        start: usize,
-        stop: Option<usize>,
-        clock_ahead_max_ms: u64,
+        start: Option<&Bound<'_, PyAny>>,
+        stop: Option<&Bound<'_, PyAny>>,
+        #[pyo3(from_py_with = clock_ahead_of)] clock_ahead_max_ms: u64,
     ) -> PyResult<Rows> {
-        let stop = stop.unwrap_or(slf.get().n_frames());
+        let n_entries = slf.get().n_frames();
+        let stop = stop.map_or(Ok(n_entries), |stop| in_range("stop", stop, 0..=n_entries))?;
+        let start = start.map_or(Ok(0), |start| in_range("start", start, 0..=stop))?;
         rows_of(slf, start..stop, clock_ahead_max_ms)
     }
 

@@ -3,12 +3,14 @@
 
 use std::ffi::{CStr, c_int, c_void};
 
+use batch::pool;
 use pyo3::PyClass;
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 use pyo3::types::PyMemoryView;
+use rows::CopyBytes;
 
 /// An item type of the buffer protocol.
 pub(crate) trait Item: Copy + 'static {
@@ -57,34 +59,21 @@ where
     PyMemoryView::from(Bound::new(owner.py(), column)?.as_any())
 }
 
-/// Answers a request for the bytes of a frozen object.
-///
-/// # Safety
-/// `view` is null or valid for writes. `bytes` belong to `owner` and stay as they are while it lives.
-pub(crate) unsafe fn fill_bytes<O>(
-    owner: &Bound<'_, O>,
-    bytes: &[u8],
-    view: *mut ffi::Py_buffer,
-    flags: c_int,
-) -> PyResult<()> {
-    const READ_ONLY: c_int = 1;
-    let start = bytes.as_ptr().cast_mut().cast::<c_void>();
-    // SAFETY: as above; Python refuses a null view and a writable request, and counts the
-    // reference to `owner` that keeps the bytes.
-    let failed = unsafe {
-        ffi::PyBuffer_FillInfo(
-            view,
-            owner.as_ptr(),
-            start,
-            ssize(bytes.len()),
-            READ_ONLY,
-            flags,
-        )
-    };
-    if failed == 0 {
-        Ok(())
-    } else {
-        Err(PyErr::fetch(owner.py()))
+/// Bytes for `COPY .. FROM STDIN (FORMAT binary)`, read through the buffer protocol.
+#[pyclass(frozen, module = "teltonika_processor._native")]
+pub(crate) struct CopyData {
+    bytes: CopyBytes,
+}
+
+impl CopyData {
+    pub(crate) fn new(bytes: CopyBytes) -> Self {
+        Self { bytes }
+    }
+}
+
+impl Drop for CopyData {
+    fn drop(&mut self) {
+        pool::give_back_room(std::mem::take(&mut self.bytes).into_room());
     }
 }
 
@@ -103,6 +92,8 @@ impl Column {
         if view.is_null() {
             return Err(PyBufferError::new_err("no buffer to fill"));
         }
+        // SAFETY: `view` is Python's, valid for writes; no owner is to be seen in it after an error.
+        unsafe { (*view).obj = std::ptr::null_mut() };
         if flags & ffi::PyBUF_WRITABLE == ffi::PyBUF_WRITABLE {
             return Err(PyBufferError::new_err("columns are read-only"));
         }
@@ -124,6 +115,45 @@ impl Column {
             (*view).obj = slf.into_ptr();
         }
         Ok(())
+    }
+}
+
+#[pymethods]
+impl CopyData {
+    /// Rows in the stream.
+    #[getter]
+    fn n_rows(&self) -> usize {
+        self.bytes.n_rows()
+    }
+
+    fn __len__(&self) -> usize {
+        self.bytes.as_slice().len()
+    }
+
+    unsafe fn __getbuffer__(
+        slf: &Bound<'_, Self>,
+        view: *mut ffi::Py_buffer,
+        flags: c_int,
+    ) -> PyResult<()> {
+        const READ_ONLY: c_int = 1;
+        if view.is_null() {
+            return Err(PyBufferError::new_err("no buffer to fill"));
+        }
+        let bytes = slf.get().bytes.as_slice();
+        let start = bytes.as_ptr().cast_mut().cast::<c_void>();
+        // SAFETY: `view` is Python's, valid for writes; no owner is to be seen in it after an error.
+        // The bytes belong to `slf`, which is frozen; Python refuses a writable request and counts
+        // the reference to `slf` that keeps them.
+        let failed = unsafe {
+            (*view).obj = std::ptr::null_mut();
+            let length = ssize(bytes.len());
+            ffi::PyBuffer_FillInfo(view, slf.as_ptr(), start, length, READ_ONLY, flags)
+        };
+        if failed == 0 {
+            Ok(())
+        } else {
+            Err(PyErr::fetch(slf.py()))
+        }
     }
 }
 

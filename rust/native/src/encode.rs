@@ -4,10 +4,13 @@ use codec8::encode::{
     IoElement, IoValue, Layout, Record, encode_frame as encode_tcp, encode_packet,
 };
 use codec8::{CodecClass, CodecId, Transport};
-use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyAttributeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyMapping, PyTuple};
+
+use crate::batch::transport_of;
+use crate::number::fitting;
 
 /// The fields of a record, as `AvlRecord` names them. `raw` is accepted and not used.
 const FIELDS: [&str; 12] = [
@@ -25,25 +28,19 @@ const FIELDS: [&str; 12] = [
     "raw",
 ];
 
-/// Encode records as a frame.
-///
-/// A record is an `AvlRecord`, or a mapping with the names of its attributes, of which only
-/// `recorded_at_ms` must be there. `io` maps an IO id to an int, which is sent in the smallest of 1, 2,
-/// 4 and 8 bytes that holds it, to a pair (int, width in bytes), or to bytes, which are sent with their
-/// length or, 16 of them in Codec 8, in the 16-byte group of some FM63 units. So a decoded frame
-/// encodes to the same values, but not to the same bytes where it sent a small value in a wide field.
-///
-/// Raises `ValueError` for what the codec cannot carry, `TypeError` for values of another type.
+/// Encode records as a frame: for tests, simulators and benches.
 #[pyfunction]
-#[pyo3(signature = (records, *, codec_id = 0x8E, transport = "tcp"))]
+#[pyo3(
+    signature = (records, *, codec_id = CodecId::Codec8Extended, transport = "tcp"),
+    text_signature = "(records, *, codec_id=142, transport='tcp')"
+)]
 pub(crate) fn encode_frame<'py>(
     py: Python<'py>,
     records: &Bound<'py, PyAny>,
-    codec_id: i64,
+    #[pyo3(from_py_with = avl_codec)] codec_id: CodecId,
     transport: &str,
 ) -> PyResult<Bound<'py, PyBytes>> {
-    let codec_id = avl_codec(codec_id)?;
-    let transport = parse_transport(transport)?;
+    let transport = transport_of(transport)?;
     let records = read_records(records, codec_id)?;
     let layout = layout_for(codec_id, &records);
     let encoded = match transport {
@@ -54,21 +51,11 @@ pub(crate) fn encode_frame<'py>(
     Ok(PyBytes::new(py, &frame))
 }
 
-fn avl_codec(codec_id: i64) -> PyResult<CodecId> {
-    match u8::try_from(codec_id).map(CodecClass::of) {
-        Ok(CodecClass::Avl(codec_id)) => Ok(codec_id),
+fn avl_codec(codec_id: &Bound<'_, PyAny>) -> PyResult<CodecId> {
+    match fitting::<u8>(codec_id)?.map(CodecClass::of) {
+        Some(CodecClass::Avl(codec_id)) => Ok(codec_id),
         _ => Err(PyValueError::new_err(format!(
             "codec_id is {codec_id}, expected 0x08, 0x8E or 0x10"
-        ))),
-    }
-}
-
-fn parse_transport(transport: &str) -> PyResult<Transport> {
-    match transport {
-        "tcp" => Ok(Transport::Tcp),
-        "udp" => Ok(Transport::Udp),
-        other => Err(PyValueError::new_err(format!(
-            "transport is {other:?}, expected 'tcp' or 'udp'"
         ))),
     }
 }
@@ -90,25 +77,25 @@ fn read_records(records: &Bound<'_, PyAny>, codec_id: CodecId) -> PyResult<Vec<R
     let read = |(index, object): (usize, PyResult<Bound<'_, PyAny>>)| {
         let object = object?;
         let mapping = object.cast::<PyMapping>().ok().cloned();
-        let source = Source {
+        let record = PyRecord {
             index,
             object,
             mapping,
         };
-        source.read_record(codec_id)
+        record.read(codec_id)
     };
     records.try_iter()?.enumerate().map(read).collect()
 }
 
 /// One Python object that a record is read from.
-struct Source<'py> {
+struct PyRecord<'py> {
     index: usize,
     object: Bound<'py, PyAny>,
     mapping: Option<Bound<'py, PyMapping>>,
 }
 
-impl<'py> Source<'py> {
-    fn read_record(&self, codec_id: CodecId) -> PyResult<Record> {
+impl<'py> PyRecord<'py> {
+    fn read(&self, codec_id: CodecId) -> PyResult<Record> {
         self.refuse_unknown_fields()?;
         let recorded_at_ms = self
             .number("recorded_at_ms")?
@@ -147,9 +134,22 @@ impl<'py> Source<'py> {
         let value = match &self.mapping {
             Some(mapping) if !mapping.contains(name)? => return Ok(None),
             Some(mapping) => mapping.get_item(name)?,
-            None => self.object.getattr(name)?,
+            None => self.attribute(name)?,
         };
         Ok(Some(value).filter(|value| !value.is_none()))
+    }
+
+    fn attribute(&self, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        self.object.getattr(name).map_err(|error| {
+            if error.is_instance_of::<PyAttributeError>(self.object.py()) {
+                let found = self.object.get_type();
+                self.wrong_type(&format!(
+                    "{found} has no {name}, expected an AvlRecord or a mapping"
+                ))
+            } else {
+                error
+            }
+        })
     }
 
     fn number<T>(&self, name: &str) -> PyResult<Option<T>>
@@ -165,16 +165,14 @@ impl<'py> Source<'py> {
     where
         T: for<'a> FromPyObject<'a, 'py, Error = PyErr>,
     {
-        value.extract().map_err(|error: PyErr| {
-            if error.is_instance_of::<PyOverflowError>(value.py()) {
+        fitting(value)
+            .map_err(|_| self.wrong_type(&format!("{what} is {value}, expected an int")))?
+            .ok_or_else(|| {
                 let bytes = size_of::<T>();
                 self.bad_value(&format!(
                     "{what} is {value}, which {bytes} byte(s) cannot hold"
                 ))
-            } else {
-                self.wrong_type(&format!("{what} is {value}, expected an int"))
-            }
-        })
+            })
     }
 
     fn read_elements(&self, codec_id: CodecId) -> PyResult<Vec<IoElement>> {
@@ -205,7 +203,13 @@ impl<'py> Source<'py> {
         }
         let what = format!("the value of IO id {id}");
         if let Ok(pair) = value.cast::<PyTuple>() {
-            let (number, width): (Bound<'py, PyAny>, Bound<'py, PyAny>) = pair.extract()?;
+            let (number, width): (Bound<'py, PyAny>, Bound<'py, PyAny>) =
+                pair.extract().map_err(|_| {
+                    let length = pair.len();
+                    self.bad_value(&format!(
+                        "{what} is a tuple of {length}, expected (int, width)"
+                    ))
+                })?;
             return self.value_of_width(&what, &number, self.integer("a width", &width)?);
         }
         self.integer(&what, value).map(smallest)

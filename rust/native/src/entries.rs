@@ -1,14 +1,18 @@
 //! Stream entries of version 1, as XREADGROUP returns them in RESP2: `[id, [field, value, ...]]`.
 
+use batch::{EntryFault, milliseconds_of_id, receive_time};
 use codec8::{Imei, Transport};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
-use crate::error::EntryFault;
-
 /// The newest version of the contract that this build reads.
-pub(crate) const STREAM_ENTRY_VERSION: u32 = 1;
+pub(crate) const STREAM_ENTRY_VERSION: u8 = 1;
+
+/// The same as the field `v` has it; only this version is read.
+const VERSION_TEXT: &str = "1";
+const _: () =
+    assert!(matches!(VERSION_TEXT.as_bytes(), [digit] if *digit == b'0' + STREAM_ENTRY_VERSION));
 
 const IMEI: &str = "imei";
 const FRAME: &str = "frame";
@@ -18,10 +22,6 @@ const RECEIVED_AT_MS: &str = "received_at_ms";
 
 /// The fields of a stream entry that this version reads.
 pub(crate) const ENTRY_FIELDS: [&str; 5] = [IMEI, FRAME, VERSION, TRANSPORT, RECEIVED_AT_MS];
-
-/// 10000-01-01 UTC in Unix ms. Bound: what Python's `datetime` and Postgres can both hold; a
-/// gateway's clock beyond it is broken.
-const RECEIVED_UNTIL_MS: i64 = 253_402_300_800_000;
 
 /// One stream entry; what is unknown is 0.
 pub(crate) struct Entry<'py> {
@@ -46,10 +46,11 @@ struct Fields<'py> {
 /// `TypeError` or `ValueError`: this is no entry as XREADGROUP returns them, a bug of the caller.
 pub(crate) fn read_entry<'py>(entry: &Bound<'py, PyAny>) -> PyResult<Entry<'py>> {
     let (id, fields) = pair(entry)?;
-    let id_ms = milliseconds_of(bytes(&id)?.as_bytes())?;
+    let id_ms = milliseconds_of_id(bytes(&id)?.as_bytes())
+        .ok_or_else(|| PyValueError::new_err("an entry id is b'<milliseconds>-<sequence>'"))?;
     let mut entry = Entry {
         imei: 0,
-        received_at_ms: id_ms,
+        received_at_ms: receive_time(None, id_ms),
         frame: Err(EntryFault::PayloadTrimmed),
     };
     let items = if fields.is_none() {
@@ -61,13 +62,14 @@ pub(crate) fn read_entry<'py>(entry: &Bound<'py, PyAny>) -> PyResult<Entry<'py>>
         return Ok(entry);
     }
     let fields = Fields::among(&items)?;
-    if let Some(received_at_ms) = fields.received_at_ms.as_ref().and_then(plausible_time) {
-        entry.received_at_ms = received_at_ms;
-    }
+    let received_at_ms = fields.received_at_ms.as_ref();
+    entry.received_at_ms = receive_time(received_at_ms.map(PyBytesMethods::as_bytes), id_ms);
     entry.frame = fields.transport_read().and_then(|transport| {
-        entry.imei = fields.imei_read()?;
+        let digits = fields.imei.ok_or(EntryFault::MissingField(IMEI))?;
+        let imei = imei_of(digits.as_bytes());
+        entry.imei = imei.unwrap_or_default();
         let frame = fields.frame.ok_or(EntryFault::MissingField(FRAME))?;
-        Ok((frame, transport))
+        imei.map(|_| (frame, transport))
     });
     Ok(entry)
 }
@@ -100,8 +102,10 @@ impl<'py> Fields<'py> {
     fn transport_read(&self) -> Result<Transport, EntryFault> {
         let later = |field, expected| Err(EntryFault::UnsupportedVersion { field, expected });
         match self.version.as_ref().map(PyBytesMethods::as_bytes) {
-            None | Some(b"1") => {}
-            Some(_) => return later(VERSION, "1"),
+            Some(version) if version != VERSION_TEXT.as_bytes() => {
+                return later(VERSION, VERSION_TEXT);
+            }
+            _ => {}
         }
         match self.transport.as_ref().map(PyBytesMethods::as_bytes) {
             None | Some(b"tcp") => Ok(Transport::Tcp),
@@ -109,47 +113,14 @@ impl<'py> Fields<'py> {
             Some(_) => later(TRANSPORT, "tcp, udp"),
         }
     }
-
-    fn imei_read(&self) -> Result<i64, EntryFault> {
-        let digits = self
-            .imei
-            .as_ref()
-            .ok_or(EntryFault::MissingField(IMEI))?
-            .as_bytes();
-        Imei::from_digits(digits)
-            .and_then(|imei| i64::try_from(imei.number()).ok())
-            .ok_or(EntryFault::BadImei {
-                length: digits.len(),
-            })
-    }
 }
 
-/// The gateway's clock, if the field holds one.
-fn plausible_time(field: &Bound<'_, PyBytes>) -> Option<i64> {
-    let milliseconds = digits(field.as_bytes()).and_then(|number| i64::try_from(number).ok())?;
-    (1..RECEIVED_UNTIL_MS)
-        .contains(&milliseconds)
-        .then_some(milliseconds)
-}
-
-/// The milliseconds of an entry id, at most those of the year 9999 (ids can be made up).
-fn milliseconds_of(id: &[u8]) -> PyResult<i64> {
-    let milliseconds = id.split(|&byte| byte == b'-').next().and_then(digits);
-    let milliseconds = milliseconds
-        .ok_or_else(|| PyValueError::new_err("an entry id is b'<milliseconds>-<sequence>'"))?;
-    Ok(i64::try_from(milliseconds)
-        .unwrap_or(i64::MAX)
-        .min(RECEIVED_UNTIL_MS - 1))
-}
-
-/// A number of ASCII digits and nothing else.
-fn digits(text: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(text).ok()?;
-    if text.starts_with('+') {
-        None
-    } else {
-        text.parse().ok()
-    }
+fn imei_of(digits: &[u8]) -> Result<i64, EntryFault> {
+    Imei::from_digits(digits)
+        .and_then(|imei| i64::try_from(imei.number()).ok())
+        .ok_or(EntryFault::BadImei {
+            length: digits.len(),
+        })
 }
 
 /// The two parts of an entry.

@@ -1,117 +1,27 @@
-//! Why a frame or a stream entry was rejected, and the one way from there to a Python exception.
+//! The ways from a failure to a Python exception.
 
-use std::fmt;
-
-use codec8::{DecodeError, RejectCode};
+use batch::{Panicked, Reject};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
-/// The rejection of one frame or stream entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reject {
-    /// The decoder refused the frame.
-    Frame(DecodeError),
-    /// The entry holds no frame that can be decoded.
-    Entry(EntryFault),
-    /// The decoder panicked.
-    DecoderBug,
-    /// A record's time is none that Postgres can hold; the frame's other records are good.
-    UnstorableTime {
-        /// Where the timestamp stands in its frame.
-        offset: u32,
-        /// The timestamp, Unix milliseconds.
-        timestamp_ms: u64,
-    },
+/// Classes are looked up at each raise: a class kept would be that of one interpreter.
+pub(crate) fn decode_error(py: Python<'_>, reject: &Reject) -> PyErr {
+    let arguments = (reject.code().name(), reject.offset(), reject.to_string());
+    class(py, "DecodeError").map_or_else(
+        |import_error| import_error,
+        |class| PyErr::from_type(class, arguments),
+    )
 }
 
-/// What is wrong with a stream entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EntryFault {
-    /// The payload was trimmed while the entry was pending.
-    PayloadTrimmed,
-    /// A field that every entry has is absent.
-    MissingField(&'static str),
-    /// `imei` is not 15 ASCII digits.
-    BadImei {
-        /// Its length in bytes.
-        length: usize,
-    },
-    /// A field says that the entry follows a later contract.
-    UnsupportedVersion {
-        /// The field.
-        field: &'static str,
-        /// What this version reads in it.
-        expected: &'static str,
-    },
+/// The exception for a panic behind the decoder, which only a bug of ours raises.
+pub(crate) fn decoder_bug(py: Python<'_>, Panicked: Panicked) -> PyErr {
+    class(py, "DecoderBug").map_or_else(
+        |import_error| import_error,
+        |class| PyErr::from_type(class, ("the encoder of rows panicked",)),
+    )
 }
 
-impl Reject {
-    /// The stable code.
-    pub(crate) fn code(&self) -> RejectCode {
-        match self {
-            Self::Frame(error) => error.code(),
-            Self::Entry(EntryFault::PayloadTrimmed) => RejectCode::PayloadTrimmed,
-            Self::Entry(EntryFault::MissingField(_)) => RejectCode::MissingField,
-            Self::Entry(EntryFault::BadImei { .. }) => RejectCode::BadImei,
-            Self::Entry(EntryFault::UnsupportedVersion { .. }) => RejectCode::UnsupportedVersion,
-            Self::DecoderBug => RejectCode::DecoderBug,
-            Self::UnstorableTime { .. } => RejectCode::TimestampOutOfRange,
-        }
-    }
-
-    /// Where the offending field starts in the frame; 0 where the frame is not to blame.
-    pub(crate) fn offset(&self) -> usize {
-        match self {
-            Self::Frame(error) => error.offset(),
-            Self::UnstorableTime { offset, .. } => *offset as usize,
-            Self::Entry(_) | Self::DecoderBug => 0,
-        }
-    }
-}
-
-/// What was found and what was expected: no payload, no IMEI.
-impl fmt::Display for Reject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Frame(error) => f.write_str(&error.message()),
-            Self::Entry(fault) => fault.fmt(f),
-            Self::DecoderBug => f.write_str("the decoder panicked, expected it never to"),
-            Self::UnstorableTime { timestamp_ms, .. } => write!(
-                f,
-                "a record of Unix time {timestamp_ms} ms, expected one before the year 294277"
-            ),
-        }
-    }
-}
-
-impl fmt::Display for EntryFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::PayloadTrimmed => f.write_str("the entry has no fields left, expected a frame"),
-            Self::MissingField(field) => write!(f, "the entry has no field {field}"),
-            Self::BadImei { length } => {
-                write!(
-                    f,
-                    "{length} byte(s) that are not an IMEI, expected 15 ASCII digits"
-                )
-            }
-            Self::UnsupportedVersion { field, expected } => {
-                write!(f, "field {field} is not one of: {expected}")
-            }
-        }
-    }
-}
-
-impl From<Reject> for PyErr {
-    fn from(reject: Reject) -> Self {
-        static DECODE_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-        let arguments = (reject.code().name(), reject.offset(), reject.to_string());
-        Python::attach(|py| {
-            match DECODE_ERROR.import(py, "teltonika_processor.errors", "DecodeError") {
-                Ok(decode_error) => Self::from_type(decode_error.clone(), arguments),
-                Err(import_error) => import_error,
-            }
-        })
-    }
+fn class<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyType>> {
+    let class = py.import("teltonika_processor.errors")?.getattr(name)?;
+    Ok(class.cast_into()?)
 }

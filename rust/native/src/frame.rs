@@ -1,18 +1,20 @@
 //! One frame as Python objects: for people, not for the hot path.
 
-use codec8::{Columns, Transport};
+use batch::{guarded, pool};
+use codec8::{Columns, Limits, Transport};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyIterator, PyMappingProxy, PyMemoryView, PySlice, PyTuple};
 
 use crate::batch::{limits_of, transport_of};
-use crate::decode::guarded;
-use crate::pool;
+use crate::error::decode_error;
 
-/// The AVL packet of one frame.
+/// The AVL packet of one frame: iterable, its records in wire order.
 #[pyclass(frozen, module = "teltonika_processor._native")]
 pub(crate) struct AvlPacket {
+    /// 0x08 Codec 8, 0x8E Codec 8 Extended, 0x10 Codec 16.
     #[pyo3(get)]
     codec_id: u8,
+    /// R records in wire order.
     #[pyo3(get)]
     records: Py<PyTuple>,
 }
@@ -20,31 +22,46 @@ pub(crate) struct AvlPacket {
 /// One AVL record of a frame. Values are those of the wire.
 #[pyclass(frozen, get_all, module = "teltonika_processor._native")]
 pub(crate) struct AvlRecord {
+    /// Device clock: Unix milliseconds, unsigned 64-bit.
     pub(crate) recorded_at_ms: u64,
+    /// 0 low, 1 high, 2 panic; other values are passed on.
     pub(crate) priority: u8,
+    /// Longitude in 1e-7 degree, east positive.
     pub(crate) longitude_e7: i32,
+    /// Latitude in 1e-7 degree, north positive.
     pub(crate) latitude_e7: i32,
+    /// Altitude in metres, signed.
     pub(crate) altitude_m: i16,
+    /// Degrees clockwise from north.
     pub(crate) angle_deg: u16,
+    /// Satellites in use; 0 means that the position is not a current fix.
     pub(crate) satellites: u8,
+    /// Speed in km/h.
     pub(crate) speed_kmh: u16,
+    /// IO id that caused the record; 0 for none.
     pub(crate) event_io_id: u16,
+    /// Generation type of Codec 16; None for the other codecs.
     pub(crate) generation_type: Option<i16>,
+    /// Read-only: IO id to unsigned value, or to bytes where of variable length or of 16.
     pub(crate) io: Py<PyMappingProxy>,
+    /// The raw record: a read-only view into the caller's frame.
     pub(crate) raw: Py<PyMemoryView>,
 }
 
 /// Decode one frame: a whole TCP frame, or the AVL data array of a UDP channel packet.
 #[pyfunction]
-#[pyo3(signature = (frame, *, transport = "tcp", frame_max_bytes = codec8::FRAME_MAX_BYTES))]
+#[pyo3(
+    signature = (frame, *, transport = "tcp", frame_max_bytes = Limits::default()),
+    text_signature = "(frame, *, transport='tcp', frame_max_bytes=65536)"
+)]
 pub(crate) fn decode_frame(
     frame: &Bound<'_, PyBytes>,
     transport: &str,
-    frame_max_bytes: usize,
+    #[pyo3(from_py_with = limits_of)] frame_max_bytes: Limits,
 ) -> PyResult<AvlPacket> {
-    let (transport, limits) = (transport_of(transport)?, limits_of(frame_max_bytes)?);
+    let transport = transport_of(transport)?;
     let mut columns = pool::take();
-    let packet = decode(frame, transport, limits, &mut columns);
+    let packet = decode(frame, transport, frame_max_bytes, &mut columns);
     pool::give_back(columns);
     packet
 }
@@ -52,13 +69,14 @@ pub(crate) fn decode_frame(
 fn decode(
     frame: &Bound<'_, PyBytes>,
     transport: Transport,
-    limits: codec8::Limits,
+    limits: Limits,
     columns: &mut Columns,
 ) -> PyResult<AvlPacket> {
     let codec_id = guarded(columns, |columns| {
         let packet = codec8::decode_frame(frame.as_bytes(), transport, &limits, 0, columns)?;
         Ok(packet.codec_id().number())
-    })?;
+    })
+    .map_err(|reject| decode_error(frame.py(), &reject))?;
     let whole = PyMemoryView::from(frame.as_any())?;
     let records = (0..columns.n_records())
         .map(|record| AvlRecord::of(columns, record, frame, &whole))

@@ -7,13 +7,11 @@
 
 mod batch;
 mod buffer;
-mod copy;
-mod decode;
 mod encode;
 mod entries;
 mod error;
 mod frame;
-mod pool;
+mod number;
 mod rows;
 
 use codec8::RejectCode;
@@ -43,12 +41,14 @@ fn crc16(data: &Bound<'_, PyAny>) -> PyResult<u16> {
 }
 
 /// The native extension: one call per batch, columns instead of objects.
-#[pymodule(name = "_native")]
+///
+/// It asks for the GIL: without it nothing has been tested.
+#[pymodule(name = "_native", gil_used = true)]
 mod native {
     #[pymodule_export]
     use super::batch::{DecodedBatch, decode_batch, decode_entries};
     #[pymodule_export]
-    use super::copy::CopyData;
+    use super::buffer::CopyData;
     #[pymodule_export]
     use super::encode::encode_frame;
     #[pymodule_export]
@@ -57,10 +57,30 @@ mod native {
     use super::rows::Rows;
     #[pymodule_export]
     use super::{crc16, error_catalogue};
+    use pyo3::exceptions::PyImportError;
     use pyo3::prelude::*;
+    use pyo3::sync::PyOnceLock;
     use pyo3::types::PyTuple;
 
     #[pymodule_init]
+    fn initialise(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        refuse_second_interpreter(module.py())?;
+        add_constants(module)
+    }
+
+    /// Refuses a second interpreter of the process: its objects would have the first one's types.
+    fn refuse_second_interpreter(py: Python<'_>) -> PyResult<()> {
+        /// Of the first interpreter. Each has one of its own.
+        static SYS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+        let sys = py.import("sys")?;
+        if SYS.get_or_init(py, || sys.clone().unbind()).is(&sys) {
+            Ok(())
+        } else {
+            let message = "teltonika_processor works in one interpreter of a process";
+            Err(PyImportError::new_err(message))
+        }
+    }
+
     fn add_constants(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let tuple = |names: &[&str]| PyTuple::new(module.py(), names);
         module.add("STREAM_ENTRY_VERSION", super::entries::STREAM_ENTRY_VERSION)?;

@@ -1,15 +1,15 @@
 //! A run of a batch's entries as rows for the database; the rules live in the crate `rows`.
 
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use batch::{caught, pool};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use rows::{BatchView, CopyBytes, IoType, copy_last_positions, copy_positions};
 
-use crate::batch::DecodedBatch;
-use crate::copy::CopyData;
-use crate::pool;
+use crate::batch::{DecodedBatch, Origin};
+use crate::buffer::CopyData;
+use crate::error::decoder_bug;
 
 /// Below this many records (some 10 us of work) giving the GIL away and taking it back costs more
 /// than another thread gains.
@@ -22,16 +22,14 @@ pub(crate) struct Rows {
     rows: rows::Rows,
 }
 
-/// The rows of the entries [start, stop) of a batch.
+/// The rows of these entries of a batch, which has them.
 pub(crate) fn rows_of(
     batch: &Bound<'_, DecodedBatch>,
     entries: Range<usize>,
     clock_ahead_max_ms: u64,
 ) -> PyResult<Rows> {
-    let n_entries = batch.get().imeis().len();
-    if entries.start > entries.end || entries.end > n_entries {
-        let Range { start, end } = entries;
-        let message = format!("entries [{start}, {end}), expected a part of [0, {n_entries})");
+    if batch.get().origin() == Origin::Frames {
+        let message = "rows are made from decode_entries: frames alone say neither device nor time";
         return Err(PyValueError::new_err(message));
     }
     let rows = detached(batch, |view| {
@@ -43,7 +41,7 @@ pub(crate) fn rows_of(
     })
 }
 
-/// Works on a batch without the GIL; a panic, which only a bug of ours raises, is an exception.
+/// Works on a batch without the GIL; a panic is the exception `DecoderBug`.
 fn detached<T: Send>(
     batch: &Bound<'_, DecodedBatch>,
     work: impl FnOnce(&BatchView<'_>) -> T + Send,
@@ -57,14 +55,13 @@ fn detached<T: Send>(
         batch.received_at(),
         &batch.outcomes().record_offsets,
     );
-    let guarded = || catch_unwind(AssertUnwindSafe(|| work(&view)));
+    let work = || caught(|| work(&view));
     let outcome = if batch.columns().n_records() < DETACH_RECORDS {
-        guarded()
+        work()
     } else {
-        py.detach(guarded)
+        py.detach(work)
     };
-    outcome
-        .map_err(|_panic| PyRuntimeError::new_err("a defect in the encoder of rows: it panicked"))
+    outcome.map_err(|panicked| decoder_bug(py, panicked))
 }
 
 impl Rows {
@@ -81,6 +78,7 @@ impl Rows {
 
 #[pymethods]
 impl Rows {
+    /// Distinct storable records.
     #[getter]
     fn n_rows(&self) -> usize {
         self.rows.n_rows()
@@ -92,12 +90,13 @@ impl Rows {
         self.rows.n_records()
     }
 
+    /// Rows whose every copy has an impossible clock.
     #[getter]
     fn n_suspect(&self) -> usize {
         self.rows.n_suspect()
     }
 
-    /// UTC days (since 1970-01-01) that hold at least one row that is not `clock_suspect`, ascending.
+    /// UTC days (since 1970-01-01) that hold a row that is not `clock_suspect`, ascending.
     #[getter]
     fn days(&self) -> &[i64] {
         self.rows.days()
@@ -109,7 +108,7 @@ impl Rows {
         self.rows.imeis()
     }
 
-    /// The latest receive time of the records, duplicates included; 0 if there are none.
+    /// The latest receive time of the records in Unix ms; 0 if there are none.
     #[getter]
     fn received_at_max_ms(&self) -> i64 {
         self.rows.received_at_max_ms()

@@ -123,20 +123,14 @@ pub(crate) struct Elements<'a> {
 impl<'a> Elements<'a> {
     /// The bytes of a variable-length or 16-byte element.
     pub(crate) fn bytes(&self, position: usize) -> &'a [u8] {
-        let (start, length) = byte_range(self.values[position]);
-        &self.frame[start..start + length]
+        &self.frame[Columns::span(self.values[position])]
     }
 
     /// How many bytes the record's variable-length and 16-byte elements hold together.
     pub(crate) fn n_variable_bytes(&self) -> usize {
         self.values[self.first_variable..]
             .iter()
-            .map(|&value| byte_range(value).1)
+            .map(|&value| Columns::span(value).len())
             .sum()
     }
-}
-
-/// Takes `offset << 32 | length` apart.
-fn byte_range(value: u64) -> (usize, usize) {
-    ((value >> 32) as usize, (value & 0xFFFF_FFFF) as usize)
 }

@@ -14,24 +14,26 @@ static COLUMNS: Pool<Box<Columns>> = Pool::new();
 static ROOMS: Pool<Vec<u8>> = Pool::new();
 
 /// Empty columns, with memory if some were given back.
-pub(crate) fn take() -> Box<Columns> {
+#[must_use]
+pub fn take() -> Box<Columns> {
     COLUMNS.take()
 }
 
 /// Gives columns back; their records are gone.
-pub(crate) fn give_back(mut columns: Box<Columns>) {
+pub fn give_back(mut columns: Box<Columns>) {
     columns.clear();
     let n_bytes = columns.capacity_bytes();
     COLUMNS.give_back(columns, n_bytes);
 }
 
 /// Room for a COPY stream, used before if some was given back.
-pub(crate) fn take_room() -> Vec<u8> {
+#[must_use]
+pub fn take_room() -> Vec<u8> {
     ROOMS.take()
 }
 
 /// Gives the room of a COPY stream back, bytes and all.
-pub(crate) fn give_back_room(room: Vec<u8>) {
+pub fn give_back_room(room: Vec<u8>) {
     let n_bytes = room.capacity();
     ROOMS.give_back(room, n_bytes);
 }

@@ -1,10 +1,9 @@
-//! F frames to columns, with one outcome each: pure Rust, no Python object in reach.
-
-use std::panic::{AssertUnwindSafe, catch_unwind};
+//! F frames to columns, with one outcome each.
 
 use codec8::{AvlPacket, Columns, DecodeError, Limits, RejectReason, Transport};
 
-use crate::error::{EntryFault, Reject};
+use crate::guard::guarded;
+use crate::reject::{EntryFault, Reject};
 
 /// Envelopes are checked for about this many bytes of frames before their records are read.
 ///
@@ -13,25 +12,29 @@ use crate::error::{EntryFault, Reject};
 const RUN_BYTES: usize = 96 << 10;
 
 /// How a frame is wrapped, or what was wrong with the stream entry that should have held it.
-pub(crate) type Source = Result<Transport, EntryFault>;
+pub type Source = Result<Transport, EntryFault>;
 
 /// What became of F frames. Invariant: all columns but `record_offsets` and `rejects` have length F.
 #[derive(Default)]
-pub(crate) struct Outcomes {
+pub struct Outcomes {
     /// Number of the reject code, 0 where the frame decoded.
-    pub(crate) reject_code: Vec<u8>,
+    pub reject_code: Vec<u8>,
     /// Where the offending field starts in its frame.
-    pub(crate) reject_offset: Vec<u32>,
+    pub reject_offset: Vec<u32>,
     /// Codec id, 0 where unknown.
-    pub(crate) codec_id: Vec<u8>,
+    pub codec_id: Vec<u8>,
     /// F + 1 offsets: the records of frame i are `record_offsets[i]..record_offsets[i + 1]`.
-    pub(crate) record_offsets: Vec<u32>,
+    pub record_offsets: Vec<u32>,
     /// The rejected frames, ascending.
-    pub(crate) rejects: Vec<(usize, Reject)>,
+    pub rejects: Vec<(usize, Reject)>,
 }
 
 /// Decodes F frames, each with its source, into `columns`, which must be empty.
-pub(crate) fn decode_all(
+///
+/// # Panics
+/// If there are fewer sources than frames.
+#[must_use]
+pub fn decode_all(
     frames: &[&[u8]],
     sources: &[Source],
     limits: Limits,
@@ -94,21 +97,6 @@ fn read(
     (packet.codec_id().number(), outcome)
 }
 
-/// Runs the decoder on one frame: a panic in it rejects that frame and leaves no trace in `columns`.
-pub(crate) fn guarded<T>(
-    columns: &mut Columns,
-    decode: impl FnOnce(&mut Columns) -> Result<T, DecodeError>,
-) -> Result<T, Reject> {
-    let mark = columns.mark();
-    catch_unwind(AssertUnwindSafe(|| decode(columns))).map_or_else(
-        |_panic| {
-            columns.roll_back(mark);
-            Err(Reject::DecoderBug)
-        },
-        |outcome| outcome.map_err(Reject::Frame),
-    )
-}
-
 /// The codec id that a rejection names, 0 where it names none.
 fn codec_id_of(reject: &Reject) -> u8 {
     match reject {
@@ -134,7 +122,8 @@ impl Outcomes {
     }
 
     /// F, the number of frames.
-    pub(crate) fn n_frames(&self) -> usize {
+    #[must_use]
+    pub fn n_frames(&self) -> usize {
         self.reject_code.len()
     }
 
@@ -162,7 +151,7 @@ impl Outcomes {
     }
 
     /// Rejects the frames that hold a record whose time Postgres cannot hold; the records stay.
-    pub(crate) fn reject_unstorable_times(&mut self, columns: &Columns) {
+    pub fn reject_unstorable_times(&mut self, columns: &Columns) {
         for (record, &timestamp_ms) in columns.recorded_at_ms().iter().enumerate() {
             if !rows::is_storable(timestamp_ms) {
                 let offset = columns.raw_start()[record];
@@ -227,26 +216,6 @@ mod tests {
         let large = vec![0u8; RUN_BYTES + 1];
         assert_eq!(run_length(&[&large, &large]), 1);
         assert_eq!(run_length(&[&GOOD, &large]), 1);
-    }
-
-    #[test]
-    fn a_panic_in_one_frame_is_its_reject_and_leaves_no_record() {
-        let mut columns = Columns::new();
-        let limits = Limits::default();
-        let outcome: Result<(), Reject> = guarded(&mut columns, |columns| {
-            codec8::decode_frame(&GOOD, Transport::Tcp, &limits, 0, columns)?;
-            panic!("injected behind the first record");
-        });
-        assert_eq!(outcome, Err(Reject::DecoderBug));
-        assert_eq!((columns.n_records(), columns.n_elements()), (0, 0));
-        let next = guarded(&mut columns, |columns| {
-            codec8::decode_frame(&GOOD, Transport::Tcp, &limits, 1, columns).map(|_| ())
-        });
-        assert_eq!(next, Ok(()));
-        assert_eq!(
-            (columns.frame_index(), columns.io_offsets()),
-            (&[1][..], &[0, 3][..])
-        );
     }
 
     #[test]
