@@ -39,8 +39,13 @@ pub(crate) fn handshake_digits(unread: &[u8]) -> Result<&[u8; Imei::DIGITS], Dec
         offset,
         needed: HANDSHAKE_BYTES.saturating_sub(unread.len()),
     };
-    let (length, rest) = unread.split_first_chunk().ok_or(missing(0))?;
-    let found = usize::from(u16::from_be_bytes(*length));
+    let (length, rest) = match unread {
+        [] | [0] => return Err(missing(0)),
+        // No second byte makes the length right.
+        [high] => ([*high, 0], &[][..]),
+        [high, low, rest @ ..] => ([*high, *low], rest),
+    };
+    let found = usize::from(u16::from_be_bytes(length));
     if found != Imei::DIGITS {
         let (min, max) = (Imei::DIGITS, Imei::DIGITS);
         let reason = FatalReason::LengthOutOfRange { found, min, max };
@@ -78,14 +83,20 @@ mod tests {
 
     #[test]
     fn a_length_that_is_not_fifteen_is_fatal_before_anything_is_awaited() {
-        for (input, found) in [(*b"\x00\x0e", 14), (*b"\x00\x10", 16), (*b"\x01\x01", 257)] {
+        let inputs: [(&[u8], usize); 4] = [
+            (b"\x00\x0e", 14),
+            (b"\x00\x10", 16),
+            (b"\x01\x01", 257),
+            (b"\x16", 0x1600),
+        ];
+        for (input, found) in inputs {
             let reason = FatalReason::LengthOutOfRange {
                 found,
                 min: 15,
                 max: 15,
             };
             assert_eq!(
-                parse_handshake(&input),
+                parse_handshake(input),
                 Err(DecodeError::Fatal { offset: 0, reason })
             );
         }

@@ -173,11 +173,12 @@ fn a_channel_packet_behind_a_rejected_one_is_read() {
 
 #[test]
 fn errors_of_a_stream_point_at_the_unit_that_slipped() {
-    let rows: [(&str, Progress, Refusal); 9] = [
+    let rows: [(&str, Progress, Refusal); 10] = [
         ("01", Progress::Identified, ("bad_preamble", 0, 0)),
         ("000f", Progress::Identified, ("bad_preamble", 0, 0)),
         ("0000 01", Progress::Opening, ("bad_preamble", 0, 0)),
         ("0010", Progress::Opening, ("length_out_of_range", 0, 0)),
+        ("16", Progress::Opening, ("length_out_of_range", 0, 0)),
         (
             "0101 2f00",
             Progress::Opening,
