@@ -177,10 +177,47 @@ impl Columns {
     /// Memory held, in bytes.
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
-        const RECORD_BYTES: usize = 8 + 1 + 4 + 4 + 2 + 2 + 1 + 2 + 2 + 2 + 4 + 4 + 4 + 2 + 4;
-        const ELEMENT_BYTES: usize = 2 + 8;
-        let records = self.recorded_at_ms.len().saturating_mul(RECORD_BYTES);
-        records.saturating_add(self.io_value.len().saturating_mul(ELEMENT_BYTES))
+        let Self {
+            n_records: _,
+            n_elements: _,
+            recorded_at_ms,
+            priority,
+            longitude_e7,
+            latitude_e7,
+            altitude_m,
+            angle_deg,
+            satellites,
+            speed_kmh,
+            event_io_id,
+            generation_type,
+            frame_index,
+            raw_start,
+            raw_end,
+            n_variable,
+            io_offsets,
+            io_id,
+            io_value,
+        } = self;
+        let columns = [
+            size_of_val(recorded_at_ms.as_slice()),
+            size_of_val(priority.as_slice()),
+            size_of_val(longitude_e7.as_slice()),
+            size_of_val(latitude_e7.as_slice()),
+            size_of_val(altitude_m.as_slice()),
+            size_of_val(angle_deg.as_slice()),
+            size_of_val(satellites.as_slice()),
+            size_of_val(speed_kmh.as_slice()),
+            size_of_val(event_io_id.as_slice()),
+            size_of_val(generation_type.as_slice()),
+            size_of_val(frame_index.as_slice()),
+            size_of_val(raw_start.as_slice()),
+            size_of_val(raw_end.as_slice()),
+            size_of_val(n_variable.as_slice()),
+            size_of_val(io_offsets.as_slice()),
+            size_of_val(io_id.as_slice()),
+            size_of_val(io_value.as_slice()),
+        ];
+        columns.iter().sum()
     }
 
     /// Makes room for one more record and returns where it stands.

@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use crate::reject_code::RejectCode;
-
 use crate::codec_id::CodecClass;
+use crate::reject_code::RejectCode;
 
 /// Why an input was not decoded. The variant says what to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +96,7 @@ pub enum FatalReason {
     },
     /// The data field length (or the length of a UDP AVL packet) is out of range.
     LengthOutOfRange {
-        /// The length found, in bytes.
+        /// The length found, in bytes; a zero stands for a byte of the field that is absent.
         found: usize,
         /// Smallest legal length.
         min: usize,
@@ -198,11 +197,7 @@ impl fmt::Display for RejectReason {
             }
             Self::TrailingBytes { left } => write!(f, "{left} byte(s) where none are expected"),
             Self::UnsupportedCodec { codec_id } => {
-                let expected = match CodecClass::of(codec_id) {
-                    // An AVL codec is unsupported where a command frame is expected, only there.
-                    CodecClass::Avl(_) => "0x0C to 0x0F",
-                    CodecClass::NotAvl(_) | CodecClass::Unsupported(_) => "0x08, 0x8E or 0x10",
-                };
+                let expected = codecs_expected_instead_of(codec_id);
                 write!(f, "codec id 0x{codec_id:02X}, expected {expected}")
             }
             Self::NotAvl { codec_id } => {
@@ -221,6 +216,14 @@ impl fmt::Display for RejectReason {
                 )
             }
         }
+    }
+}
+
+const fn codecs_expected_instead_of(codec_id: u8) -> &'static str {
+    match CodecClass::of(codec_id) {
+        // An AVL codec is unsupported where a command frame is expected, only there.
+        CodecClass::Avl(_) => "0x0C to 0x0F",
+        CodecClass::NotAvl(_) | CodecClass::Unsupported(_) => "0x08, 0x8E or 0x10",
     }
 }
 

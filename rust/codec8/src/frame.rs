@@ -317,31 +317,15 @@ fn check_packet(frame: &[u8], start: usize, end: usize) -> Result<AvlPacket<'_>,
         offset,
         reason,
     };
-    let [codec_id] = reader
-        .take()
-        .ok_or_else(|| reader.cut_in(&[1]).reject(frame.len()))?;
-    let codec_id = match CodecClass::of(codec_id) {
-        CodecClass::Avl(codec_id) => codec_id,
-        CodecClass::NotAvl(codec) => {
-            return Err(reject(
-                start,
-                RejectReason::NotAvl {
-                    codec_id: codec.number(),
-                },
-            ));
-        }
-        CodecClass::Unsupported(codec_id) => {
-            return Err(reject(start, RejectReason::UnsupportedCodec { codec_id }));
-        }
-    };
-    let [first] = reader
-        .take()
-        .ok_or_else(|| reader.cut_in(&[1]).reject(frame.len()))?;
+    let cut = |reader: Reader<'_>| reader.cut_in(&[1]).reject(frame.len());
+    let [codec_id] = reader.take().ok_or_else(|| cut(reader))?;
+    let codec_id = avl_codec(codec_id).map_err(|reason| reject(start, reason))?;
+    let [first] = reader.take().ok_or_else(|| cut(reader))?;
     let records_start = reader.offset();
     let records_end = end.saturating_sub(1);
     let [second] = Reader::over(frame, records_end.max(records_start), end)
         .take()
-        .ok_or_else(|| reader.cut_in(&[1]).reject(frame.len()))?;
+        .ok_or_else(|| cut(reader))?;
     if first != second {
         return Err(reject(
             records_end,
@@ -355,6 +339,14 @@ fn check_packet(frame: &[u8], start: usize, end: usize) -> Result<AvlPacket<'_>,
         records_start,
         records_end,
     })
+}
+
+fn avl_codec(codec_id: u8) -> Result<CodecId, RejectReason> {
+    match CodecClass::of(codec_id) {
+        CodecClass::Avl(codec_id) => Ok(codec_id),
+        CodecClass::NotAvl(_) => Err(RejectReason::NotAvl { codec_id }),
+        CodecClass::Unsupported(_) => Err(RejectReason::UnsupportedCodec { codec_id }),
+    }
 }
 
 #[cold]

@@ -57,9 +57,9 @@ pub struct ChannelPackets<'a> {
 const LENGTH_BYTES: usize = 2;
 /// Packet id, packet type, AVL packet id, IMEI length, IMEI.
 const HEAD_WIDTHS: [usize; 5] = [2, 1, 1, 2, Imei::DIGITS];
-const HEAD_BYTES: usize = 21;
-const IMEI_LENGTH_START: usize = LENGTH_BYTES + 4;
-const IMEI_START: usize = LENGTH_BYTES + 6;
+const HEAD_BYTES: usize = IMEI_START - LENGTH_BYTES + Imei::DIGITS;
+const IMEI_LENGTH_START: usize = LENGTH_BYTES + HEAD_WIDTHS[0] + HEAD_WIDTHS[1] + HEAD_WIDTHS[2];
+const IMEI_START: usize = IMEI_LENGTH_START + HEAD_WIDTHS[3];
 
 impl<'a> Iterator for ChannelPackets<'a> {
     type Item = Result<ChannelPacket<'a>, DecodeError>;

@@ -3,6 +3,9 @@
 //! Most bytes of a record are IO elements. With the elements one by one a walk takes 31 ns a record,
 //! with up to eight at a time by AVX-512 VBMI 19 (`benches/decode.rs`, Zen 4). So the copy of a group
 //! is a type parameter of the walk, chosen once per frame by [`Columns::walk`].
+//!
+//! The writes without a bounds check, of records and of elements, are behind one check of the capacity
+//! each: with safe ones the same walk takes 25.2 to 26.1 ns a record, with these 18.2 to 19.2.
 #![allow(unsafe_code)]
 
 use super::{Columns, narrow};
