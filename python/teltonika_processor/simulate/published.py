@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from teltonika_processor.codec.native import ENTRY_FIELDS, STREAM_ENTRY_VERSION
+
+_IMEI, _FRAME, _VERSION, _TRANSPORT, _RECEIVED_AT_MS = ENTRY_FIELDS
+
 Transport = Literal["tcp", "udp"]
 
 
@@ -41,16 +45,16 @@ class PublishedFrame:
     received_at_ms: int
     connection: str
     expected: Expected
-    version: int = 1
+    version: int = STREAM_ENTRY_VERSION
 
     def fields(self, gateway: str) -> dict[str, str | int | bytes]:
         """Fields of the stream entry, as the gateway named `gateway` writes them."""
         fields: dict[str, str | int | bytes] = {
-            "imei": self.imei,
-            "v": self.version,
-            "transport": self.transport,
-            "received_at_ms": self.received_at_ms,
+            _IMEI: self.imei,
+            _VERSION: self.version,
+            _TRANSPORT: self.transport,
+            _RECEIVED_AT_MS: self.received_at_ms,
             "gateway": gateway,
             "connection": self.connection,
         }
-        return fields if self.frame is None else {**fields, "frame": self.frame}
+        return fields if self.frame is None else {**fields, _FRAME: self.frame}
