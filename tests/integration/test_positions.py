@@ -58,6 +58,15 @@ async def observer(dsn: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 @pytest.fixture
+async def frozen(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """A session of an instance that does nothing more; ended here if no writer did."""
+    name = {"application_name": "teltonika-processor/frozen"}
+    connection = await asyncpg.connect(dsn, server_settings=name)
+    yield connection
+    connection.terminate()
+
+
+@pytest.fixture
 async def open_writer(dsn: str) -> AsyncIterator[Open]:
     opened: list[PositionWriter] = []
     shared = SharedState()
@@ -520,11 +529,9 @@ async def test_a_report_on_the_default_partition_delays_only_new_days(
 
 
 async def test_a_frozen_instance_in_the_default_partition_is_ended_and_the_day_is_made(
-    open_writer: Open, dsn: str
+    open_writer: Open, frozen: asyncpg.Connection
 ) -> None:
     writer = open_writer(write_timeout_s=0.25)
-    name = {"application_name": "teltonika-processor/frozen"}
-    frozen = await asyncpg.connect(dsn, server_settings=name)
     await frozen.execute("BEGIN; LOCK TABLE positions_default IN ROW EXCLUSIVE MODE")
 
     async def is_written() -> bool:
@@ -735,13 +742,14 @@ async def test_a_cancelled_write_leaves_nothing_behind(
 
 @pytest.mark.parametrize("lock_timeout", [{"lock_timeout_s": 0.1}, {}])
 async def test_a_frozen_instance_past_its_deadline_is_ended_and_its_rows_are_written(
-    open_writer: Open, dsn: str, admin: asyncpg.Connection, lock_timeout: dict[str, float]
+    open_writer: Open,
+    frozen: asyncpg.Connection,
+    admin: asyncpg.Connection,
+    lock_timeout: dict[str, float],
 ) -> None:
     record = Record()
     writer = open_writer(write_timeout_s=0.25, **lock_timeout)
     await write(writer, Record(digest=9))
-    name = {"application_name": "teltonika-processor/frozen"}
-    frozen = await asyncpg.connect(dsn, server_settings=name)
     await hold_key(frozen, record)
 
     async def is_written() -> bool:
@@ -759,13 +767,11 @@ async def test_a_frozen_instance_past_its_deadline_is_ended_and_its_rows_are_wri
 
 
 async def test_a_statement_out_of_time_ends_frozen_instances_as_a_lock_does(
-    open_writer: Open, dsn: str, admin: asyncpg.Connection
+    open_writer: Open, frozen: asyncpg.Connection, admin: asyncpg.Connection
 ) -> None:
     """One wait is short enough, but there may be many in a statement."""
     writer = open_writer(write_timeout_s=0.5)
     await write(writer, Record(digest=9))
-    name = {"application_name": "teltonika-processor/frozen"}
-    frozen = await asyncpg.connect(dsn, server_settings=name)
     await frozen.execute("BEGIN")
     await sleep_on_insert(admin)
     with pytest.raises(SinkTooSlow):
