@@ -6,9 +6,9 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
 
+use crate::arguments::{clock_ahead_of, in_range, limits_of, max_records_of, transport_of};
 use crate::buffer::view;
 use crate::entries::{Entry, read_entry};
-use crate::number::in_range;
 use crate::rows::{Rows, rows_of};
 
 /// Bound: offsets of records and elements are u32, and no frame has more of them than bytes.
@@ -82,33 +82,6 @@ pub(crate) fn decode_entries(
     let mut batch = batch.decode(entries.py(), frame_max_bytes, Origin::Entries)?;
     batch.outcomes.reject_unstorable_times(&batch.columns);
     Ok(batch)
-}
-
-/// The transport of this name.
-pub(crate) fn transport_of(name: &str) -> PyResult<Transport> {
-    match name {
-        "tcp" => Ok(Transport::Tcp),
-        "udp" => Ok(Transport::Udp),
-        found => {
-            let message = format!("transport is {found:?}, expected 'tcp' or 'udp'");
-            Err(PyValueError::new_err(message))
-        }
-    }
-}
-
-/// The limits with this upper bound of a frame.
-pub(crate) fn limits_of(frame_max_bytes: &Bound<'_, PyAny>) -> PyResult<Limits> {
-    let range = Limits::FRAME_MIN_BYTES..=Limits::FRAME_CEILING_BYTES;
-    Limits::new(in_range("frame_max_bytes", frame_max_bytes, range)?)
-        .map_err(|error| PyValueError::new_err(error.to_string()))
-}
-
-fn max_records_of(value: &Bound<'_, PyAny>) -> PyResult<usize> {
-    in_range("max_records", value, 0..=usize::MAX)
-}
-
-fn clock_ahead_of(value: &Bound<'_, PyAny>) -> PyResult<u64> {
-    in_range("clock_ahead_max_ms", value, 0..=u64::MAX)
 }
 
 /// What is known of each frame before it is decoded.

@@ -9,8 +9,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyMapping, PyTuple};
 
-use crate::batch::transport_of;
-use crate::number::fitting;
+use crate::arguments::{fitting, transport_of};
 
 /// The fields of a record, as `AvlRecord` names them. `raw` is accepted and not used.
 const FIELDS: [&str; 12] = [

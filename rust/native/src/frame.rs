@@ -5,7 +5,7 @@ use codec8::{Columns, Limits, Transport};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyIterator, PyMappingProxy, PyMemoryView, PySlice, PyTuple};
 
-use crate::batch::{limits_of, transport_of};
+use crate::arguments::{limits_of, transport_of};
 use crate::error::decode_error;
 
 /// The AVL packet of one frame: iterable, its records in wire order.

@@ -5,13 +5,13 @@
 
 #![deny(unsafe_code)]
 
+mod arguments;
 mod batch;
 mod buffer;
 mod encode;
 mod entries;
 mod error;
 mod frame;
-mod number;
 mod rows;
 
 use codec8::RejectCode;
