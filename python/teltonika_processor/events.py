@@ -135,6 +135,7 @@ class BatchDecoded(Event):
     entries: int
     records: int
     rejects: int
+    bytes: int
     duration_ms: float
 
 

@@ -18,7 +18,7 @@ def test_an_event_is_one_json_line_with_its_fields(capsys: pytest.CaptureFixture
 
 def test_debug_lines_are_off_by_default(capsys: pytest.CaptureFixture[str]) -> None:
     emit = configure_logging(level="info", log_format="json", log_imei="plain")
-    emit(BatchDecoded(batch_id=1, entries=1, records=1, rejects=0, duration_ms=0.1))
+    emit(BatchDecoded(batch_id=1, entries=1, records=1, rejects=0, bytes=1, duration_ms=0.1))
     assert capsys.readouterr().err == ""
 
 

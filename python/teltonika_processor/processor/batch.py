@@ -10,8 +10,14 @@ from typing import Final
 RECORDS_HARD_MAX: Final = 10_000
 """Bound: records in one transaction, whatever the settings."""
 
-# How fast the estimate of records per frame follows: 1/8 of the difference a read.
+READ_MAX_BYTES: Final = 8 * 1024 * 1024
+"""Bound: bytes that one read is meant to bring, by what the entries before had."""
+
+# How fast the estimates of records and bytes per entry follow: 1/8 of the difference a read.
 _FOLLOW: Final = 0.125
+
+# Bound: entries of the first read, of which nothing is known yet; each read may double it.
+_FIRST_COUNT: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,13 +34,16 @@ class BatchPolicy:
 
     def __init__(self, limits: BatchLimits) -> None:
         self._limits: Final = limits
-        self._records_per_frame = 1.0
+        self._records_per_entry = 1.0
+        self._bytes_per_entry = 1.0
+        self._count_max = _FIRST_COUNT
         self._written_at = float("-inf")
 
     def read_count(self) -> int:
-        """Entries to ask for, so that one read makes about one write."""
-        wanted = int(self._limits.records / self._records_per_frame)
-        return max(1, min(self._limits.frames, wanted))
+        """Entries to ask for, so that one read makes about one write and fits into memory."""
+        by_records = int(self._limits.records / self._records_per_entry)
+        by_bytes = int(READ_MAX_BYTES / self._bytes_per_entry)
+        return max(1, min(self._limits.frames, self._count_max, by_records, by_bytes))
 
     def wait_s(self, *, now: float, n_entries: int) -> float:
         """How long to let more entries come before writing `n_entries` read at `now`."""
@@ -42,12 +51,14 @@ class BatchPolicy:
             return 0.0
         return max(0.0, self._written_at + self._limits.interval_s - now)
 
-    def dispatched(self, *, now: float, n_entries: int, n_records: int) -> None:
-        """A read was handed to the writers."""
+    def dispatched(self, *, now: float, n_entries: int, n_records: int, n_bytes: int) -> None:
+        """A read of at least one entry was handed to the writers."""
         self._written_at = now
-        if n_entries:
-            seen = max(1.0, n_records / n_entries)
-            self._records_per_frame += (seen - self._records_per_frame) * _FOLLOW
+        self._count_max = min(self._limits.frames, self._count_max * 2)
+        self._records_per_entry = _follow(self._records_per_entry, n_records / n_entries)
+        # Heavy entries count at once, so that a run of them meets the bound at its second read.
+        seen = n_bytes / n_entries
+        self._bytes_per_entry = max(seen, _follow(self._bytes_per_entry, seen))
 
     def records_per_write(self, n_records: int) -> int:
         """Cut a read of `n_records` evenly into writes of about the limit.
@@ -57,3 +68,7 @@ class BatchPolicy:
         parts = max(1, round(n_records / self._limits.records))
         even = -(-n_records // parts)
         return max(1, min(even, RECORDS_HARD_MAX))
+
+
+def _follow(estimate: float, seen: float) -> float:
+    return max(1.0, estimate + (seen - estimate) * _FOLLOW)

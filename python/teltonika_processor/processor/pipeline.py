@@ -19,7 +19,7 @@ from teltonika_processor.processor.work import Reject, Totals, Work
 from teltonika_processor.processor.writing import WorkFinisher
 from teltonika_processor.store.positions import PositionWriter
 from teltonika_processor.stream.dead_letters import DeadLetters
-from teltonika_processor.stream.entry import RawEntry, entry_id
+from teltonika_processor.stream.entry import RawEntry, bytes_of, entry_id
 from teltonika_processor.stream.group import ConsumerGroup
 
 
@@ -111,8 +111,10 @@ class Pipeline:
         batch = decode_entries(entries, frame_max_bytes=self._config.frame_max_bytes)
         rejects = {i: Reject(code, at, text) for i, code, at, text in batch.rejects()}
         self.ledger.deliver(map(entry_id, entries))
-        now = self._around.clock()
-        self._policy.dispatched(now=now, n_entries=len(entries), n_records=batch.n_records)
+        now, n_bytes = self._around.clock(), bytes_of(entries)
+        self._policy.dispatched(
+            now=now, n_entries=len(entries), n_records=batch.n_records, n_bytes=n_bytes
+        )
         self._batches += 1
         self._around.emit(
             BatchDecoded(
@@ -120,6 +122,7 @@ class Pipeline:
                 entries=len(entries),
                 records=batch.n_records,
                 rejects=len(rejects),
+                bytes=n_bytes,
                 duration_ms=round((now - started) * 1e3, 3),
             )
         )

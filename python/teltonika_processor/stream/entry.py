@@ -3,7 +3,8 @@
 The native decoder reads the fields; their names are exported by it, so that they exist once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
@@ -13,6 +14,7 @@ __all__ = [
     "FIRST_ID",
     "TELEMETRY_STREAM",
     "RawEntry",
+    "bytes_of",
     "dead_letter_stream",
     "entry_id",
     "fields_of",
@@ -34,3 +36,8 @@ def fields_of(entry: RawEntry) -> list[bytes]:
     """Names and values in turn, as they came; empty where the payload is gone."""
     found: list[bytes] | None = entry[1]
     return found or []
+
+
+def bytes_of(entries: Iterable[RawEntry]) -> int:
+    """Bytes of all names and values of `entries`."""
+    return sum(map(len, chain.from_iterable(entry[1] or () for entry in entries)))
