@@ -40,7 +40,7 @@ class Frame:
         pairs: list[bytes] = []
         for name, value in self.fields().items():
             pairs += [as_bytes(name), as_bytes(value)]
-        return [b"1-0", pairs]
+        return [b"%d-0" % self.received_at_ms, pairs]
 
 
 def fleet_frames(n_records: int, *, seed: int) -> list[Frame]:
