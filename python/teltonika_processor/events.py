@@ -64,6 +64,19 @@ class ConsumerNameLost(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerStarting(Event):
+    """The first line of a run: the servers that it will wait for, None: for as long as it takes."""
+
+    name = "consumer.starting"
+    level = "info"
+    redis: str
+    database: str
+    stream: str
+    waits_s: float | None
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConsumerStarted(Event):
     """Reading begins; names what is read, so that two services that talk past each other show."""
 

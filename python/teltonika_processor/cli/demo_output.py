@@ -50,9 +50,10 @@ class DemoOutput:
     def greet(self) -> None:
         """Say what is going to happen."""
         self.say(
-            "Trackers send frames of AVL records (time, position, inputs). A gateway puts the\n"
-            "raw frames into a Redis stream. The processor decodes them and stores every record\n"
-            "exactly once in Postgres. Here it does so, between real servers started for it:\n"
+            "Trackers send frames of AVL records (time, position, inputs). A gateway puts\n"
+            "the raw frames into a Redis stream. The processor decodes them and stores every\n"
+            "record exactly once in Postgres. Here it does so, between real servers started\n"
+            "for it:\n"
         )
 
     @contextlib.contextmanager

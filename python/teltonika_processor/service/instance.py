@@ -19,6 +19,7 @@ from teltonika_processor.events import (
     ConsumerNameLost,
     ConsumerRenamed,
     ConsumerStarted,
+    ConsumerStarting,
     ConsumerStopped,
     Emit,
     GroupCreated,
@@ -79,6 +80,7 @@ class Instance:
         """
         self._stop.install(asyncio.get_running_loop())
         require_hiredis()
+        self._say_starting()
         async with contextlib.AsyncExitStack() as closing:
             try:
                 await self._check_schema()
@@ -236,10 +238,10 @@ class Instance:
             work = tasks.create_task(pipeline.run(self._stop.drain), name="pipeline")
             if await _first_of(work, self._stop.drain):
                 await self._drain(work, pipeline)
-            if self._stop.at_once.is_set():
-                self._leave_at_once(pipeline)
             if work.done():
                 return ExitCode.DRAINED
+            if self._stop.at_once.is_set():
+                self._leave_at_once(pipeline)
             work.cancel()
         return ExitCode.DRAIN_DEADLINE
 
@@ -254,11 +256,25 @@ class Instance:
 
     def _leave_at_once(self, pipeline: Pipeline) -> NoReturn:
         """Without a farewell to anybody: the servers see the sockets close, entries are pending."""
-        self._say_stopped(pipeline, ExitCode.DRAIN_DEADLINE)
+        code = ExitCode.DRAIN_DEADLINE if len(pipeline.ledger) else ExitCode.DRAINED
+        self._say_stopped(pipeline, code)
         sys.stderr.flush()
-        os._exit(ExitCode.DRAIN_DEADLINE)
+        os._exit(code)
 
     # Saying
+
+    def _say_starting(self) -> None:
+        settings = self._settings
+        limit_ms = settings.startup_timeout_ms
+        self._emit(
+            ConsumerStarting(
+                redis=redacted_url(settings.redis_url),
+                database=redacted_url(settings.database_url),
+                stream=settings.redis_telemetry_stream,
+                waits_s=limit_ms / 1e3 if limit_ms else None,
+                version=version("teltonika-processor"),
+            )
+        )
 
     def _say_started(self, names: GroupNames, last_delivered_id: str) -> None:
         self._emit(
@@ -312,7 +328,10 @@ async def _unless(stop: asyncio.Event, step: Coroutine[Any, Any, T]) -> T:
     finally:
         for task in (running, stopping):
             task.cancel()
-        await asyncio.wait({running, stopping}, timeout=_FAREWELL_S)
+        ended, _ = await asyncio.wait({running, stopping}, timeout=_FAREWELL_S)
+        for task in ended:
+            # Looked at, or the loop reports an error that nobody waits for any more.
+            _ = task.cancelled() or task.exception()
 
 
 async def _say_farewell(farewell: Callable[[], Awaitable[object]]) -> None:
