@@ -6,6 +6,7 @@ from typing import Final
 
 from teltonika_processor.model import dead_letter_stream
 from teltonika_processor.stream.connection import RedisClient, execute
+from teltonika_processor.stream.group import about_group, pairs_of
 
 _PAGE: Final = 1000
 
@@ -36,19 +37,18 @@ async def group_progress(client: RedisClient, stream: str, group: str) -> GroupP
     """Progress of `group`, all zero where the stream or the group does not exist yet."""
     if not await execute(client, "EXISTS", stream):
         return GroupProgress(added=0, read=0, pending=0, has_read_all=False)
-    about = await _pairs(client, "XINFO", "STREAM", stream)
-    added = int(about[b"entries-added"])
-    for reply in await execute(client, "XINFO", "GROUPS", stream):
-        found = dict(zip(reply[::2], reply[1::2], strict=True))
-        if found[b"name"] == group.encode():
-            return GroupProgress(
-                added=added,
-                # Unknown where entries were deleted before they were read.
-                read=int(found[b"entries-read"] or 0),
-                pending=int(found[b"pending"]),
-                has_read_all=found[b"last-delivered-id"] == about[b"last-generated-id"],
-            )
-    return GroupProgress(added=added, read=0, pending=0, has_read_all=False)
+    whole = pairs_of(await execute(client, "XINFO", "STREAM", stream))
+    added = int(whole[b"entries-added"])
+    about = await about_group(client, stream, group)
+    if about is None:
+        return GroupProgress(added=added, read=0, pending=0, has_read_all=False)
+    return GroupProgress(
+        added=added,
+        # Unknown where entries were deleted before they were read.
+        read=int(about[b"entries-read"] or 0),
+        pending=int(about[b"pending"]),
+        has_read_all=about[b"last-delivered-id"] == whole[b"last-generated-id"],
+    )
 
 
 async def dead_letters_by_code(client: RedisClient, stream: str) -> dict[str, int]:
@@ -62,8 +62,3 @@ async def dead_letters_by_code(client: RedisClient, stream: str) -> dict[str, in
             counts[fields[b"reason"].decode()] += 1
         after = f"({page[-1][0].decode()}"
     return dict(sorted(counts.items()))
-
-
-async def _pairs(client: RedisClient, *command: str) -> dict[bytes, int | bytes]:
-    reply = await execute(client, *command)
-    return dict(zip(reply[::2], reply[1::2], strict=True))

@@ -1,7 +1,8 @@
 """The consumer group: reading new entries and own pending ones, and XACK."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from teltonika_processor.stream.connection import GroupExistsError, RedisClient, execute
 from teltonika_processor.stream.entry import FIRST_ID, RawEntry
@@ -47,13 +48,8 @@ class ConsumerGroup:
 
     async def last_delivered_id(self) -> str:
         """Where the group stands: the id after which new entries are read."""
-        found = await execute(self._control, "XINFO", "GROUPS", self.names.stream)
-        for pairs in found:
-            group = dict(zip(pairs[::2], pairs[1::2], strict=True))
-            if group[b"name"] == self.names.group.encode():
-                last: bytes = group[b"last-delivered-id"]
-                return last.decode()
-        return FIRST_ID.decode()
+        about = await about_group(self._control, self.names.stream, self.names.group)
+        return (about[b"last-delivered-id"] if about else FIRST_ID).decode()
 
     async def read_new(self, count: int, *, block: bool) -> list[RawEntry]:
         """Up to `count` entries that no consumer has seen; with `block` waits up to BLOCK_MS."""
@@ -90,3 +86,17 @@ class ConsumerGroup:
             return []
         entries: list[RawEntry] = reply[0][1]
         return entries
+
+
+async def about_group(client: RedisClient, stream: str, group: str) -> dict[bytes, Any] | None:
+    """What XINFO GROUPS says of one group of a stream that exists; None without such a group."""
+    for reply in await execute(client, "XINFO", "GROUPS", stream):
+        about = pairs_of(reply)
+        if about[b"name"] == group.encode():
+            return about
+    return None
+
+
+def pairs_of(reply: Sequence[Any]) -> dict[bytes, Any]:
+    """Names and values in turn, as RESP2 writes a map."""
+    return dict(zip(reply[::2], reply[1::2], strict=True))
