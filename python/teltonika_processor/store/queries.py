@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from teltonika_processor.store.connection import SESSION_PREFIX
+
 COLUMNS: Final = """
 SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod)
 FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
@@ -115,11 +117,11 @@ WHERE (excluded.recorded_at, excluded.digest) > (t.recorded_at, t.digest)
 
 # A frozen instance keeps its locks for ever in the middle of a COPY: no timeout of the server's
 # fires there. $1: seconds.
-END_STALE_SESSIONS: Final = """
+END_STALE_SESSIONS: Final = f"""
 SELECT count(pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity
-WHERE application_name LIKE 'teltonika-processor/%'
+WHERE starts_with(application_name, '{SESSION_PREFIX}')
   AND usename = current_user
   AND datname = current_database()
   AND pid <> pg_backend_pid()
   AND xact_start < clock_timestamp() - make_interval(secs => $1)
-"""
+"""  # noqa: S608 -- a constant of ours
