@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from telemetry import BASE_MS, GROUP, STREAM, Telemetry, entry, frame_at
 from teltonika_processor.codec.native import Rows
-from teltonika_processor.errors import StreamUnavailable
+from teltonika_processor.errors import DecoderBug, SinkTooSlow, StreamUnavailable
 from teltonika_processor.events import Event, GroupMissing
 from teltonika_processor.processor.batch import BatchLimits
 from teltonika_processor.processor.pipeline import Ends, Pipeline, PipelineConfig
@@ -32,6 +32,9 @@ Hold = Callable[[], Awaitable[None]]
 class HeldWriter(PositionWriter):
     """The real writer, which waits for the test before each write."""
 
+    # What a write of these rows raises instead of writing them; None: they are written.
+    fault: Callable[[Rows], Exception | None] = staticmethod(lambda _: None)
+
     def __init__(self, config: SessionConfig, hold: Hold) -> None:
         super().__init__(config, SharedState())
         self._hold = hold
@@ -39,6 +42,9 @@ class HeldWriter(PositionWriter):
     @override
     async def write(self, rows: Rows, *, redelivered: bool = False) -> Receipt:
         await self._hold()
+        error = type(self).fault(rows)
+        if error is not None:
+            raise error
         return await super().write(rows, redelivered=redelivered)
 
 
@@ -199,3 +205,49 @@ async def test_a_look_for_more_that_fails_costs_nothing_that_was_read(
         run.group.fails_to_read_more = False
     assert run.pipeline.totals.stored == 4
     assert run.pipeline.totals.entries == 4
+
+
+def published(redis_url: str, entries: list[dict[str, bytes | str]]) -> list[bytes]:
+    """Append entries before anybody reads, so that one read takes them all."""
+    telemetry = Telemetry(redis_url)
+    ids = telemetry.publish(entries)
+    telemetry.close()
+    return ids
+
+
+async def test_a_write_that_is_too_slow_twice_is_halved_until_it_fits(
+    redis_url: str, migrated_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def too_slow_above_two(rows: Rows) -> Exception | None:
+        sizes.append(rows.n_rows)
+        return SinkTooSlow("57014") if rows.n_rows > 2 else None
+
+    monkeypatch.setattr(HeldWriter, "fault", staticmethod(too_slow_above_two))
+    published(redis_url, [entry(frame_at(BASE_MS + i * 1000)) for i in range(4)])
+    async with running(redis_url, migrated_database) as run:
+        run.write_now.set()
+        await eventually_async(run.settled)
+    assert run.pipeline.totals.stored == 4
+    assert run.pipeline.totals.dead_lettered == 0
+    assert sizes == [4, 4, 2, 2]
+
+
+async def test_a_panic_in_native_code_costs_one_entry(
+    redis_url: str, migrated_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    culprit = 356307042441099
+
+    def panics_on_the_culprit(rows: Rows) -> Exception | None:
+        return DecoderBug("panicked") if culprit in rows.imeis else None
+
+    monkeypatch.setattr(HeldWriter, "fault", staticmethod(panics_on_the_culprit))
+    imeis = [culprit - 2, culprit - 1, culprit, culprit - 3]
+    ids = published(redis_url, [entry(frame_at(BASE_MS), imei) for imei in imeis])
+    async with running(redis_url, migrated_database) as run:
+        run.write_now.set()
+        await eventually_async(run.settled)
+        (letter,) = run.telemetry.letters()
+    assert run.pipeline.totals.stored == 3
+    assert (letter[b"reason"], letter[b"source_id"]) == (b"decoder_bug", ids[2])
