@@ -4,7 +4,7 @@ The grammar of the names is ``<noun>.<past-tense verb>``; fields are snake_case 
 units. The core returns facts, the shell emits them: one call per batch, never per record.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -163,7 +163,75 @@ class BatchCommitted(Event):
     records: int
     stored: int
     duplicates: int
+    retransmitted: int
+    suspect: int
     staged: bool
+    redelivered: bool
+    received_at_max_ms: int
+    duration_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSetAside(Event):
+    """A day cannot get its partition now: these entries wait, others go on."""
+
+    name = "batch.set_aside"
+    level = "warning"
+    batch_id: int
+    entries: int
+    days: tuple[int, ...]
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevicesRehydrated(Event):
+    """The state of devices that were not held came from `last_position`."""
+
+    name = "devices.rehydrated"
+    level = "debug"
+    devices: int
+    found: int
+    duration_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceRehydrated(Event):
+    """An operator asked for one device's state to be dropped and loaded anew."""
+
+    name = "device.rehydrated"
+    level = "info"
+    imei: int
+    was_held: bool
+    found: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameRejected(Event):
+    """An entry failed and stays pending: it is tried again when claimed.
+
+    Rate-limited: `suppressed` more failed since the line before, all of them counted.
+    """
+
+    name = "frame.rejected"
+    level = "warning"
+    entry_id: str
+    code: str
+    offset: int
+    error: str
+    imei: int
+    attempts: int
+    suppressed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntriesJudged(Event):
+    """Failures of one batch as counts by code: those that stay pending, those dead-lettered."""
+
+    name = "entries.judged"
+    level = "debug"
+    batch_id: int
+    kept: Mapping[str, int]
+    dead_lettered: Mapping[str, int]
     duration_ms: float
 
 
@@ -193,6 +261,149 @@ class EntriesXacked(Event):
     level = "debug"
     batch_id: int
     count: int
+    duration_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntriesRead(Event):
+    """One read brought entries; `source` says whether they are new, our own pending or claimed."""
+
+    name = "entries.read"
+    level = "debug"
+    source: Literal["new", "own", "claimed"]
+    count: int
+    in_flight: int
+    duration_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntriesReclaimed(Event):
+    """Idle pending entries of others, or of ours whose reply was lost, are ours now."""
+
+    name = "entries.reclaimed"
+    level = "info"
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntriesVanished(Event):
+    """Payloads were trimmed while their entries were pending: data is lost."""
+
+    name = "entries.vanished"
+    level = "error"
+    count: int
+    first_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntrySuspected(Event):
+    """An entry was delivered so often that it is tried alone."""
+
+    name = "entry.suspected"
+    level = "warning"
+    entry_id: str
+    deliveries: int
+    trials: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeatSent(Event):
+    """Entries that are legitimately in flight for long were kept ours."""
+
+    name = "heartbeat.sent"
+    level = "debug"
+    entries: int
+    kept: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerOpened(Event):
+    """Many devices fail for a cause that is not theirs: reading pauses, one entry is probed."""
+
+    name = "breaker.opened"
+    level = "error"
+    devices: int
+    failed: int
+    entries: int
+    codes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerClosed(Event):
+    """A probed entry was stored: reading goes on."""
+
+    name = "breaker.closed"
+    level = "info"
+    open_s: float
+    probes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamTrimmed(Event):
+    """Acknowledged entries that are no longer kept left the stream."""
+
+    name = "stream.trimmed"
+    level = "debug"
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumersReaped(Event):
+    """Names of dead consumers without pending entries left the group."""
+
+    name = "consumers.reaped"
+    level = "info"
+    consumers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerDoubted(Event):
+    """A server is set up so that data may be lost."""
+
+    name = "server.doubted"
+    level = "warning"
+    check: str
+    found: str
+    expected: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionsEnded(Event):
+    """Sessions of ours past their deadline were ended: a frozen instance held their locks."""
+
+    name = "sessions.ended"
+    level = "warning"
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpStarted(Event):
+    """Metrics and health are served here."""
+
+    name = "http.started"
+    level = "info"
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpPortTaken(Event):
+    """The default port is taken: another one is used."""
+
+    name = "http.port_taken"
+    level = "warning"
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PanicDumped(Event):
+    """What the process knew when it failed is in this file."""
+
+    name = "panic.dumped"
+    level = "error"
+    path: str
+    error_type: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,36 @@ def dead_letter_stream(stream: str) -> str:
     return f"{stream}:dlq"
 
 
+def attempts_key(stream: str) -> str:
+    """Name of the hash of failures seen: entry id to how many."""
+    return f"{stream}:attempts"
+
+
+def suspects_key(stream: str) -> str:
+    """Name of the hash of entries under trial alone: entry id to how many trials were not ended."""
+    return f"{stream}:suspects"
+
+
+def accounts_key(stream: str) -> str:
+    """Name of the hash of counters that the acknowledging scripts keep."""
+    return f"{stream}:accounts"
+
+
+def dropped_key(stream: str) -> str:
+    """Name of the hash of dead letters that an operator dropped: source id to what was dropped."""
+    return f"{stream}:dropped"
+
+
+def replayed_key(stream: str) -> str:
+    """Name of the hash of dead letters that were replayed: source id to the id of the replay."""
+    return f"{stream}:replayed"
+
+
+def control_channel(stream: str) -> str:
+    """Name of the channel on which an operator's commands reach every running instance."""
+    return f"{stream}:control"
+
+
 def consumer_lease_key(stream: str, group: str, consumer: str) -> str:
     """Name of the key that a running instance holds for its consumer name."""
     return f"{stream}:consumer:{group}:{consumer}"

@@ -45,6 +45,11 @@ class Settings(BaseSettings):
         default=None,
         description="The owner's direct connection for migrations; DATABASE_URL where not set.",
     )
+    database_pooler: Literal["none", "transaction"] = Field(
+        default="none",
+        description="transaction: DATABASE_URL leads to a pooler such as PgBouncer in transaction "
+        "mode, so nothing is left in a session; DATABASE_MIGRATION_URL must lead past it.",
+    )
     redis_telemetry_stream: Name = Field(
         default=TELEMETRY_STREAM,
         description="The stream of raw frames: the gateway writes and the processor reads this "
@@ -90,6 +95,55 @@ class Settings(BaseSettings):
         le=300_000,
         description="A transaction that takes longer is given up and tried again.",
     )
+    claim_threshold_ms: int = Field(
+        default=30_000,
+        ge=400,
+        le=86_400_000,
+        description="Pending entries idle for longer belong to a dead instance and are claimed; "
+        "must be at least 4 times WRITE_TIMEOUT_MS.",
+    )
+    claim_interval_ms: int = Field(
+        default=5000,
+        ge=50,
+        le=3_600_000,
+        description="Time between two looks for entries to claim.",
+    )
+    max_attempts: int = Field(
+        default=3,
+        ge=1,
+        le=100,
+        description="Failures seen on an entry before it is dead-lettered; between two of them "
+        "lies CLAIM_THRESHOLD_MS, so that a newer version may get it.",
+    )
+    suspect_deliveries: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        description="An entry delivered more often is tried alone: it may be what crashes us.",
+    )
+    stream_keep_ms: int = Field(
+        default=600_000,
+        ge=0,
+        le=31_536_000_000,
+        description="Acknowledged entries are kept for so long, for audit and replay.",
+    )
+    stream_keep_bytes: int = Field(
+        default=64 * 1024 * 1024,
+        ge=0,
+        le=1 << 50,
+        description="Memory of the stream above which acknowledged entries go sooner; never "
+        "those that a group still needs.",
+    )
+    stream_trim: bool = Field(
+        default=True, description="Trim acknowledged entries; false leaves it to somebody else."
+    )
+    device_state_max: int = Field(
+        default=100_000,
+        ge=1,
+        le=10_000_000,
+        description="Devices whose state is held, at most 150 bytes each; the others are looked "
+        "up in last_position when they send.",
+    )
     drain_timeout_ms: int = Field(
         default=8000,
         ge=0,
@@ -102,6 +156,31 @@ class Settings(BaseSettings):
         le=86_400_000,
         description="How long to wait for Redis and Postgres at start; 0 waits for ever, because "
         "an orchestrator starts everything at once.",
+    )
+    strict_checks: bool = Field(
+        default=False,
+        description="Refuse to start where Redis may lose the stream (eviction, no AOF), instead "
+        "of warning.",
+    )
+    http_host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        max_length=255,
+        description="Where /metrics, /livez, /readyz and /status are served; loopback, because "
+        "they ask for no password.",
+    )
+    http_port: int = Field(
+        default=9105,
+        ge=0,
+        le=65_535,
+        description="If the default is taken, a free one is used and logged; a port that was set "
+        "and is taken refuses to start. 0 takes a free one.",
+    )
+    panic_dump_dir: str = Field(
+        default="./panic-dumps",
+        min_length=1,
+        max_length=4096,
+        description="Where a process that fails leaves what it knew; the newest 10 files are kept.",
     )
     frame_max_bytes: int = Field(
         default=65_536,
@@ -148,6 +227,28 @@ class Settings(BaseSettings):
                 f"DRAIN_TIMEOUT_MS is {self.drain_timeout_ms}, WRITE_TIMEOUT_MS is "
                 f"{self.write_timeout_ms}: the drain must last at least as long as one write, or a "
                 "stop gives up on a write that would have succeeded"
+            )
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _claims_leave_room_for_a_write(self) -> Self:
+        # A write may be tried twice within its deadline, and the threshold is twice that.
+        if self.claim_threshold_ms < 4 * self.write_timeout_ms:
+            message = (
+                f"CLAIM_THRESHOLD_MS is {self.claim_threshold_ms}, WRITE_TIMEOUT_MS is "
+                f"{self.write_timeout_ms}: the threshold must be at least 4 times the timeout, or "
+                "the entries of an instance that is merely slow are taken from it"
+            )
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _migrations_go_past_the_pooler(self) -> Self:
+        if self.database_pooler == "transaction" and self.database_migration_url is None:
+            message = (
+                "DATABASE_POOLER is transaction and DATABASE_MIGRATION_URL is not set: migrations "
+                "hold a session's lock, so they need an address that leads to Postgres itself"
             )
             raise ValueError(message)
         return self
