@@ -284,6 +284,21 @@ class Rows:
     @property
     def received_at_max_ms(self) -> int:
         """The latest receive time of the records in Unix ms; 0 if there are none."""
+    @property
+    def imei(self) -> memoryview:
+        """Device of each row, in the rows' order: int64 [n_rows]."""
+    @property
+    def recorded_at_ms(self) -> memoryview:
+        """Device clock of each row in Unix ms: int64 [n_rows]."""
+    @property
+    def digest(self) -> memoryview:
+        """Signed xxh3-64 of the raw record of each row: int64 [n_rows]."""
+    @property
+    def entry(self) -> memoryview:
+        """Index, in the batch, of the entry that each row came in: uint32 [n_rows].
+
+        Of copies in several entries it is that of the kept one.
+        """
     def copy_positions(self, *, io: Literal["jsonb", "json"] = "jsonb") -> CopyData:
         """PostgreSQL binary COPY of POSITION_COLUMNS.
 

@@ -1,14 +1,16 @@
 //! A run of a batch's entries as rows for the database; the rules live in the crate `rows`.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use batch::{caught, pool};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use rows::{BatchView, CopyBytes, IoType, copy_last_positions, copy_positions};
+use pyo3::types::PyMemoryView;
+use rows::{BatchView, CopyBytes, IoType, KeyColumns, copy_last_positions, copy_positions};
 
 use crate::batch::{DecodedBatch, Origin};
-use crate::buffer::CopyData;
+use crate::buffer::{CopyData, Item, view};
 use crate::error::decoder_bug;
 
 /// Below this many records (some 10 us of work) giving the GIL away and taking it back costs more
@@ -20,6 +22,8 @@ const DETACH_RECORDS: usize = 64;
 pub(crate) struct Rows {
     batch: Py<DecodedBatch>,
     rows: rows::Rows,
+    /// Made when they are first asked for: no writer does.
+    keys: OnceLock<KeyColumns>,
 }
 
 /// The rows of these entries of a batch, which has them.
@@ -38,6 +42,7 @@ pub(crate) fn rows_of(
     Ok(Rows {
         batch: batch.clone().unbind(),
         rows,
+        keys: OnceLock::new(),
     })
 }
 
@@ -74,7 +79,22 @@ impl Rows {
         let bytes = detached(self.batch.bind(py), |view| write(view, &self.rows, room))?;
         Ok(CopyData::new(bytes))
     }
+
+    /// One of the columns of keys, which are made all at once.
+    fn key_column<'py, T: Item>(
+        slf: &Bound<'py, Self>,
+        of: impl FnOnce(&KeyColumns) -> &[T],
+    ) -> View<'py> {
+        let (py, this) = (slf.py(), slf.get());
+        if this.keys.get().is_none() {
+            let keys = detached(this.batch.bind(py), |view| KeyColumns::of(view, &this.rows))?;
+            this.keys.get_or_init(|| keys);
+        }
+        view(slf, |rows| rows.keys.get().map_or(&[], of))
+    }
 }
+
+type View<'py> = PyResult<Bound<'py, PyMemoryView>>;
 
 #[pymethods]
 impl Rows {
@@ -112,6 +132,30 @@ impl Rows {
     #[getter]
     fn received_at_max_ms(&self) -> i64 {
         self.rows.received_at_max_ms()
+    }
+
+    /// Device of each row: int64 [n].
+    #[getter]
+    fn imei<'py>(slf: &Bound<'py, Self>) -> View<'py> {
+        Self::key_column(slf, |keys| &keys.imei)
+    }
+
+    /// Device clock of each row in Unix ms: int64 [n].
+    #[getter]
+    fn recorded_at_ms<'py>(slf: &Bound<'py, Self>) -> View<'py> {
+        Self::key_column(slf, |keys| &keys.recorded_at_ms)
+    }
+
+    /// Signed xxh3-64 of the raw record of each row: int64 [n].
+    #[getter]
+    fn digest<'py>(slf: &Bound<'py, Self>) -> View<'py> {
+        Self::key_column(slf, |keys| &keys.digest)
+    }
+
+    /// Index, in the batch, of the entry that each row came in: uint32 [n].
+    #[getter]
+    fn entry<'py>(slf: &Bound<'py, Self>) -> View<'py> {
+        Self::key_column(slf, |keys| &keys.entry)
     }
 
     /// Binary COPY of `POSITION_COLUMNS`.

@@ -18,6 +18,7 @@ mod copy_buffer;
 mod decimal;
 mod io_object;
 mod key;
+mod key_columns;
 mod last_positions;
 mod layout;
 mod order;
@@ -27,6 +28,7 @@ mod view;
 
 pub use clock::{CLOCK_AHEAD_MAX_MS, is_storable};
 pub use copy_buffer::CopyBytes;
+pub use key_columns::KeyColumns;
 pub use last_positions::{LAST_POSITION_COLUMNS, copy_last_positions};
 pub use positions::{IoType, POSITION_COLUMNS, copy_positions};
 pub use select::Rows;

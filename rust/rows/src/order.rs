@@ -49,6 +49,12 @@ impl RowKey {
         ((self.place >> MS_BITS) as u64 ^ SIGN).cast_signed()
     }
 
+    /// Device clock, Unix ms. Bound: a row is storable, so the time fits.
+    pub(crate) fn recorded_at_ms(self) -> i64 {
+        let ms_of_day = (self.place & ((1 << MS_BITS) - 1)) as u64;
+        (self.day() * DAY_MS + ms_of_day).cast_signed()
+    }
+
     pub(crate) fn digest(self) -> i64 {
         self.digest
     }
