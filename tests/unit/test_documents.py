@@ -25,6 +25,8 @@ ALLOWED_TEXTS = {
     "redis_telemetry_stream": "1 to 200 printable ASCII characters, no space",
     "redis_consumer_group": "1 to 200 printable ASCII characters, no space",
     "redis_consumer_name": "1 to 200 printable ASCII characters, no space",
+    "http_host": "a name or an address",
+    "panic_dump_dir": "a path",
 }
 DEFAULT_TEXTS = {
     "database_migration_url": "`DATABASE_URL`",
