@@ -20,6 +20,7 @@ __all__ = [
     "AvlRecord",
     "CopyData",
     "DecodedBatch",
+    "DeviceState",
     "Rows",
     "crc16",
     "decode_batch",
@@ -250,11 +251,24 @@ class DecodedBatch:
             ValueError: `max_records` is negative.
         """
     def rows(
-        self, start: int = 0, stop: int | None = None, *, clock_ahead_max_ms: int = ...
+        self,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        clock_ahead_max_ms: int = ...,
+        state: DeviceState | None = None,
     ) -> Rows:
         """The distinct storable rows of the entries [start, stop), in the order of writing.
 
         Only a batch of `decode_entries` has rows: frames alone say neither device nor time.
+
+        Args:
+            start: First entry.
+            stop: Entry behind the last; without it, all of them.
+            clock_ahead_max_ms: How far ahead of its receive time a record may be.
+            state: Leaves out what it knows to be stored: copies of committed frames, and newest
+                fixes that cannot win in `last_position`. Of devices that it does not hold nothing
+                is left out.
 
         Raises:
             ValueError: The batch is one of `decode_batch`, [start, stop) is no part of its entries,
@@ -271,7 +285,10 @@ class Rows:
         """Distinct storable records."""
     @property
     def n_records(self) -> int:
-        """Storable records before duplicates were removed."""
+        """Storable records before duplicates were removed, those of `n_retransmitted` included."""
+    @property
+    def n_retransmitted(self) -> int:
+        """Storable records of frames that the state remembers as committed: they are no rows."""
     @property
     def n_suspect(self) -> int:
         """Rows whose every copy has an impossible clock."""
@@ -312,9 +329,93 @@ class Rows:
     def copy_last_positions(self) -> CopyData:
         """Binary COPY of LAST_POSITION_COLUMNS: the newest valid fix of each device, by imei.
 
+        Of rows made with a state, a fix that does not beat the position held is left out.
+
         Raises:
             DecoderBug: The native code panicked.
         """
+
+@final
+class DeviceState:
+    """A bounded cache of what commits said of each device: its newest fix, its last four frames.
+
+    Call in this order for a batch: `cold`, `hydrate` with what `last_position` has of those,
+    `DecodedBatch.rows(state=...)`, and `committed` after the COMMIT of positions and last positions.
+    Beyond its bound it forgets who has not sent for longest. It may forget anything at any time:
+    that costs time, never truth. After a panic (`DecoderBug`) it is empty.
+    """
+
+    def __new__(cls, devices_max: int) -> DeviceState:
+        """An empty state of at most `devices_max` devices, 1 to 10,000,000.
+
+        A device takes at most 150 bytes.
+
+        Raises:
+            ValueError: `devices_max` is out of its range.
+        """
+    def cold(self, batch: DecodedBatch, start: int = 0, stop: int | None = None) -> list[int]:
+        """The devices of the entries [start, stop) that are not held: distinct, ascending.
+
+        Only entries with a record count. Each distinct device is a hit or a miss; those held become
+        the ones that sent last.
+
+        Raises:
+            ValueError: The batch is one of `decode_batch`, or [start, stop) is no part of it.
+            DecoderBug: The native code panicked.
+        """
+    def hydrate(
+        self, asked: Sequence[int], found: Sequence[tuple[int, int, int, float, float]]
+    ) -> None:
+        """Hold the devices `asked`; those not `found` are known to have no last position.
+
+        A position that a commit raised meanwhile is not lowered.
+
+        Args:
+            asked: Devices, as `cold` gave them.
+            found: Rows of `last_position`: imei, recorded_at in Unix microseconds, digest,
+                longitude and latitude in degrees.
+
+        Raises:
+            ValueError: `found` has a device that was not asked for; nothing has changed.
+            OverflowError: A number is beyond int64; nothing has changed.
+            DecoderBug: The native code panicked.
+        """
+    def committed(self, rows: Rows) -> None:
+        """Remember what the COMMIT of `rows` and of their last positions has made true.
+
+        Never call it before the COMMIT, nor for a part of the rows. Devices that are not held, or
+        no longer, stay unknown.
+
+        Raises:
+            DecoderBug: The native code panicked.
+        """
+    def drop(self, imei: int) -> bool:
+        """Forget a device; whether it was held."""
+    def clear(self) -> None:
+        """Forget every device and give their memory back; the counts stay."""
+    def position(self, imei: int) -> tuple[int, int, float, float] | None:
+        """The newest committed fix held of a device: none if it has none or is not held.
+
+        Returns:
+            recorded_at in Unix microseconds, digest, longitude and latitude in degrees.
+        """
+    def holds(self, imei: int) -> bool:
+        """Whether a device is held, with a position or without."""
+    @property
+    def n_devices(self) -> int:
+        """Devices held."""
+    @property
+    def n_bytes(self) -> int:
+        """Bytes allocated for them."""
+    @property
+    def hits(self) -> int:
+        """How many devices `cold` found held, since the start."""
+    @property
+    def misses(self) -> int:
+        """How many devices `cold` found not held, since the start."""
+    @property
+    def evictions(self) -> int:
+        """How many devices were forgotten for the bound, since the start."""
 
 @final
 class CopyData(Buffer):

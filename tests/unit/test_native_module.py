@@ -31,7 +31,15 @@ def test_every_default_of_a_bound_is_the_constant() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [native.DecodedBatch, native.Rows, native.CopyData, native.AvlPacket, native.AvlRecord]
+    "kind",
+    [
+        native.DecodedBatch,
+        native.Rows,
+        native.DeviceState,
+        native.CopyData,
+        native.AvlPacket,
+        native.AvlRecord,
+    ],
 )
 def test_everything_public_says_what_it_is(kind: type) -> None:
     for name, member in vars(kind).items():

@@ -1,11 +1,12 @@
 //! Arguments that Python passes: a wrong one is a `ValueError` with what was found and expected.
 
 use std::fmt::Display;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 use codec8::{Limits, Transport};
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
+use state::DEVICES_CEILING;
 
 /// The transport of this name.
 pub(crate) fn transport_of(name: &str) -> PyResult<Transport> {
@@ -34,6 +35,22 @@ pub(crate) fn max_records_of(value: &Bound<'_, PyAny>) -> PyResult<usize> {
 /// How far ahead of its receive time a record may be.
 pub(crate) fn clock_ahead_of(value: &Bound<'_, PyAny>) -> PyResult<u64> {
     in_range("clock_ahead_max_ms", value, 0..=u64::MAX)
+}
+
+/// How many devices a state may hold.
+pub(crate) fn devices_max_of(value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    in_range("devices_max", value, 1..=DEVICES_CEILING)
+}
+
+/// The entries [start, stop) of a batch of `n_entries`; without bounds, all.
+pub(crate) fn entries_of(
+    start: Option<&Bound<'_, PyAny>>,
+    stop: Option<&Bound<'_, PyAny>>,
+    n_entries: usize,
+) -> PyResult<Range<usize>> {
+    let stop = stop.map_or(Ok(n_entries), |stop| in_range("stop", stop, 0..=n_entries))?;
+    let start = start.map_or(Ok(0), |start| in_range("start", start, 0..=stop))?;
+    Ok(start..stop)
 }
 
 /// The argument `name`, if it is in `range`.

@@ -6,8 +6,9 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
 
-use crate::arguments::{clock_ahead_of, in_range, limits_of, max_records_of, transport_of};
+use crate::arguments::{clock_ahead_of, entries_of, limits_of, max_records_of, transport_of};
 use crate::buffer::view;
+use crate::device_state::DeviceState;
 use crate::entries::{Entry, read_entry};
 use crate::rows::{Rows, rows_of};
 
@@ -377,19 +378,21 @@ impl DecodedBatch {
 
     /// The distinct storable rows of the entries [start, stop), in the order writers must use.
     #[pyo3(
-        signature = (start = None, stop = None, *, clock_ahead_max_ms = rows::CLOCK_AHEAD_MAX_MS),
-        text_signature = "($self, start=0, stop=None, *, clock_ahead_max_ms=86400000)"
+        signature = (
+            start = None, stop = None, *, clock_ahead_max_ms = rows::CLOCK_AHEAD_MAX_MS, state = None
+        ),
+        text_signature = "($self, start=0, stop=None, *, clock_ahead_max_ms=86400000, state=None)"
     )]
     fn rows(
         slf: &Bound<'_, Self>,
         start: Option<&Bound<'_, PyAny>>,
         stop: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = clock_ahead_of)] clock_ahead_max_ms: u64,
+        state: Option<&Bound<'_, DeviceState>>,
     ) -> PyResult<Rows> {
-        let n_entries = slf.get().n_frames();
-        let stop = stop.map_or(Ok(n_entries), |stop| in_range("stop", stop, 0..=n_entries))?;
-        let start = start.map_or(Ok(0), |start| in_range("start", start, 0..=stop))?;
-        rows_of(slf, start..stop, clock_ahead_max_ms)
+        let entries = entries_of(start, stop, slf.get().n_frames())?;
+        let state = state.map(Bound::get);
+        rows_of(slf, entries, clock_ahead_max_ms, state)
     }
 
     fn __len__(&self) -> usize {

@@ -8,6 +8,7 @@
 mod arguments;
 mod batch;
 mod buffer;
+mod device_state;
 mod encode;
 mod entries;
 mod error;
@@ -49,6 +50,8 @@ mod native {
     use super::batch::{DecodedBatch, decode_batch, decode_entries};
     #[pymodule_export]
     use super::buffer::CopyData;
+    #[pymodule_export]
+    use super::device_state::DeviceState;
     #[pymodule_export]
     use super::encode::encode_frame;
     #[pymodule_export]

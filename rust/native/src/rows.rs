@@ -11,6 +11,7 @@ use rows::{BatchView, CopyBytes, IoType, KeyColumns, copy_last_positions, copy_p
 
 use crate::batch::{DecodedBatch, Origin};
 use crate::buffer::{CopyData, Item, view};
+use crate::device_state::DeviceState;
 use crate::error::decoder_bug;
 
 /// Below this many records (some 10 us of work) giving the GIL away and taking it back costs more
@@ -21,33 +22,44 @@ const DETACH_RECORDS: usize = 64;
 #[pyclass(frozen, module = "teltonika_processor._native")]
 pub(crate) struct Rows {
     batch: Py<DecodedBatch>,
-    rows: rows::Rows,
+    selected: rows::Rows,
     /// Made when they are first asked for: no writer does.
     keys: OnceLock<KeyColumns>,
 }
 
-/// The rows of these entries of a batch, which has them.
+/// The rows of these entries of a batch, which has them, less what the state says is there already.
 pub(crate) fn rows_of(
     batch: &Bound<'_, DecodedBatch>,
     entries: Range<usize>,
     clock_ahead_max_ms: u64,
+    state: Option<&DeviceState>,
 ) -> PyResult<Rows> {
-    if batch.get().origin() == Origin::Frames {
-        let message = "rows are made from decode_entries: frames alone say neither device nor time";
-        return Err(PyValueError::new_err(message));
-    }
-    let rows = detached(batch, |view| {
-        rows::Rows::select(view, entries, clock_ahead_max_ms)
+    require_entries(batch)?;
+    let selected = detached(batch, |view| {
+        let held = state.map(DeviceState::lock);
+        rows::Rows::select(view, entries, clock_ahead_max_ms, held.as_deref())
     })?;
     Ok(Rows {
         batch: batch.clone().unbind(),
-        rows,
+        selected,
         keys: OnceLock::new(),
     })
 }
 
+/// Only a batch of stream entries says of which device its frames are, and when received.
+pub(crate) fn require_entries(batch: &Bound<'_, DecodedBatch>) -> PyResult<()> {
+    match batch.get().origin() {
+        Origin::Entries => Ok(()),
+        Origin::Frames => {
+            let message =
+                "rows are made from decode_entries: frames alone say neither device nor time";
+            Err(PyValueError::new_err(message))
+        }
+    }
+}
+
 /// Works on a batch without the GIL; a panic is the exception `DecoderBug`.
-fn detached<T: Send>(
+pub(crate) fn detached<T: Send>(
     batch: &Bound<'_, DecodedBatch>,
     work: impl FnOnce(&BatchView<'_>) -> T + Send,
 ) -> PyResult<T> {
@@ -70,13 +82,22 @@ fn detached<T: Send>(
 }
 
 impl Rows {
+    /// Works on the rows and their batch without the GIL; a panic is the exception `DecoderBug`.
+    pub(crate) fn detached<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&BatchView<'_>, &rows::Rows) -> T + Send,
+    ) -> PyResult<T> {
+        detached(self.batch.bind(py), |view| work(view, &self.selected))
+    }
+
     fn copy(
         &self,
         py: Python<'_>,
         write: impl FnOnce(&BatchView<'_>, &rows::Rows, Vec<u8>) -> CopyBytes + Send,
     ) -> PyResult<CopyData> {
         let room = pool::take_room();
-        let bytes = detached(self.batch.bind(py), |view| write(view, &self.rows, room))?;
+        let bytes = self.detached(py, |view, rows| write(view, rows, room))?;
         Ok(CopyData::new(bytes))
     }
 
@@ -87,7 +108,7 @@ impl Rows {
     ) -> View<'py> {
         let (py, this) = (slf.py(), slf.get());
         if this.keys.get().is_none() {
-            let keys = detached(this.batch.bind(py), |view| KeyColumns::of(view, &this.rows))?;
+            let keys = this.detached(py, KeyColumns::of)?;
             this.keys.get_or_init(|| keys);
         }
         view(slf, |rows| rows.keys.get().map_or(&[], of))
@@ -101,37 +122,43 @@ impl Rows {
     /// Distinct storable records.
     #[getter]
     fn n_rows(&self) -> usize {
-        self.rows.n_rows()
+        self.selected.n_rows()
     }
 
-    /// Storable records before duplicates were removed.
+    /// Storable records before duplicates were removed, retransmitted frames included.
     #[getter]
     fn n_records(&self) -> usize {
-        self.rows.n_records()
+        self.selected.n_records()
+    }
+
+    /// Storable records of retransmitted frames, which the state remembers: they are no rows.
+    #[getter]
+    fn n_retransmitted(&self) -> usize {
+        self.selected.n_retransmitted()
     }
 
     /// Rows whose every copy has an impossible clock.
     #[getter]
     fn n_suspect(&self) -> usize {
-        self.rows.n_suspect()
+        self.selected.n_suspect()
     }
 
     /// UTC days (since 1970-01-01) that hold a row that is not `clock_suspect`, ascending.
     #[getter]
     fn days(&self) -> &[i64] {
-        self.rows.days()
+        self.selected.days()
     }
 
     /// Distinct devices, ascending.
     #[getter]
     fn imeis(&self) -> &[i64] {
-        self.rows.imeis()
+        self.selected.imeis()
     }
 
     /// The latest receive time of the records in Unix ms; 0 if there are none.
     #[getter]
     fn received_at_max_ms(&self) -> i64 {
-        self.rows.received_at_max_ms()
+        self.selected.received_at_max_ms()
     }
 
     /// Device of each row: int64 [n].
@@ -166,6 +193,8 @@ impl Rows {
     }
 
     /// Binary COPY of `LAST_POSITION_COLUMNS`: the newest valid fix of each device, by imei.
+    ///
+    /// Of rows made with a state, fixes that cannot win are left out.
     fn copy_last_positions(&self, py: Python<'_>) -> PyResult<CopyData> {
         self.copy(py, copy_last_positions)
     }

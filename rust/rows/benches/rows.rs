@@ -97,7 +97,7 @@ impl Pass {
             let received = vec![1_750_000_000_000; batch.len()];
             let view = BatchView::new(&columns, batch, &imei, &received, &offsets);
             let ready = Instant::now();
-            let rows = Rows::select(&view, 0..batch.len(), CLOCK_AHEAD_MAX_MS);
+            let rows = Rows::select(&view, 0..batch.len(), CLOCK_AHEAD_MAX_MS, None);
             let selected = Instant::now();
             let copy = copy_positions(&view, &rows, IoType::Jsonb, room);
             let written = Instant::now();

@@ -1,5 +1,7 @@
 //! Binary COPY for `last_position`: the newest valid fix of each device.
 
+use state::Position;
+
 use crate::copy_buffer::{CopyBytes, Fields};
 use crate::order::RowKey;
 use crate::positions::{FIX_COLUMNS, FIX_ROOM, POSITION_COLUMNS, put_fix};
@@ -17,11 +19,12 @@ const LATITUDE_MAX_E7: u32 = 900_000_000;
 /// Writes the newest valid fix of each device, by imei, as a COPY of [`LAST_POSITION_COLUMNS`].
 ///
 /// A fix is valid with a satellite, coordinates on the globe and a sane clock. The newest one is
-/// the greatest by (`recorded_at`, digest). `view` is the batch that the rows were selected from.
+/// the greatest by (`recorded_at`, digest); of rows selected with a state, one that cannot win is
+/// left out. `view` is the batch that the rows were selected from.
 #[must_use]
 pub fn copy_last_positions(view: &BatchView<'_>, rows: &Rows, room: Vec<u8>) -> CopyBytes {
     let mut copy = CopyBytes::start(room);
-    for fix in newest_fixes(view, rows) {
+    for fix in rows.newest(view) {
         copy.append_row(FIX_ROOM, |out| write_row(view, fix.key, out));
     }
     copy.finish()
@@ -29,7 +32,7 @@ pub fn copy_last_positions(view: &BatchView<'_>, rows: &Rows, room: Vec<u8>) -> 
 
 /// A valid fix; the derived order is by device, then by age.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Fix {
+pub(crate) struct Fix {
     imei: i64,
     recorded_at_ms: u64,
     digest: i64,
@@ -46,11 +49,40 @@ impl Fix {
             key,
         }
     }
+
+    pub(crate) fn imei(&self) -> i64 {
+        self.imei
+    }
+
+    /// Whether this one would replace what is held of its device.
+    pub(crate) fn beats(&self, held: Option<Position>) -> bool {
+        let (Some(held), Some(recorded_at_us)) = (held, self.recorded_at_us()) else {
+            return true;
+        };
+        (recorded_at_us, self.digest) > (held.recorded_at_us, held.digest)
+    }
+
+    /// The fix as it is remembered once it has been committed.
+    pub(crate) fn position(&self, view: &BatchView<'_>) -> Option<Position> {
+        let record = self.key.record();
+        self.recorded_at_us().map(|recorded_at_us| Position {
+            recorded_at_us,
+            digest: self.digest,
+            longitude_e7: view.longitude_e7[record],
+            latitude_e7: view.latitude_e7[record],
+        })
+    }
+
+    /// Unix microseconds; none in the last 30 years that Postgres can hold, which count from 2000.
+    fn recorded_at_us(&self) -> Option<i64> {
+        self.key.recorded_at_ms().checked_mul(1_000)
+    }
 }
 
-fn newest_fixes(view: &BatchView<'_>, rows: &Rows) -> Vec<Fix> {
+/// The newest valid fix of each device among sorted keys, by imei.
+pub(crate) fn newest_fixes(view: &BatchView<'_>, keys: &[RowKey]) -> Vec<Fix> {
     let mut fixes: Vec<Fix> = Vec::new();
-    for key in rows.keys().iter().filter(|key| is_valid(view, **key)) {
+    for key in keys.iter().filter(|key| is_valid(view, **key)) {
         let fix = Fix::new(view, *key);
         match fixes.last_mut() {
             // Rows of one device that stand together ascend by (`recorded_at`, digest).

@@ -4,8 +4,10 @@
 //! what stands in a table. A record becomes a row if Postgres can store it and no copy of it does
 //! already.
 //!
-//! [`Rows::select`] picks, digests, orders and thins the records of a run of stream entries;
-//! [`copy_positions`] and [`copy_last_positions`] write what it picked for the two tables.
+//! [`Rows::select`] picks, digests, orders and thins the records of a run of stream entries, also by
+//! what a [`state::DeviceState`] knows of earlier commits; [`copy_positions`] and
+//! [`copy_last_positions`] write what it picked for the two tables; [`remember`] tells the state that
+//! it was committed.
 
 #![forbid(unsafe_code)]
 #![allow(
@@ -16,6 +18,7 @@
 mod clock;
 mod copy_buffer;
 mod decimal;
+mod frames;
 mod io_object;
 mod key;
 mod key_columns;
@@ -28,6 +31,7 @@ mod view;
 
 pub use clock::{CLOCK_AHEAD_MAX_MS, is_storable};
 pub use copy_buffer::CopyBytes;
+pub use frames::{remember, senders};
 pub use key_columns::KeyColumns;
 pub use last_positions::{LAST_POSITION_COLUMNS, copy_last_positions};
 pub use positions::{IoType, POSITION_COLUMNS, copy_positions};

@@ -11,7 +11,7 @@ const DAY_MS: u64 = 86_400_000;
 
 fn positions(batch: &Batch, io: IoType, room: Vec<u8>) -> Vec<u8> {
     batch.view(|view| {
-        let rows = Rows::select(view, 0..view.frames.len(), DAY_MS);
+        let rows = Rows::select(view, 0..view.frames.len(), DAY_MS, None);
         let copy = copy_positions(view, &rows, io, room);
         assert_eq!(copy.n_rows(), rows.n_rows());
         copy.as_slice().to_vec()
@@ -20,7 +20,7 @@ fn positions(batch: &Batch, io: IoType, room: Vec<u8>) -> Vec<u8> {
 
 fn last_positions(batch: &Batch) -> Vec<u8> {
     batch.view(|view| {
-        let rows = Rows::select(view, 0..view.frames.len(), DAY_MS);
+        let rows = Rows::select(view, 0..view.frames.len(), DAY_MS, None);
         copy_last_positions(view, &rows, Vec::new())
             .as_slice()
             .to_vec()

@@ -30,13 +30,13 @@ const XXH3_64: [(&[u8], i64); 6] = [
 ];
 
 fn select(batch: &Batch) -> Rows {
-    batch.view(|view| Rows::select(view, 0..view.frames.len(), DAY_MS))
+    batch.view(|view| Rows::select(view, 0..view.frames.len(), DAY_MS, None))
 }
 
 /// (imei, `recorded_at` in microseconds since 2000, digest, `received_at` likewise) of every row.
 fn keys(batch: &Batch) -> Vec<(i64, i64, i64, i64)> {
     let stream = batch.view(|view| {
-        let rows = Rows::select(view, 0..view.frames.len(), DAY_MS);
+        let rows = Rows::select(view, 0..view.frames.len(), DAY_MS, None);
         copy_positions(view, &rows, IoType::Json, Vec::new())
             .as_slice()
             .to_vec()
@@ -156,7 +156,7 @@ fn a_record_is_suspect_before_2010_and_beyond_the_limit_ahead() {
             received + 11,
         ];
         Batch::of(times.map(|ms| at(ms, b"r")))
-            .view(|view| Rows::select(view, 0..1, clock_ahead_max_ms).n_suspect())
+            .view(|view| Rows::select(view, 0..1, clock_ahead_max_ms, None).n_suspect())
     };
     assert_eq!(suspects(10), 2);
     assert_eq!(suspects(11), 1);
@@ -220,8 +220,8 @@ fn a_run_of_entries_holds_only_their_records() {
         batch.entry(imei, RECEIVED_AT_MS, [at(RECORDED_AT_MS, b"r")])
     });
     batch.view(|view| {
-        assert_eq!(Rows::select(view, 1..3, DAY_MS).imeis(), [2, 3]);
-        assert_eq!(Rows::select(view, 3..4, DAY_MS).imeis(), [4]);
+        assert_eq!(Rows::select(view, 1..3, DAY_MS, None).imeis(), [2, 3]);
+        assert_eq!(Rows::select(view, 3..4, DAY_MS, None).imeis(), [4]);
     });
 }
 
