@@ -4,7 +4,6 @@ import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
