@@ -28,7 +28,7 @@ _HEADINGS: Final = (
 
 def _print_json(place: str, packet: AvlPacket) -> None:
     for index, record in enumerate(packet):
-        print(json.dumps({"frame": place, "record": index, **_json_fields(packet, record)}))
+        print(json.dumps({"frame": place, "record": index, **json_fields(packet, record)}))
 
 
 def _print_plain(place: str, packet: AvlPacket) -> None:
@@ -60,7 +60,8 @@ def _title(place: str, packet: AvlPacket) -> str:
     return f"{place}: {_CODEC_NAMES[packet.codec_id]}, {len(packet)} record(s)"
 
 
-def _json_fields(packet: AvlPacket, record: AvlRecord) -> dict[str, object]:
+def json_fields(packet: AvlPacket, record: AvlRecord) -> dict[str, object]:
+    """One record as its JSON object: values of the wire, bytes as hex."""
     return {
         "codec_id": packet.codec_id,
         "recorded_at_ms": record.recorded_at_ms,
@@ -80,7 +81,7 @@ def _json_fields(packet: AvlPacket, record: AvlRecord) -> dict[str, object]:
 def _cells(record: AvlRecord) -> Sequence[str]:
     generation_type = record.generation_type
     return (
-        _time_text(record.recorded_at_ms),
+        time_text(record.recorded_at_ms),
         str(record.priority),
         f"{record.longitude_e7 / 1e7:.7f}",
         f"{record.latitude_e7 / 1e7:.7f}",
@@ -95,7 +96,7 @@ def _cells(record: AvlRecord) -> Sequence[str]:
 
 
 def _cause_text(record: AvlRecord) -> str:
-    lines = [_time_text(record.recorded_at_ms), f"priority {record.priority}"]
+    lines = [time_text(record.recorded_at_ms), f"priority {record.priority}"]
     lines.append(f"event IO id {record.event_io_id}")
     if record.generation_type is not None:
         lines.append(f"generation type {record.generation_type}")
@@ -118,7 +119,7 @@ def _io_text(record: AvlRecord) -> str:
     return " ".join(f"{io_id}={_value_text(value)}" for io_id, value in record.io.items())
 
 
-def _time_text(unix_ms: int) -> str:
+def time_text(unix_ms: int) -> str:
     """Return the time in UTC; a time beyond the year 9999 as its number."""
     try:
         time = _EPOCH + timedelta(milliseconds=unix_ms)

@@ -1,0 +1,333 @@
+"""`teltonika-processor dlq`: look at the dead letters, replay them, drop them, keep a copy."""
+
+import asyncio
+import os
+import pwd
+import socket
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Final, NoReturn, TypeAlias
+
+import typer
+
+from teltonika_processor.cli.dlq_export import STANDARD_OUTPUT, export
+from teltonika_processor.cli.dlq_move import (
+    Action,
+    Chosen,
+    Order,
+    Plan,
+    carry_out,
+    describe,
+    now_ms,
+    plan,
+    say_failures,
+)
+from teltonika_processor.cli.dlq_output import (
+    by_reason,
+    letters_text,
+    print_json,
+    print_table,
+    printable,
+    reasons_of,
+)
+from teltonika_processor.cli.dlq_show import Shown, print_letter, print_letter_json
+from teltonika_processor.codec.native import error_catalogue
+from teltonika_processor.errors import ConfigError, TeltonikaProcessorError, TransientError
+from teltonika_processor.service.exit_codes import ExitCode
+from teltonika_processor.settings import Settings, load_settings
+from teltonika_processor.stream.letter import Letter, LetterHead, fault_of, is_entry_id
+from teltonika_processor.stream.letters import Letters, open_letters
+
+EXIT_NOT_POSSIBLE: Final = 1
+EXIT_USAGE: Final = 2
+
+_HEX_TEXT: Final = frozenset(b"0123456789abcdefABCDEF \t\n\v\f\r")
+
+Command: TypeAlias = Callable[[Letters, Settings], Awaitable[int]]
+
+app = typer.Typer()
+dlq = typer.Typer(no_args_is_help=True)
+app.add_typer(dlq, name="dlq", help="The dead letters: look at them, replay them, drop them.")
+
+
+def _checked_id(text: str) -> str:
+    if not is_entry_id(text):
+        raise typer.BadParameter(f"{text!r} is not an id such as 1790000000000-0")
+    return text
+
+
+def _checked_reason(text: str | None) -> str | None:
+    codes = [code for _, code, _ in error_catalogue()]
+    if text is not None and text not in codes:
+        raise typer.BadParameter(f"{text!r} is not a reject code; there are {', '.join(codes)}")
+    return text
+
+
+Id = Annotated[str, typer.Argument(metavar="ID", callback=_checked_id)]
+Ids = Annotated[
+    list[str] | None, typer.Argument(metavar="ID...", help="Ids as `dlq list` shows them.")
+]
+Reason = Annotated[
+    str | None, typer.Option(metavar="CODE", callback=_checked_reason, help="Those of one reason.")
+]
+Everything = Annotated[bool, typer.Option("--all", help="All that are there now.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; change nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; needed where there is no terminal.")]
+
+
+@dlq.command("list")
+def list_command(
+    *,
+    reason: Reason = None,
+    limit: Annotated[int, typer.Option(min=1, help="Show so many at most.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List the dead letters, oldest first, and count them by reason."""
+
+    async def run(letters: Letters, _: Settings) -> int:
+        counts: Counter[str] = Counter()
+        found: list[LetterHead] = []
+        async for page in letters.heads(await letters.last_id()):
+            counts += reasons_of(page)
+            wanted = (head for head in page if reason in {None, _reason_of(head)})
+            found += islice(wanted, limit - len(found))
+        n_matching = counts.total() if reason is None else counts[reason]
+        _print_list(found, counts, letters.stream, as_json=as_json)
+        if n_matching > len(found):
+            more = f"{n_matching - len(found):,} more; --limit {n_matching} shows all"
+            typer.echo(more, err=as_json)
+        return 0
+
+    _run(run)
+
+
+@dlq.command("show")
+def show_command(
+    letter_id: Id,
+    *,
+    all_bytes: Annotated[
+        bool, typer.Option("--all-bytes", help="Dump the whole frame, not 64 bytes each way.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show one dead letter: why, its fields, what decodes of it, the bytes around the fault.
+
+    ID is that of the letter, or the one that the entry had in the telemetry stream.
+    """
+
+    async def run(letters: Letters, settings: Settings) -> int:
+        letter = await letters.letter(letter_id) or await letters.letter_from(letter_id)
+        if letter is None:
+            return await _say_where_it_went(letters, letter_id)
+        shown = Shown(letter, fault_of(letter, frame_max_bytes=settings.frame_max_bytes))
+        if as_json:
+            print_letter_json(shown)
+        else:
+            terminal = sys.stdout.isatty()
+            print_letter(shown, now_ms=now_ms(), all_bytes=all_bytes, terminal=terminal)
+        return 0
+
+    _run(run)
+
+
+@dlq.command("replay")
+def replay_command(  # noqa: PLR0913 -- the options of the command
+    ids: Ids = None,
+    *,
+    reason: Reason = None,
+    everything: Everything = False,
+    frame: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Replay one letter with this frame, in binary or hex; its own is kept beside it.",
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replay --frame even if it does not decode.")
+    ] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Add entries to the telemetry stream again and delete their letters, each once.
+
+    Their fields and receive times are kept; `replayed_from` and `replays` are added.
+    """
+    chosen = _chosen(ids, reason, everything=everything)
+    corrected = None if frame is None else _frame_in(frame)
+    if frame is None and force:
+        _refuse("--force goes with --frame")
+    if frame is not None and len(chosen.ids) != 1:
+        _refuse("--frame goes with one ID")
+    order = Order(Action.REPLAY, chosen, frame=corrected)
+    _run_order(order, dry_run=dry_run, yes=yes, force=force)
+
+
+@dlq.command("drop")
+def drop_command(
+    ids: Ids = None,
+    *,
+    reason: Reason = None,
+    everything: Everything = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Delete dead letters for good; that they were dropped, when and by whom is kept."""
+    chosen = _chosen(ids, reason, everything=everything)
+    order = Order(Action.DROP, chosen, by=_who())
+    _run_order(order, dry_run=dry_run, yes=yes)
+
+
+@dlq.command("export")
+def export_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; - is standard output.")],
+) -> None:
+    """Write every dead letter as one JSON object a line, and change nothing.
+
+    Values of fields are in hex. The file is there whole or not at all.
+    """
+
+    async def run(letters: Letters, _: Settings) -> int:
+        try:
+            n_letters = await export(letters, file)
+        except OSError as error:
+            typer.echo(f"{file}: {error.strerror}", err=True)
+            return EXIT_NOT_POSSIBLE
+        where = "standard output" if file == STANDARD_OUTPUT else file
+        typer.echo(f"exported {letters_text(n_letters)} to {where}", err=file == STANDARD_OUTPUT)
+        return 0
+
+    _run(run)
+
+
+def _run(command: Command) -> NoReturn:
+    """Run one command with the settings' Redis, and leave with its exit code."""
+
+    async def run(settings: Settings) -> int:
+        url = settings.redis_url.get_secret_value()
+        async with open_letters(url, settings.redis_telemetry_stream) as letters:
+            return await command(letters, settings)
+
+    try:
+        code = asyncio.run(run(load_settings()))
+    except TeltonikaProcessorError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(_exit_code(error)) from None
+    raise typer.Exit(code)
+
+
+def _exit_code(error: TeltonikaProcessorError) -> ExitCode:
+    if isinstance(error, ConfigError):
+        return ExitCode.CONFIG
+    return ExitCode.UNREACHABLE if isinstance(error, TransientError) else ExitCode.PANIC
+
+
+def _refuse(message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(EXIT_USAGE)
+
+
+# Listing and showing.
+
+
+def _print_list(
+    heads: list[LetterHead], counts: Counter[str], stream: str, *, as_json: bool
+) -> None:
+    if as_json:
+        print_json(heads)
+        return
+    reasons = f": {by_reason(counts)}" if counts else ""
+    typer.echo(f"{letters_text(counts.total())} in {stream}{reasons}")
+    if heads:
+        print_table(heads, now_ms=now_ms(), terminal=sys.stdout.isatty())
+
+
+def _reason_of(head: LetterHead) -> str:
+    return "" if head.cause is None else head.cause.reason
+
+
+async def _say_where_it_went(letters: Letters, source_id: str) -> int:
+    typer.echo(f"no dead letter has the id {source_id}, nor comes from that entry", err=True)
+    if replay := await letters.replayed_as(source_id):
+        typer.echo(f"the entry {source_id} was replayed as {replay}", err=True)
+    if about := await letters.dropped(source_id):
+        typer.echo(f"a dead letter of {source_id} was dropped: {printable(about)}", err=True)
+    return EXIT_NOT_POSSIBLE
+
+
+# Replaying and dropping.
+
+
+def _chosen(ids: list[str] | None, reason: str | None, *, everything: bool) -> Chosen:
+    if sum((bool(ids), reason is not None, everything)) != 1:
+        _refuse("give IDs, or --reason CODE, or --all: one of the three")
+    for text in ids or ():
+        _checked_id(text)
+    return Chosen(ids=ids or (), reason=reason or "")
+
+
+def _frame_in(file: Path) -> bytes:
+    """The frame in a file: hex if it is nothing but that, else binary as it is."""
+    content = file.read_bytes()
+    if not _HEX_TEXT.issuperset(content):
+        return content
+    try:
+        return bytes.fromhex(content.decode("ascii"))
+    except ValueError as error:
+        _refuse(f"{file}: {error}")
+
+
+def _run_order(order: Order, *, dry_run: bool, yes: bool, force: bool = False) -> NoReturn:
+    if not (dry_run or yes or sys.stdin.isatty()):
+        _refuse(f"there is no terminal to ask on: give --yes to {order.action.order}, or --dry-run")
+
+    async def run(letters: Letters, settings: Settings) -> int:
+        planned = await plan(letters, order)
+        if order.frame is not None and not force:
+            for head in planned.named:
+                _check_frame(await letters.letter(head.letter_id), order.frame, settings)
+        if dry_run or not planned.movable:
+            return _say_plan(order, planned)
+        if not yes and not typer.confirm(f"{describe(order, planned)}?", err=True):
+            typer.echo("nothing was changed", err=True)
+            return EXIT_NOT_POSSIBLE
+        failed = await carry_out(letters, order, planned)
+        say_failures(order.action, failed)
+        return EXIT_NOT_POSSIBLE if failed else 0
+
+    _run(run)
+
+
+def _say_plan(order: Order, planned: Plan) -> int:
+    if planned.movable:
+        typer.echo(f"would {describe(order, planned)}")
+    else:
+        typer.echo(f"nothing to {order.action.order}")
+    say_failures(order.action, planned.hindered)
+    return EXIT_NOT_POSSIBLE if planned.hindered else 0
+
+
+def _check_frame(letter: Letter | None, frame: bytes, settings: Settings) -> None:
+    """Leave with 1 if the letter's entry is refused again with this frame in it."""
+    if letter is None:
+        return
+    fault = fault_of(letter, frame, frame_max_bytes=settings.frame_max_bytes)
+    if fault is not None:
+        found = f"{fault.code} at byte {fault.offset}: {printable(fault.error)}"
+        typer.echo(f"with this frame too the entry is refused: {found}", err=True)
+        typer.echo("nothing was changed; --force replays it all the same", err=True)
+        raise typer.Exit(EXIT_NOT_POSSIBLE)
+
+
+def _who() -> str:
+    """User and host of who drops; the user's number where it has no name, as in a container."""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
