@@ -15,6 +15,8 @@ SUBCOMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "run": "teltonika_processor.cli.run",
         "migrate": "teltonika_processor.cli.migrate",
+        "audit": "teltonika_processor.cli.audit",
+        "dlq": "teltonika_processor.cli.dlq",
         "decode": "teltonika_processor.cli.decode",
         "demo": "teltonika_processor.cli.demo",
     }
