@@ -11,7 +11,7 @@ use state::Position;
 use crate::arguments::{devices_max_of, entries_of};
 use crate::batch::DecodedBatch;
 use crate::error::decoder_bug;
-use crate::rows::{Rows, detached, require_entries};
+use crate::rows::{Rows, require_entries};
 
 /// What `last_position` has of a device, as [`DeviceState::hydrate`] takes it.
 type Found = (i64, i64, i64, f64, f64);
@@ -66,9 +66,9 @@ impl DeviceState {
     ) -> PyResult<Vec<i64>> {
         require_entries(batch)?;
         let entries = entries_of(start, stop, batch.get().outcomes().n_frames())?;
-        detached(batch, |view| {
-            let imeis = rows::senders(view, entries);
-            self.lock().cold(&imeis)
+        let offsets = &batch.get().outcomes().record_offsets;
+        self.with(batch.py(), |held| {
+            held.cold(&rows::senders(batch.get().imeis(), offsets, entries))
         })
     }
 

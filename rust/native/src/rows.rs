@@ -59,7 +59,7 @@ pub(crate) fn require_entries(batch: &Bound<'_, DecodedBatch>) -> PyResult<()> {
 }
 
 /// Works on a batch without the GIL; a panic is the exception `DecoderBug`.
-pub(crate) fn detached<T: Send>(
+fn detached<T: Send>(
     batch: &Bound<'_, DecodedBatch>,
     work: impl FnOnce(&BatchView<'_>) -> T + Send,
 ) -> PyResult<T> {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use rows::{IoType, Rows, copy_last_positions, copy_positions, remember, senders};
+use rows::{BatchView, IoType, Rows, copy_last_positions, copy_positions, remember, senders};
 use state::{DeviceState, Position};
 use support::{Batch, IMEI, RECEIVED_AT_MS, RECORDED_AT_MS, Record, int8, parse_copy};
 
@@ -46,6 +46,11 @@ fn commit(batch: &Batch, state: &mut DeviceState) {
 /// (records, rows, retransmitted records)
 fn counts(rows: &Rows) -> (usize, usize, usize) {
     (rows.n_records(), rows.n_rows(), rows.n_retransmitted())
+}
+
+fn cold(view: &BatchView<'_>, state: &mut DeviceState) -> Vec<i64> {
+    let entries = 0..view.imei.len();
+    state.cold(&senders(view.imei, view.record_offsets, entries))
 }
 
 fn n_newest(batch: &Batch, state: Option<&DeviceState>) -> usize {
@@ -208,9 +213,9 @@ fn senders_are_the_distinct_devices_with_records() {
         )
         .entry(9, RECEIVED_AT_MS, [at(RECORDED_AT_MS, b"d")]);
     batch.view(|view| {
-        assert_eq!(senders(view, 0..4), [3, 9]);
-        assert_eq!(senders(view, 1..3), [3]);
-        assert_eq!(senders(view, 1..2), []);
+        assert_eq!(senders(view.imei, view.record_offsets, 0..4), [3, 9]);
+        assert_eq!(senders(view.imei, view.record_offsets, 1..3), [3]);
+        assert_eq!(senders(view.imei, view.record_offsets, 1..2), []);
     });
 }
 
@@ -324,7 +329,7 @@ fn fold(frames: &[Sent], copies: &[Copy], turns: &[(usize, Turn)], devices_max: 
         let (size, turn) = turns.next().unwrap_or((2, Turn::Commit));
         let taken: Vec<Copy> = waiting.drain(..size.min(waiting.len())).collect();
         let batch = batch_of(frames, &taken);
-        for imei in batch.view(|view| state.cold(&senders(view, 0..view.frames.len()))) {
+        for imei in batch.view(|view| cold(view, &mut state)) {
             state.hydrate(imei, tables.position(imei));
         }
         let rows = select(&batch, Some(&state));

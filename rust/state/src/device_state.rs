@@ -2,7 +2,6 @@
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::device::{Device, Frames, Position};
 
@@ -256,8 +255,11 @@ fn place(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(NONE)
 }
 
+/// Both halves of the product with a secret odd number, so that every bit of an imei counts.
+#[expect(clippy::cast_possible_truncation, reason = "the lower half")]
 fn hash(seed: u64, imei: i64) -> u64 {
-    xxh3_64_with_seed(&imei.to_le_bytes(), seed)
+    let product = u128::from(imei.cast_unsigned()) * u128::from(seed | 1);
+    (product >> 64) as u64 ^ product as u64
 }
 
 #[cfg(test)]
