@@ -1,12 +1,12 @@
 //! What earlier commits said of each device; the rules live in the crates `state` and `rows`.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::MutexGuard;
 
 use batch::caught;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use state::Position;
+use state::{Position, SharedState};
 
 use crate::arguments::{devices_max_of, entries_of};
 use crate::batch::DecodedBatch;
@@ -19,18 +19,13 @@ type Found = (i64, i64, i64, f64, f64);
 /// A bounded cache of what commits said of each device: its newest fix and its last frames.
 #[pyclass(frozen, module = "teltonika_processor._native")]
 pub(crate) struct DeviceState {
-    held: Mutex<state::DeviceState>,
+    held: SharedState,
 }
 
 impl DeviceState {
-    /// What is held. After a panic that is nothing, for it may be half done.
+    /// What is held, for as long as the guard lives.
     pub(crate) fn lock(&self) -> MutexGuard<'_, state::DeviceState> {
-        self.held.lock().unwrap_or_else(|poisoned| {
-            let mut held = poisoned.into_inner();
-            held.clear();
-            self.held.clear_poison();
-            held
-        })
+        self.held.lock()
     }
 
     /// Works on what is held; a panic is the exception `DecoderBug`.
@@ -49,7 +44,7 @@ impl DeviceState {
     fn new(#[pyo3(from_py_with = devices_max_of)] devices_max: usize) -> Self {
         let seed = RandomState::new().hash_one(0);
         Self {
-            held: Mutex::new(state::DeviceState::new(devices_max, seed)),
+            held: SharedState::new(state::DeviceState::new(devices_max, seed)),
         }
     }
 

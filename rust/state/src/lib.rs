@@ -18,6 +18,8 @@
 
 mod device;
 mod device_state;
+mod shared;
 
 pub use device::{FRAMES, Position};
 pub use device_state::{DEVICES_CEILING, DeviceState};
+pub use shared::SharedState;
