@@ -340,9 +340,9 @@ class DeviceState:
     """A bounded cache of what commits said of each device: its newest fix, its last four frames.
 
     Call in this order for a batch: `cold`, `hydrate` with what `last_position` has of those,
-    `DecodedBatch.rows(state=...)`, and `committed` after the COMMIT of positions and last positions.
-    Beyond its bound it forgets who has not sent for longest. It may forget anything at any time:
-    that costs time, never truth. After a panic (`DecoderBug`) it is empty.
+    `DecodedBatch.rows(state=...)`, and `committed` after the COMMIT of positions and last
+    positions. Beyond its bound it forgets who has not sent for longest. It may forget anything at
+    any time: that costs time, never truth. After a panic (`DecoderBug`) it is empty.
     """
 
     def __new__(cls, devices_max: int) -> DeviceState:

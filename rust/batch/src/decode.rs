@@ -127,6 +127,22 @@ impl Outcomes {
         self.reject_code.len()
     }
 
+    /// Cuts the frames into runs `start..stop` of at most `max_records` records, or one frame.
+    #[must_use]
+    pub fn chunks(&self, max_records: usize) -> Vec<(usize, usize)> {
+        let offsets = &self.record_offsets;
+        let mut chunks = Vec::new();
+        let mut start = 0;
+        while start < self.n_frames() {
+            let bound = (offsets[start] as usize).saturating_add(max_records);
+            let within = offsets[start + 1..].partition_point(|&offset| offset as usize <= bound);
+            let stop = start + within.max(1);
+            chunks.push((start, stop));
+            start = stop;
+        }
+        chunks
+    }
+
     fn push(&mut self, (codec_id, outcome): (u8, Result<(), Reject>), n_records: usize) {
         let frame_index = self.n_frames();
         self.codec_id.push(codec_id);
@@ -209,6 +225,15 @@ mod tests {
         let (columns, outcomes) = decode(&vec![&GOOD[..]; 5_000], &vec![TCP; 5_000]);
         assert!(columns.frame_index().iter().copied().eq(0..5_000));
         assert_eq!(outcomes.record_offsets.last(), Some(&5_000));
+    }
+
+    #[test]
+    fn a_chunk_has_as_many_frames_as_fit_and_one_at_least() {
+        let (_, outcomes) = decode(&[&GOOD[..], &[], &GOOD, &GOOD, &GOOD], &[TCP; 5]);
+        assert_eq!(outcomes.chunks(2), [(0, 3), (3, 5)]);
+        assert_eq!(outcomes.chunks(0), [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]);
+        assert_eq!(outcomes.chunks(usize::MAX), [(0, 5)]);
+        assert_eq!(Outcomes::for_frames(0).chunks(9), []);
     }
 
     #[test]

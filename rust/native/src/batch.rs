@@ -363,17 +363,7 @@ impl DecodedBatch {
         &self,
         #[pyo3(from_py_with = max_records_of)] max_records: usize,
     ) -> Vec<(usize, usize)> {
-        let offsets = &self.outcomes.record_offsets;
-        let mut chunks = Vec::new();
-        let mut start = 0;
-        while start < self.n_frames() {
-            let bound = (offsets[start] as usize).saturating_add(max_records);
-            let within = offsets[start + 1..].partition_point(|&offset| offset as usize <= bound);
-            let stop = start + within.max(1);
-            chunks.push((start, stop));
-            start = stop;
-        }
-        chunks
+        self.outcomes.chunks(max_records)
     }
 
     /// The distinct storable rows of the entries [start, stop), in the order writers must use.
@@ -391,8 +381,7 @@ impl DecodedBatch {
         state: Option<&Bound<'_, DeviceState>>,
     ) -> PyResult<Rows> {
         let entries = entries_of(start, stop, slf.get().n_frames())?;
-        let state = state.map(Bound::get);
-        rows_of(slf, entries, clock_ahead_max_ms, state)
+        rows_of(slf, entries, clock_ahead_max_ms, state.map(Bound::get))
     }
 
     fn __len__(&self) -> usize {
