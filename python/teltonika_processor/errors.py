@@ -69,6 +69,13 @@ class DayUnavailable(SinkUnavailable):
         self.days: Final = tuple(days)
 
 
+class SinkFault(SinkUnavailable):
+    """Postgres failed in a way that nobody knows (XX000, an unlisted SQLSTATE): try a few times.
+
+    If it stays, an entry may be what provokes it: bisect as after SinkRejected.
+    """
+
+
 class SinkRejected(TeltonikaProcessorError):  # noqa: N818 -- states a fact, as the log line does
     """Postgres refused a value: bisect the batch until the culprit is alone."""
 

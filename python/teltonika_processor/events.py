@@ -357,6 +357,15 @@ class ConsumersReaped(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerRemoved(Event):
+    """Our name left the group: nothing of it was pending."""
+
+    name = "consumer.removed"
+    level = "info"
+    consumer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerDoubted(Event):
     """A server is set up so that data may be lost."""
 

@@ -1,75 +1,141 @@
-"""The ledger decides what may be acknowledged. Pure: no I/O, no clock.
+"""The ledger decides what may be acknowledged. Pure: no I/O, time is an argument.
 
 Rules. Only SETTLED and DEAD_LETTERED may be acknowledged. An entry settles when every record of it
-is committed; the worst fate of its records is its fate. Redelivery of an id that is still in
-flight never restarts it. A failed XACK changes nothing: the id stays here and is tried again.
+is committed; the worst fate of its records is its fate. RETRY is an entry that failed and stays
+pending: it is tried again when it is delivered anew, and forgotten if somebody else took it.
+Delivery of an id that is still in flight never restarts it. A failed XACK changes nothing: the id
+stays here and is tried again.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import IntEnum, auto
+from itertools import islice
 from typing import Final
 
 from teltonika_processor.errors import LedgerViolation
 
+RETRIES_MAX: Final = 50_000
+"""Bound: entries remembered as RETRY, the oldest are forgotten first; some 10 MB."""
+
+# Deliveries that are looked through for such as are over; then at twice of what remained.
+_DELIVERIES_MIN: Final = 64
+
 
 class Fate(IntEnum):  # IntEnum: its hash is that of int, and every entry is looked up by it
-    """Where an entry stands between XREADGROUP and XACK."""
+    """Where an entry stands between its delivery and its XACK."""
 
     PENDING = auto()
     SETTLED = auto()
     TO_DEAD_LETTER = auto()
     DEAD_LETTERED = auto()
+    RETRY = auto()
 
 
 class Happened(IntEnum):
     """What was seen to happen to an entry."""
 
+    DELIVERED = auto()
     COMMITTED = auto()
     REJECTED = auto()
     LETTER_WRITTEN = auto()
+    KEPT = auto()
+    GIVEN_BACK = auto()
+    XACKED = auto()
+    FORGOTTEN = auto()
 
 
-TRANSITIONS: Final = {
+GONE: Final = None
+"""Not in the ledger: never delivered, acknowledged, or left to whoever claims it."""
+
+TRANSITIONS: Final[Mapping[tuple[Fate | None, Happened], Fate | None]] = {
+    (GONE, Happened.DELIVERED): Fate.PENDING,
+    (Fate.RETRY, Happened.DELIVERED): Fate.PENDING,
+    (Fate.PENDING, Happened.DELIVERED): Fate.PENDING,
+    (Fate.SETTLED, Happened.DELIVERED): Fate.SETTLED,
+    (Fate.TO_DEAD_LETTER, Happened.DELIVERED): Fate.TO_DEAD_LETTER,
+    (Fate.DEAD_LETTERED, Happened.DELIVERED): Fate.DEAD_LETTERED,
     (Fate.PENDING, Happened.COMMITTED): Fate.SETTLED,
     (Fate.PENDING, Happened.REJECTED): Fate.TO_DEAD_LETTER,
+    (Fate.PENDING, Happened.GIVEN_BACK): Fate.RETRY,
     (Fate.TO_DEAD_LETTER, Happened.LETTER_WRITTEN): Fate.DEAD_LETTERED,
+    (Fate.TO_DEAD_LETTER, Happened.KEPT): Fate.RETRY,
+    (Fate.SETTLED, Happened.XACKED): GONE,
+    (Fate.DEAD_LETTERED, Happened.XACKED): GONE,
+    (Fate.RETRY, Happened.FORGOTTEN): GONE,
 }
 """Every other pair is a bug and raises LedgerViolation."""
 
-_AFTER: Final[Mapping[Happened, Mapping[Fate | None, Fate]]] = {
+_AFTER: Final[Mapping[Happened, Mapping[Fate | None, Fate | None]]] = {
     happened: {before: after for (before, event), after in TRANSITIONS.items() if event is happened}
     for happened in Happened
 }
-_DONE: Final[frozenset[Fate | None]] = frozenset({Fate.SETTLED, Fate.DEAD_LETTERED})
+_DONE: Final[frozenset[Fate | None]] = frozenset(_AFTER[Happened.XACKED])
+_NOT_IN_FLIGHT: Final[frozenset[Fate | None]] = frozenset({GONE, Fate.RETRY})
 
 
 class Ledger:
-    """Fates of the entries in flight."""
+    """Fates of the entries in flight, and of those that wait to be tried again."""
 
     def __init__(self) -> None:
         self._fates: Final[dict[bytes, Fate]] = {}
+        # Oldest first; an id that is no longer RETRY leaves it.
+        self._retry_since: Final[dict[bytes, float]] = {}
+        self._deliveries: list[tuple[float, Sequence[bytes]]] = []
+        self._deliveries_max = _DELIVERIES_MIN
 
     def __len__(self) -> int:
-        return len(self._fates)
+        """Entries in flight; RETRY is none."""
+        return len(self._fates) - len(self._retry_since)
 
     def __contains__(self, entry_id: object) -> bool:
+        """Whether the ledger knows the entry, RETRY included."""
         return entry_id in self._fates
 
+    @property
+    def n_retries(self) -> int:
+        """Entries that failed and wait, still pending, to be tried again."""
+        return len(self._retry_since)
+
+    def in_flight(self, entry_id: bytes) -> bool:
+        """Whether the entry is being worked on."""
+        return self._fates.get(entry_id) not in _NOT_IN_FLIGHT
+
     def holds_any(self, ids: Collection[bytes]) -> bool:
-        """Whether one of `ids` is still in flight."""
-        return not self._fates.keys().isdisjoint(ids)
+        """Whether one of `ids` is in flight."""
+        return any(map(self.in_flight, ids))
 
     def fate(self, entry_id: bytes) -> Fate | None:
-        """The fate of an entry in flight; None once acknowledged or never delivered."""
+        """The fate of an entry; None once acknowledged or never delivered."""
         return self._fates.get(entry_id)
 
-    def deliver(self, ids: Iterable[bytes]) -> None:
-        """Entries arrived; an id already in flight keeps its fate."""
-        for entry_id in ids:
-            self._fates.setdefault(entry_id, Fate.PENDING)
+    def ids(self, limit: int) -> list[bytes]:
+        """Up to `limit` of the ids, oldest delivery first, for a look from outside."""
+        return list(islice(self._fates, limit))
 
-    def record(self, ids: Iterable[bytes], happened: Happened) -> None:
+    def counts(self) -> dict[str, int]:
+        """How many entries have each fate, for a look from outside."""
+        fates = list(self._fates.values())
+        return {fate.name.lower(): fates.count(fate) for fate in Fate}
+
+    def deliver(self, ids: Sequence[bytes], *, now: float) -> None:
+        """Entries arrived at `now`; an id in flight keeps its fate."""
+        fates, retries = self._fates, self._retry_since
+        for entry_id in ids:
+            if fates.setdefault(entry_id, Fate.PENDING) is Fate.RETRY:
+                fates[entry_id] = Fate.PENDING
+                del retries[entry_id]
+        if len(self._deliveries) >= self._deliveries_max:
+            self._deliveries = [part for part in self._deliveries if self.holds_any(part[1])]
+            self._deliveries_max = max(_DELIVERIES_MIN, 2 * len(self._deliveries))
+        self._deliveries.append((now, ids))
+
+    def record(self, ids: Iterable[bytes], happened: Happened, *, now: float = 0.0) -> None:
         """Move entries on.
+
+        Args:
+            ids: The entries.
+            happened: What was seen; not DELIVERED, XACKED or FORGOTTEN, which have their methods.
+            now: When, for entries that become RETRY.
 
         Raises:
             LedgerViolation: The table has no such transition.
@@ -77,9 +143,13 @@ class Ledger:
         fates, after_of = self._fates, _AFTER[happened]
         for entry_id in ids:
             before = fates.get(entry_id)
-            if before not in after_of:
+            after = after_of.get(before)
+            if after is None:
                 raise LedgerViolation(f"{happened.name} for an entry that is {_name(before)}")
-            fates[entry_id] = after_of[before]
+            fates[entry_id] = after
+            if after is Fate.RETRY:
+                self._retry_since[entry_id] = now
+        self._bound_retries()
 
     def demand_settled(self, ids: Collection[bytes]) -> None:
         """Allow XACK of `ids`.
@@ -92,15 +162,40 @@ class Ledger:
             if fates.get(entry_id) not in _DONE:
                 raise LedgerViolation(f"XACK for an entry that is {_name(fates.get(entry_id))}")
 
-    def forget(self, ids: Collection[bytes]) -> None:
+    def xacked(self, ids: Collection[bytes]) -> None:
         """Acknowledged entries leave the ledger.
 
         Raises:
             LedgerViolation: One of them is neither settled nor dead-lettered.
         """
-        self.demand_settled(ids)
         for entry_id in ids:
-            del self._fates[entry_id]
+            before = self._fates.pop(entry_id, None)
+            if before not in _DONE:
+                raise LedgerViolation(f"XACKED for an entry that is {_name(before)}")
+
+    def forget_retries(self, *, before: float) -> None:
+        """Entries that became RETRY before this time are somebody else's, or come anew."""
+        for entry_id, since in list(islice(self._retry_since.items(), RETRIES_MAX)):
+            if since >= before:
+                return
+            self._forget(entry_id)
+
+    def in_flight_since(self, before: float) -> list[bytes]:
+        """Ids delivered before this time that are still in flight, each once."""
+        found: dict[bytes, None] = {}
+        for delivered_at, ids in self._deliveries:
+            if delivered_at >= before:
+                break
+            found.update(dict.fromkeys(filter(self.in_flight, ids)))
+        return list(found)
+
+    def _bound_retries(self) -> None:
+        while len(self._retry_since) > RETRIES_MAX:
+            self._forget(next(iter(self._retry_since)))
+
+    def _forget(self, entry_id: bytes) -> None:
+        del self._retry_since[entry_id]
+        del self._fates[entry_id]
 
 
 def _name(fate: Fate | None) -> str:

@@ -1,7 +1,7 @@
 """The loop: one task reads and decodes, one task a writer commits and acknowledges.
 
 The queue between them holds one piece of work, so that the next batch is ready while others commit,
-and a slow database stops the reading.
+and a slow database stops the reading. A heartbeat keeps entries ours that are in flight for long.
 """
 
 import asyncio
@@ -9,18 +9,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from teltonika_processor.codec.native import decode_entries
-from teltonika_processor.events import BatchDecoded
+from teltonika_processor.codec.native import DeviceState
+from teltonika_processor.errors import TransientError
+from teltonika_processor.events import EntriesRead, HeartbeatSent
+from teltonika_processor.processor.aside import Aside
 from teltonika_processor.processor.batch import BatchLimits, BatchPolicy
-from teltonika_processor.processor.ledger import Ledger
-from teltonika_processor.processor.reading import EntryReader
+from teltonika_processor.processor.handover import Handover
+from teltonika_processor.processor.judging import Judge
+from teltonika_processor.processor.ledger import Happened, Ledger
+from teltonika_processor.processor.reading import EntryReader, Sources
 from teltonika_processor.processor.retry import StopRequested, Surroundings, until_done
-from teltonika_processor.processor.work import Reject, Totals, Work
-from teltonika_processor.processor.writing import WorkFinisher
+from teltonika_processor.processor.singles import Singles, Suspicion
+from teltonika_processor.processor.work import Delivery, Totals
+from teltonika_processor.processor.writing import Memory, WorkFinisher
 from teltonika_processor.store.positions import PositionWriter
+from teltonika_processor.stream.claims import Claims
 from teltonika_processor.stream.dead_letters import DeadLetters
-from teltonika_processor.stream.entry import RawEntry, bytes_of, entry_id
+from teltonika_processor.stream.entry import entry_id
 from teltonika_processor.stream.group import ConsumerGroup
+from teltonika_processor.stream.suspects import Suspects
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +37,9 @@ class PipelineConfig:
     batch: BatchLimits
     frame_max_bytes: int
     clock_ahead_max_ms: int
+    claim_interval_s: float
+    attempts_max: int
+    suspect_deliveries: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +47,9 @@ class Ends:
     """The two servers as the pipeline sees them."""
 
     group: ConsumerGroup
+    claims: Claims
     dead_letters: DeadLetters
+    suspects: Suspects
     writers: Sequence[PositionWriter]
 
 
@@ -45,7 +57,8 @@ class Pipeline:
     """Reads the stream until told to stop.
 
     Args:
-        ends: Group, dead letters and one writer a task; opened and closed by the caller.
+        ends: Group, claims, dead letters and one writer a task; opened and closed by the caller.
+        state: Of the devices that sent last.
         config: Bounds.
         around: Log, clock in seconds, randomness.
         wall_clock_ms: Unix milliseconds, for the dead letters' ``failed_at_ms``.
@@ -54,31 +67,39 @@ class Pipeline:
     def __init__(
         self,
         ends: Ends,
+        state: DeviceState,
         config: PipelineConfig,
         around: Surroundings,
         wall_clock_ms: Callable[[], int],
     ) -> None:
-        self._writers: Final = ends.writers
-        self._config: Final = config
+        policy = BatchPolicy(config.batch)
+        self._ends: Final = ends
         self._around: Final = around
-        self._policy: Final = BatchPolicy(config.batch)
-        self._queue: Final[asyncio.Queue[Work | None]] = asyncio.Queue(maxsize=1)
-        self._batches = 0
+        self._aside: Final = Aside()
         self.ledger: Final = Ledger()
-        self._reader: Final = EntryReader(ends.group, self._policy, self.ledger, around)
+        self.totals: Final = Totals()
+        self._handover: Final = Handover(policy, self.ledger, config.frame_max_bytes, around)
+        self._judge: Final = Judge(
+            ends.dead_letters, self.ledger, self.totals, around, wall_clock_ms
+        )
         self._finisher: Final = WorkFinisher(
             ends.group,
-            ends.dead_letters,
-            self.ledger,
+            self._judge,
+            Memory(self.ledger, state, self._aside, self.totals),
             clock_ahead_max_ms=config.clock_ahead_max_ms,
             around=around,
-            wall_clock_ms=wall_clock_ms,
         )
+        sources = Sources(ends.group, ends.claims, config.claim_interval_s)
+        self._reader: Final = EntryReader(sources, policy, self.ledger, around, wall_clock_ms)
+        suspicion = Suspicion(
+            ends.group, ends.suspects, config.suspect_deliveries, config.attempts_max
+        )
+        self._singles: Final = Singles(suspicion, self._handover, self._judge, self.ledger, around)
 
     @property
-    def totals(self) -> Totals:
-        """The accounts so far."""
-        return self._finisher.totals
+    def breaker_is_open(self) -> bool:
+        """Whether reading pauses, because many devices fail for a cause that is not theirs."""
+        return self._judge.breaker.is_open
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then finish what was read.
@@ -87,57 +108,81 @@ class Pipeline:
             ExceptionGroup: A ContractError or a bug in one of the tasks; all entries that were
                 not acknowledged are still pending.
         """
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._read_until(stop), name="reader")
-            for number, writer in enumerate(self._writers, start=1):
-                tasks.create_task(self._write_all(writer), name=f"writer-{number}")
+        guard = self._around.guard
+        async with asyncio.TaskGroup() as beside:
+            heartbeat = beside.create_task(guard(self._beat_forever()), name="heartbeat")
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(guard(self._read_until(stop)), name="reader")
+                for number, writer in enumerate(self._ends.writers, start=1):
+                    tasks.create_task(guard(self._write_all(writer)), name=f"writer-{number}")
+            heartbeat.cancel()
+        for work in self._aside.take_all():
+            self.ledger.record(work.ids(), Happened.GIVEN_BACK, now=self._around.clock())
+
+    # Reading
 
     async def _read_until(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            try:
-                entries, redelivered = await until_done(
-                    "read", self._reader.read, self._around, stop=stop
-                )
-            except StopRequested:
-                break
-            if entries:
-                await self._dispatch(entries, redelivered=redelivered)
-        for _ in self._writers:
-            await self._queue.put(None)
+        try:
+            while not stop.is_set():
+                self._around.touch()
+                await self._turn(stop)
+        except StopRequested:
+            pass  # what was read and not handed over is pending
+        await self._handover.close(len(self._ends.writers))
 
-    async def _dispatch(self, entries: list[RawEntry], *, redelivered: bool) -> None:
-        """Decode on the loop's thread: a read is bounded to about one write's records."""
+    async def _turn(self, stop: asyncio.Event) -> None:
+        if self.breaker_is_open:
+            await self._singles.probe(stop)
+            return
+        while (work := self._aside.due(now=self._around.clock())) is not None:
+            await self._handover.enqueue(work)
         started = self._around.clock()
-        batch = decode_entries(entries, frame_max_bytes=self._config.frame_max_bytes)
-        rejects = {i: Reject(code, at, text) for i, code, at, text in batch.rejects()}
-        self.ledger.deliver(map(entry_id, entries))
-        now, n_bytes = self._around.clock(), bytes_of(entries)
-        self._policy.dispatched(
-            now=now, n_entries=len(entries), n_records=batch.n_records, n_bytes=n_bytes
-        )
-        self._batches += 1
+        delivery = await until_done("read", self._reader.read, self._around, stop=stop)
+        if delivery.entries:
+            self._tell(delivery, self._around.clock() - started)
+            await self._take(delivery, stop)
+
+    def _tell(self, delivery: Delivery, duration_s: float) -> None:
         self._around.emit(
-            BatchDecoded(
-                batch_id=self._batches,
-                entries=len(entries),
-                records=batch.n_records,
-                rejects=len(rejects),
-                bytes=n_bytes,
-                duration_ms=round((now - started) * 1e3, 3),
+            EntriesRead(
+                source=delivery.source,
+                count=len(delivery.entries),
+                in_flight=len(self.ledger),
+                duration_ms=round(duration_s * 1e3, 3),
             )
         )
-        for start, stop in batch.chunks(self._policy.records_per_write(batch.n_records)):
-            work = Work(
-                batch_id=self._batches,
-                batch=batch,
-                entries=entries,
-                rejects=rejects,
-                start=start,
-                stop=stop,
-                redelivered=redelivered,
-            )
-            await self._queue.put(work)
+
+    async def _take(self, delivery: Delivery, stop: asyncio.Event) -> None:
+        """Hand the entries to the writers; those that were delivered too often one by one."""
+        entries = delivery.entries
+        if not delivery.redelivered:
+            await self._handover.dispatch(entries, redelivered=False)
+            return
+        suspects = await self._singles.suspects_among(entries, stop)
+        usual = [entry for entry in entries if entry_id(entry) not in suspects]
+        if usual:
+            await self._handover.dispatch(usual, redelivered=True)
+        for entry in entries:
+            if entry_id(entry) in suspects:
+                await self._singles.try_alone(entry, suspects[entry_id(entry)], stop)
+
+    # Writing
 
     async def _write_all(self, writer: PositionWriter) -> None:
-        while (work := await self._queue.get()) is not None:
+        while (work := await self._handover.take()) is not None:
             await self._finisher.finish(work, writer)
+            self._handover.finished()
+
+    async def _beat_forever(self) -> None:
+        """Keep ours what is in flight for longer than a third of what makes it claimable."""
+        interval_s = self._ends.claims.threshold_ms / 3e3
+        while True:
+            await asyncio.sleep(interval_s)
+            late = self.ledger.in_flight_since(self._around.clock() - interval_s)
+            if not late:
+                continue
+            try:
+                kept = await self._ends.claims.keep(late)
+            except TransientError:
+                continue  # the reader says that Redis is away; twice more before they lapse
+            self._around.emit(HeartbeatSent(entries=len(late), kept=kept))

@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from teltonika_processor.errors import TransientError
 from teltonika_processor.events import Emit, RetryScheduled, RetrySucceeded, Stage
@@ -21,13 +21,37 @@ class StopRequested(Exception):  # noqa: N818 -- states a fact; not an error of 
     """The stop event was set while a server was away."""
 
 
+def _nothing(*_: object) -> None:
+    """Nobody listens."""
+
+
+Guard = Callable[[Coroutine[Any, Any, None]], Coroutine[Any, Any, None]]
+
+
+def _unguarded(work: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
+    return work
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the shell is given from outside: the log, the clock in seconds, and randomness."""
+    """What the shell is given from outside.
+
+    Attributes:
+        emit: The log and the counters.
+        clock: Seconds, monotonic.
+        jitter: Uniform numbers in [0, 1).
+        touch: Called whenever something happens, see ``progress``.
+        retried: Called at each failure of a server with the stage and the error's type, since the
+            log tells an outage only now and then.
+        guard: Wraps each task, so that a panic is recorded while the tasks beside it still run.
+    """
 
     emit: Emit
     clock: Callable[[], float]
     jitter: Callable[[], float]
+    touch: Callable[[], None] = _nothing
+    retried: Callable[[Stage, str], None] = _nothing
+    guard: Guard = _unguarded
 
 
 async def until_done(
@@ -49,6 +73,8 @@ async def until_done(
         try:
             result = await operation()
         except TransientError as error:
+            around.touch()
+            around.retried(stage, type(error).__name__)
             wait_s = outage.failed(error)
             if around.clock() + wait_s >= give_up_at:
                 raise
@@ -62,10 +88,16 @@ async def _sleep(wait_s: float, stop: asyncio.Event | None) -> None:
     if stop is None:
         await asyncio.sleep(wait_s)
         return
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), wait_s)
+    await sleep_unless(stop, wait_s)
     if stop.is_set():
         raise StopRequested
+
+
+async def sleep_unless(stop: asyncio.Event, wait_s: float) -> None:
+    """Sleep for `wait_s`, or until `stop` is set."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(wait_s):
+            await stop.wait()
 
 
 class _Outage:

@@ -9,7 +9,6 @@ import random
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -17,31 +16,30 @@ from teltonika_processor.errors import TeltonikaProcessorError, TransientError
 from teltonika_processor.events import (
     ConsumerDraining,
     ConsumerNameLost,
+    ConsumerRemoved,
     ConsumerRenamed,
     ConsumerStarted,
     ConsumerStarting,
     ConsumerStopped,
-    Emit,
     GroupCreated,
     SchemaChecked,
+    ServerDoubted,
     Stage,
 )
-from teltonika_processor.processor.batch import BatchLimits
-from teltonika_processor.processor.pipeline import Ends, Pipeline, PipelineConfig
+from teltonika_processor.processor.pipeline import Pipeline
 from teltonika_processor.processor.retry import StopRequested, Surroundings, until_done
 from teltonika_processor.service.exit_codes import ExitCode
+from teltonika_processor.service.observability import Observability
+from teltonika_processor.service.panic import PanicRecorder
+from teltonika_processor.service.parts import READ_TIMEOUT_S, Clients, Parts, open_clients
 from teltonika_processor.service.signals import StopRequests
 from teltonika_processor.settings import Settings, redacted_url
-from teltonika_processor.store.connection import SessionConfig
 from teltonika_processor.store.migrate import SchemaReport, prepare_schema
-from teltonika_processor.store.positions import PositionWriter, SharedState
-from teltonika_processor.stream.connection import RedisClient, open_client, require_hiredis
-from teltonika_processor.stream.dead_letters import DeadLetters
+from teltonika_processor.stream.connection import require_hiredis
+from teltonika_processor.stream.consumers import remove_self
 from teltonika_processor.stream.group import BLOCK_MS, ConsumerGroup, GroupNames
 from teltonika_processor.stream.lease import RENEW_S, ConsumerLease
-
-# A read may be parked for BLOCK_MS; a server silent for this much longer is away.
-_READ_MARGIN_S: Final = 5.0
+from teltonika_processor.stream.server_checks import Doubt, check_server, refuse
 
 # Bound: what a farewell may take of the time between SIGTERM and SIGKILL.
 _FAREWELL_S: Final = 1.0
@@ -53,21 +51,22 @@ class UnreachableError(Exception):
     """A server was not reached within STARTUP_TIMEOUT_MS."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Clients:
-    """Redis connections: parked reads on their own, everything else on the other."""
-
-    blocking: RedisClient
-    control: RedisClient
-
-
 class Instance:
     """The processor from the first connection to the last."""
 
-    def __init__(self, settings: Settings, emit: Emit) -> None:
+    def __init__(
+        self, settings: Settings, observability: Observability, panics: PanicRecorder
+    ) -> None:
         self._settings: Final = settings
-        self._emit: Final = emit
-        self._around: Final = Surroundings(emit, time.monotonic, random.random)
+        self._observability: Final = observability
+        self._emit: Final = observability.emit
+        self._panics: Final = panics
+        self._around: Final = Surroundings(
+            observability.emit,
+            time.monotonic,
+            random.random,
+            retried=observability.metrics.retried,
+        )
         self._stop: Final = StopRequests()
         self._began_s: Final = time.monotonic()
 
@@ -82,20 +81,27 @@ class Instance:
         require_hiredis()
         self._say_starting()
         async with contextlib.AsyncExitStack() as closing:
+            await self._observability.start()
+            closing.push_async_callback(self._observability.close)
             try:
                 await self._check_schema()
-                clients = await self._open_clients(closing)
+                clients = self._open_clients(closing)
+                await self._check_redis(clients)
                 lease = await self._take_name(clients, closing)
                 names = await self._join_group(clients, lease.name)
             except StopRequested:
                 return ExitCode.DRAINED
-            pipeline = self._pipeline(clients, names, closing)
+            parts = Parts(self._settings, self._observability, self._panics.guard, clients, names)
+            self._panics.facts = parts.facts
+            for closed in (*parts.writers, parts.probe):
+                closing.push_async_callback(closed.close)
             # Bound: a full collection over what start-up made would stall the loop.
             gc.collect()
             gc.freeze()
-            async with self._renewed(lease):
-                code = await self._until_stopped(pipeline)
-        self._say_stopped(pipeline, code)
+            async with self._beside(parts, lease):
+                code = await self._until_stopped(parts.pipeline)
+            await self._leave_group(clients, names)
+        self._say_stopped(parts.pipeline, code)
         return code
 
     # Starting
@@ -116,19 +122,32 @@ class Instance:
             SchemaChecked(applied=report.applied, migrated=report.migrated, newer=report.newer)
         )
 
-    async def _open_clients(self, closing: contextlib.AsyncExitStack) -> _Clients:
-        url = self._settings.redis_url.get_secret_value()
-        name = f"teltonika-processor/{self._settings.redis_consumer_name}"
-        clients = _Clients(
-            open_client(url, name=name, command_timeout_s=BLOCK_MS / 1e3 + _READ_MARGIN_S),
-            open_client(url, name=name),
-        )
-        for client in (clients.blocking, clients.control):
+    def _open_clients(self, closing: contextlib.AsyncExitStack) -> Clients:
+        clients = open_clients(self._settings)
+        for client in clients.all():
             closing.push_async_callback(_say_farewell, client.aclose)
         return clients
 
+    async def _check_redis(self, clients: Clients) -> None:
+        """Say what may lose the stream; with STRICT_CHECKS refuse it."""
+
+        async def check() -> list[Doubt]:
+            return await check_server(
+                clients.control, block_ms=BLOCK_MS, command_timeout_s=READ_TIMEOUT_S
+            )
+
+        doubts = await self._reach("read", check)
+        if doubts and self._settings.strict_checks:
+            raise refuse(doubts)
+        for doubt in doubts:
+            self._emit(
+                ServerDoubted(
+                    check=doubt.check, found=doubt.found, expected=doubt.expected, why=doubt.why
+                )
+            )
+
     async def _take_name(
-        self, clients: _Clients, closing: contextlib.AsyncExitStack
+        self, clients: Clients, closing: contextlib.AsyncExitStack
     ) -> ConsumerLease:
         settings = self._settings
         wanted = settings.redis_consumer_name
@@ -145,7 +164,7 @@ class Instance:
             self._emit(ConsumerRenamed(wanted=wanted, taken=taken))
         return lease
 
-    async def _join_group(self, clients: _Clients, consumer: str) -> GroupNames:
+    async def _join_group(self, clients: Clients, consumer: str) -> GroupNames:
         """Make the group where it is missing, and say what is read."""
         settings = self._settings
         stream, group = settings.redis_telemetry_stream, settings.redis_consumer_group
@@ -155,42 +174,6 @@ class Instance:
             self._emit(GroupCreated(stream=stream, group=group))
         self._say_started(names, await self._reach("read", consumer_group.last_delivered_id))
         return names
-
-    def _pipeline(
-        self, clients: _Clients, names: GroupNames, closing: contextlib.AsyncExitStack
-    ) -> Pipeline:
-        shared = SharedState()
-        writers = [
-            PositionWriter(self._session_config(names), shared)
-            for _ in range(self._settings.writers)
-        ]
-        for writer in writers:
-            closing.push_async_callback(writer.close)
-        ends = Ends(
-            ConsumerGroup(clients.blocking, clients.control, names),
-            DeadLetters(clients.control, names, instance=names.consumer),
-            writers,
-        )
-        return Pipeline(ends, self._pipeline_config(), self._around, _unix_ms)
-
-    def _session_config(self, names: GroupNames) -> SessionConfig:
-        return SessionConfig(
-            dsn=self._settings.database_url.get_secret_value(),
-            instance=names.consumer,
-            write_timeout_s=self._settings.write_timeout_ms / 1e3,
-        )
-
-    def _pipeline_config(self) -> PipelineConfig:
-        settings = self._settings
-        return PipelineConfig(
-            batch=BatchLimits(
-                frames=settings.batch_frames,
-                records=settings.batch_records,
-                interval_s=settings.commit_interval_ms / 1e3,
-            ),
-            frame_max_bytes=settings.frame_max_bytes,
-            clock_ahead_max_ms=settings.clock_ahead_max_ms,
-        )
 
     async def _reach(self, stage: Stage, operation: Callable[[], Awaitable[T]]) -> T:
         """Run a step of the start; a stop request ends it, whatever it waits for.
@@ -212,14 +195,19 @@ class Instance:
     # Running
 
     @contextlib.asynccontextmanager
-    async def _renewed(self, lease: ConsumerLease) -> AsyncIterator[None]:
-        """Keep the name ours while the block runs; a renewal that fails by a bug ends the block."""
-        async with asyncio.TaskGroup() as tasks:
-            renewal = tasks.create_task(self._renew_forever(lease), name="lease")
+    async def _beside(self, parts: Parts, lease: ConsumerLease) -> AsyncIterator[None]:
+        """What goes on beside the pipeline while the block runs; a bug in it ends the block."""
+        guard = self._panics.guard
+        async with self._observability.watching(parts.running), asyncio.TaskGroup() as tasks:
+            beside = [
+                tasks.create_task(guard(self._renew_forever(lease)), name="lease"),
+                tasks.create_task(guard(parts.housekeeping.run()), name="housekeeping"),
+            ]
             try:
                 yield
             finally:
-                renewal.cancel()
+                for task in beside:
+                    task.cancel()
 
     async def _renew_forever(self, lease: ConsumerLease) -> None:
         is_ours = True
@@ -235,7 +223,8 @@ class Instance:
     async def _until_stopped(self, pipeline: Pipeline) -> ExitCode:
         """Run the pipeline until it fails or is told to stop; then drain it."""
         async with asyncio.TaskGroup() as tasks:
-            work = tasks.create_task(pipeline.run(self._stop.drain), name="pipeline")
+            running = self._panics.guard(pipeline.run(self._stop.drain))
+            work = tasks.create_task(running, name="pipeline")
             if await _first_of(work, self._stop.drain):
                 await self._drain(work, pipeline)
             if work.done():
@@ -253,6 +242,15 @@ class Instance:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_timeout_ms / 1e3):
                 await _first_of(work, self._stop.at_once)
+
+    async def _leave_group(self, clients: Clients, names: GroupNames) -> None:
+        """A name without pending entries must not stay behind; one with them must."""
+
+        async def remove() -> None:
+            if await remove_self(clients.control, names):
+                self._emit(ConsumerRemoved(consumer=names.consumer))
+
+        await _say_farewell(remove)
 
     def _leave_at_once(self, pipeline: Pipeline) -> NoReturn:
         """Without a farewell to anybody: the servers see the sockets close, entries are pending."""
@@ -339,7 +337,3 @@ async def _say_farewell(farewell: Callable[[], Awaitable[object]]) -> None:
     with contextlib.suppress(TeltonikaProcessorError, TimeoutError):
         async with asyncio.timeout(_FAREWELL_S):
             await farewell()
-
-
-def _unix_ms() -> int:
-    return time.time_ns() // 1_000_000

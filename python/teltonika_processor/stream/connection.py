@@ -105,7 +105,7 @@ def open_client(
         **({} if url.startswith("unix:") else {"socket_keepalive": True}),
     )
     # Without its callback a reply arrives as hiredis made it, and no entry costs Python objects.
-    for command in ("XREADGROUP", "XPENDING"):
+    for command in ("XREADGROUP", "XPENDING", "XCLAIM"):
         client.response_callbacks.pop(command, None)
     return client
 

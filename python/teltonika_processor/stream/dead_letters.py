@@ -1,18 +1,19 @@
-"""The dead-letter stream: what cannot be stored, with why, replayable.
+"""Entries that failed: counted, tried again, and at last moved aside with the reason.
 
-One script writes the letter and acknowledges the entry, in that order and only while the entry is
-still pending: an instance that was frozen between decision and script writes no second letter, and
-out of memory leaves the entry where it is.
+One script judges an entry, and only while it is still pending, so that an instance that was frozen
+between failure and script counts nothing and writes no second letter. Below the most attempts the
+failure is counted and the entry stays pending; then the letter is written and the entry
+acknowledged, in that order: out of memory leaves it where it is.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from redis.exceptions import RedisError
 
 from teltonika_processor.errors import TeltonikaProcessorError
-from teltonika_processor.model import dead_letter_stream
+from teltonika_processor.model import accounts_key, attempts_key, dead_letter_stream, suspects_key
 from teltonika_processor.stream.connection import (
     RedisClient,
     execute,
@@ -21,14 +22,34 @@ from teltonika_processor.stream.connection import (
 )
 from teltonika_processor.stream.group import GroupNames
 
-# KEYS: stream, dead letters. ARGV: group, entry id, then the letter's fields and values in turn.
-_DEAD_LETTER: Final = b"""
-if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then return 0 end
-redis.call('XADD', KEYS[2], '*', unpack(ARGV, 3))
-return redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
+# KEYS: stream, dead letters, attempts, suspects, accounts. ARGV: group, entry id, most attempts,
+# "letter" or "count" (a letter too wide for a script), our fields, the entry's own in turn.
+# Returns the failures seen with this one, negative if the letter was (or is to be) written, 0 if
+# the entry is not pending.
+_JUDGE: Final = b"""
+local id = ARGV[2]
+if #redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1) == 0 then return 0 end
+local attempts = (tonumber(redis.call('HGET', KEYS[3], id)) or 0) + 1
+if attempts < tonumber(ARGV[3]) then
+  redis.call('HSET', KEYS[3], id, attempts)
+  return attempts
+end
+if ARGV[4] == 'letter' then
+  local fields = {unpack(ARGV, 10)}
+  for _, value in ipairs({'reason', ARGV[5], 'error', ARGV[6], 'offset', ARGV[7],
+    'attempts', attempts, 'source_id', id, 'failed_at_ms', ARGV[8], 'instance', ARGV[9]}) do
+    fields[#fields + 1] = value
+  end
+  redis.call('XADD', KEYS[2], '*', unpack(fields))
+  redis.call('XACK', KEYS[1], ARGV[1], id)
+  redis.call('HDEL', KEYS[3], id)
+  redis.call('HDEL', KEYS[4], id)
+  redis.call('HINCRBY', KEYS[5], 'dead_lettered', 1)
+end
+return -attempts
 """
 
-# Bound: letters in one pipeline, by number and by the bytes of their fields.
+# Bound: scripts in one pipeline, by number and by the bytes of the entries' fields.
 _PIPELINE_MAX: Final = 256
 _PIPELINE_MAX_BYTES: Final = 4 * 1024 * 1024
 
@@ -37,10 +58,16 @@ _SCRIPT_FIELDS_MAX: Final = 7000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetter:
-    """One entry that cannot be stored.
+class Failure:
+    """One entry that failed.
 
-    `fields` are the entry's own, names and values in turn, untouched; ours follow them.
+    Attributes:
+        entry_id: Its id.
+        fields: Its own fields, names and values in turn, untouched; ours follow them in a letter.
+        reason: A code of the catalogue.
+        error: What was found and what was expected.
+        offset: Where the offending field starts, in bytes of the frame.
+        is_final: Trying again cannot help: dead-lettered whatever the attempts.
     """
 
     entry_id: bytes
@@ -48,111 +75,144 @@ class DeadLetter:
     reason: str
     error: str
     offset: int
-    attempts: int
+    is_final: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class LetterReceipt:
-    """Ids of the entries whose letters were written now, and the first error there was."""
+@dataclass(slots=True)
+class Verdicts:
+    """What became of entries that failed, by id.
 
-    written: frozenset[bytes]
+    Attributes:
+        dead_lettered: Letters written now, with the failures seen.
+        kept: Entries that stay pending, with the failures seen so far.
+        not_pending: Entries that somebody else settled or dead-lettered.
+        error: Why the other ones were not judged; they are pending.
+    """
+
+    dead_lettered: dict[bytes, int] = field(default_factory=dict)
+    kept: dict[bytes, int] = field(default_factory=dict)
+    not_pending: set[bytes] = field(default_factory=set)
     error: Exception | None = None
+
+    def note(self, entry_id: bytes, attempts: int) -> None:
+        """Take note of what the script said of one entry."""
+        if attempts < 0:
+            self.dead_lettered[entry_id] = -attempts
+        elif attempts > 0:
+            self.kept[entry_id] = attempts
+        else:
+            self.not_pending.add(entry_id)
 
 
 class DeadLetters:
-    """The dead-letter stream that belongs to one telemetry stream."""
+    """The dead-letter stream that belongs to one telemetry stream.
 
-    def __init__(self, control: RedisClient, names: GroupNames, *, instance: str) -> None:
+    Args:
+        control: Connection without parked reads.
+        names: Stream, group and consumer.
+        instance: Who writes, for the letter's field of that name.
+        attempts_max: Failures seen on an entry before its letter is written, at least 1.
+    """
+
+    def __init__(
+        self, control: RedisClient, names: GroupNames, *, instance: str, attempts_max: int
+    ) -> None:
         self._control: Final = control
         self._names: Final = names
         self._instance: Final = instance
+        self._attempts_max: Final = attempts_max
         self.stream: Final = dead_letter_stream(names.stream)
+        self._keys: Final = (
+            names.stream,
+            self.stream,
+            attempts_key(names.stream),
+            suspects_key(names.stream),
+            accounts_key(names.stream),
+        )
 
-    async def write(self, letters: Sequence[DeadLetter], *, failed_at_ms: int) -> LetterReceipt:
-        """Write each letter whose entry is still pending and acknowledge that entry.
+    async def judge(self, failures: Sequence[Failure], *, failed_at_ms: int) -> Verdicts:
+        """Count each failure, or write its letter; entries no longer pending are left alone.
 
-        With an error in the receipt some letters were not written; their entries are pending, and
-        calling again writes only what is missing.
+        Not to be repeated after an error: a reply that was lost has counted its failures.
         """
-        written: set[bytes] = set()
-        for part in _parts(letters):
-            write = self._write_wide if _is_wide(part[0]) else self._write_part
+        verdicts = Verdicts()
+        for part in _parts(failures):
+            judge = self._judge_wide if _is_wide(part[0]) else self._judge_part
             try:
-                receipt = await write(part, failed_at_ms)
+                await judge(part, failed_at_ms, verdicts)
             except TeltonikaProcessorError as error:
-                receipt = LetterReceipt(frozenset(), error)
-            written |= receipt.written
-            if receipt.error is not None:
-                return LetterReceipt(frozenset(written), receipt.error)
-        return LetterReceipt(frozenset(written))
+                verdicts.error = error
+            if verdicts.error is not None:
+                break
+        return verdicts
 
-    async def _write_part(self, letters: Sequence[DeadLetter], failed_at_ms: int) -> LetterReceipt:
+    async def _judge_part(
+        self, failures: Sequence[Failure], failed_at_ms: int, verdicts: Verdicts
+    ) -> None:
         pipeline = self._control.pipeline(transaction=False)
-        names = self._names
-        for letter in letters:
-            keys = ("EVAL", _DEAD_LETTER, 2, names.stream, self.stream)
-            fields = self._fields(letter, failed_at_ms)
-            pipeline.execute_command(*keys, names.group, letter.entry_id, *fields)
+        for failure in failures:
+            ours = _ours_of(failure, failed_at_ms, self._instance)
+            pipeline.execute_command(*self._script(failure, "letter"), *ours, *failure.fields)
         with redis_errors():
             replies = await pipeline.execute(raise_on_error=False)
-        errors = (translate(reply) for reply in replies if isinstance(reply, RedisError))
-        pairs = zip(letters, replies, strict=True)
-        written = frozenset(letter.entry_id for letter, reply in pairs if reply == 1)
-        return LetterReceipt(written, next(errors, None))
+        for failure, reply in zip(failures, replies, strict=True):
+            if isinstance(reply, RedisError):
+                verdicts.error = verdicts.error or translate(reply)
+            else:
+                verdicts.note(failure.entry_id, reply)
 
-    async def _write_wide(self, letters: Sequence[DeadLetter], failed_at_ms: int) -> LetterReceipt:
-        """One letter with more fields than a script can pass on: asked first, then both at once.
+    async def _judge_wide(
+        self, failures: Sequence[Failure], failed_at_ms: int, verdicts: Verdicts
+    ) -> None:
+        """One letter with more fields than a script can pass on: asked first, then all at once.
 
         An instance frozen between the two may write a second letter; the entry is lost by neither.
         """
-        (letter,) = letters
-        names = self._names
-        where = (names.stream, names.group)
-        one = (letter.entry_id, letter.entry_id, 1)
-        if not await execute(self._control, "XPENDING", *where, *one):
-            return LetterReceipt(frozenset())
+        (failure,) = failures
+        attempts = await execute(self._control, *self._script(failure, "count"))
+        if attempts >= 0:
+            verdicts.note(failure.entry_id, attempts)
+            return
+        reason, error, offset, at_ms, instance = _ours_of(failure, failed_at_ms, self._instance)
+        letter = [*failure.fields, "reason", reason, "error", error, "offset", offset]
+        letter += ["attempts", -attempts, "source_id", failure.entry_id]
+        letter += ["failed_at_ms", at_ms, "instance", instance]
+        stream, dead_letters, attempts_hash, suspects, accounts = self._keys
         pipeline = self._control.pipeline(transaction=True)
-        pipeline.execute_command("XADD", self.stream, "*", *self._fields(letter, failed_at_ms))
-        pipeline.execute_command("XACK", *where, letter.entry_id)
+        pipeline.execute_command("XADD", dead_letters, "*", *letter)
+        pipeline.execute_command("XACK", stream, self._names.group, failure.entry_id)
+        pipeline.execute_command("HDEL", attempts_hash, failure.entry_id)
+        pipeline.execute_command("HDEL", suspects, failure.entry_id)
+        pipeline.execute_command("HINCRBY", accounts, "dead_lettered", 1)
         with redis_errors():
             await pipeline.execute()
-        return LetterReceipt(frozenset({letter.entry_id}))
+        verdicts.note(failure.entry_id, attempts)
 
-    def _fields(self, letter: DeadLetter, failed_at_ms: int) -> list[bytes | str | int]:
-        return [
-            *letter.fields,
-            "reason",
-            letter.reason,
-            "error",
-            letter.error,
-            "offset",
-            letter.offset,
-            "attempts",
-            letter.attempts,
-            "source_id",
-            letter.entry_id,
-            "failed_at_ms",
-            failed_at_ms,
-            "instance",
-            self._instance,
-        ]
+    def _script(self, failure: Failure, mode: str) -> tuple[Any, ...]:
+        attempts_max = 1 if failure.is_final else self._attempts_max
+        where = (self._names.group, failure.entry_id, attempts_max, mode)
+        return ("EVAL", _JUDGE, len(self._keys), *self._keys, *where)
 
 
-def _is_wide(letter: DeadLetter) -> bool:
-    return len(letter.fields) > _SCRIPT_FIELDS_MAX
+def _ours_of(failure: Failure, failed_at_ms: int, instance: str) -> tuple[str | int, ...]:
+    return (failure.reason, failure.error, failure.offset, failed_at_ms, instance)
 
 
-def _parts(letters: Sequence[DeadLetter]) -> Iterator[list[DeadLetter]]:
-    """Cut into pipelines within the bounds; a wide letter stands alone."""
-    part: list[DeadLetter] = []
+def _is_wide(failure: Failure) -> bool:
+    return len(failure.fields) > _SCRIPT_FIELDS_MAX
+
+
+def _parts(failures: Sequence[Failure]) -> Iterator[list[Failure]]:
+    """Cut into pipelines within the bounds; a wide entry stands alone."""
+    part: list[Failure] = []
     part_bytes = 0
-    for letter in letters:
-        n_bytes = sum(map(len, letter.fields))
+    for failure in failures:
+        n_bytes = sum(map(len, failure.fields))
         full = len(part) >= _PIPELINE_MAX or part_bytes + n_bytes > _PIPELINE_MAX_BYTES
-        if part and (full or _is_wide(letter) or _is_wide(part[0])):
+        if part and (full or _is_wide(failure) or _is_wide(part[0])):
             yield part
             part, part_bytes = [], 0
-        part.append(letter)
+        part.append(failure)
         part_bytes += n_bytes
     if part:
         yield part

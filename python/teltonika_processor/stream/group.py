@@ -4,11 +4,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from teltonika_processor.model import accounts_key, attempts_key, suspects_key
 from teltonika_processor.stream.connection import GroupExistsError, RedisClient, execute
 from teltonika_processor.stream.entry import FIRST_ID, RawEntry
 
 BLOCK_MS: Final = 500
 """Bound: how long a read waits; a stop request is seen after this time at the latest."""
+
+# XACK says 1 to exactly one caller, so what it says is counted there and nowhere else.
+# KEYS: stream, accounts, attempts, suspects. ARGV: group, whether to forget failures, entry ids.
+_XACK: Final = b"""
+local count = redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, 3))
+if count > 0 then redis.call('HINCRBY', KEYS[2], 'acknowledged', count) end
+if ARGV[2] == '1' then
+  redis.call('HDEL', KEYS[3], unpack(ARGV, 3))
+  redis.call('HDEL', KEYS[4], unpack(ARGV, 3))
+end
+return count
+"""
+
+# Bound: a Lua call takes about 8,000 arguments.
+_XACK_PART: Final = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +67,41 @@ class ConsumerGroup:
         about = await about_group(self._control, self.names.stream, self.names.group)
         return (about[b"last-delivered-id"] if about else FIRST_ID).decode()
 
-    async def read_new(self, count: int, *, block: bool) -> list[RawEntry]:
-        """Up to `count` entries that no consumer has seen; with `block` waits up to BLOCK_MS."""
-        wait = ("BLOCK", BLOCK_MS) if block else ()
+    async def read_new(self, count: int, *, block_ms: int) -> list[RawEntry]:
+        """Up to `count` entries that no consumer has seen; waits up to `block_ms`, 0: not at all.
+
+        Bound: BLOCK_MS, since 0 would be for ever in Redis and a parked read is never cancelled.
+        """
+        wait = ("BLOCK", min(block_ms, BLOCK_MS)) if block_ms > 0 else ()
         return await self._read(count, b">", wait)
 
     async def read_own(self, after: bytes, count: int) -> list[RawEntry]:
         """Up to `count` of our own pending entries with an id greater than `after`."""
         return await self._read(count, after, ())
 
-    async def xack(self, ids: list[bytes]) -> int:
-        """Acknowledge settled entries in one command; how many of them were still pending."""
-        found: int = await execute(self._control, "XACK", self.names.stream, self.names.group, *ids)
-        return found
+    async def deliveries(self, first: bytes, last: bytes, count: int) -> dict[bytes, int]:
+        """How often each of our own pending entries from id `first` to `last` was delivered."""
+        names = self.names
+        where = (names.stream, names.group, first, last, count, names.consumer)
+        found = await execute(self._control, "XPENDING", *where)
+        return {entry_id: times for entry_id, _, _, times in found}
+
+    async def xack(self, ids: Sequence[bytes], *, redelivered: bool = False) -> int:
+        """Acknowledge settled entries; how many of them were still pending, which are counted.
+
+        Args:
+            ids: The entries.
+            redelivered: They may have failed before: that is forgotten.
+        """
+        stream = self.names.stream
+        keys = (stream, accounts_key(stream), attempts_key(stream), suspects_key(stream))
+        count = 0
+        for first in range(0, len(ids), _XACK_PART):
+            part = ids[first : first + _XACK_PART]
+            forget = int(redelivered)
+            args = ("EVAL", _XACK, len(keys), *keys, self.names.group, forget, *part)
+            count += await execute(self._control, *args)
+        return count
 
     async def _read(
         self, count: int, from_id: bytes, wait: tuple[str | int, ...]

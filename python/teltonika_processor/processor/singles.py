@@ -1,0 +1,133 @@
+"""Entries that are tried one by one: those that may crash us, and probes of an open breaker."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from teltonika_processor.codec.native import decode_entries
+from teltonika_processor.events import BreakerClosed, EntrySuspected
+from teltonika_processor.processor.handover import Handover
+from teltonika_processor.processor.judging import Judge
+from teltonika_processor.processor.ledger import Ledger
+from teltonika_processor.processor.retry import Surroundings, sleep_unless, until_done
+from teltonika_processor.processor.trial import Trial
+from teltonika_processor.processor.work import Outcome, Probe, Reject, Work
+from teltonika_processor.stream.entry import RawEntry, entry_id
+from teltonika_processor.stream.group import ConsumerGroup
+from teltonika_processor.stream.suspects import Suspects
+
+# While the breaker is open something is seen to happen this often.
+_LOOK_EVERY_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """What makes an entry a suspect, and what convicts it.
+
+    Attributes:
+        group: Knows how often an entry was delivered.
+        suspects: Knows the trials that never ended.
+        deliveries_max: An entry delivered more often is tried alone.
+        crashes_max: Trials that never ended, after which it is dead-lettered untouched.
+    """
+
+    group: ConsumerGroup
+    suspects: Suspects
+    deliveries_max: int
+    crashes_max: int
+
+
+class Singles:
+    """Hands single entries to the writers while nothing else is in our hands."""
+
+    def __init__(
+        self,
+        suspicion: Suspicion,
+        handover: Handover,
+        judge: Judge,
+        ledger: Ledger,
+        around: Surroundings,
+    ) -> None:
+        self._suspicion: Final = suspicion
+        self._handover: Final = handover
+        self._judge: Final = judge
+        self._ledger: Final = ledger
+        self._around: Final = around
+
+    async def suspects_among(
+        self, entries: Sequence[RawEntry], stop: asyncio.Event
+    ) -> dict[bytes, int]:
+        """Those of redelivered `entries` that are to be tried alone, and how often they came."""
+        # Ours in the range are these and what is in flight or failed before.
+        count = len(entries) + len(self._ledger) + self._ledger.n_retries
+        first, last = entry_id(entries[0]), entry_id(entries[-1])
+        deliveries = await until_done(
+            "read",
+            lambda: self._suspicion.group.deliveries(first, last, count),
+            self._around,
+            stop=stop,
+        )
+        most = self._suspicion.deliveries_max
+        ids = map(entry_id, entries)
+        return {one: deliveries[one] for one in ids if deliveries.get(one, 0) > most}
+
+    async def try_alone(self, entry: RawEntry, deliveries: int, stop: asyncio.Event) -> None:
+        """Try a suspect, so that a crash convicts this entry and no other.
+
+        Raises:
+            StopRequested: `stop` is set; the entry is pending.
+        """
+        suspects, suspect_id = self._suspicion.suspects, entry_id(entry)
+        await self._handover.until_quiet(stop)
+        crashes = await until_done(
+            "read", lambda: suspects.crashes(suspect_id), self._around, stop=stop
+        )
+        self._around.emit(
+            EntrySuspected(entry_id=suspect_id.decode(), deliveries=deliveries, trials=crashes)
+        )
+        if crashes >= self._suspicion.crashes_max:
+            await self._condemn(entry, crashes)
+            return
+        trial = Trial(suspects, suspect_id, crashes)
+        await until_done("read", trial.begin, self._around, stop=stop)
+        await self._handover.dispatch([entry], redelivered=True, trial=trial)
+        await self._handover.until_quiet(stop)
+
+    async def _condemn(self, entry: RawEntry, crashes: int) -> None:
+        """Dead-letter an entry without looking into it."""
+        text = f"in hand alone in {crashes} processes that died"
+        self._ledger.deliver([entry_id(entry)], now=self._around.clock())
+        work = Work(
+            batch_id=0,
+            batch=decode_entries([[entry_id(entry), None]]),
+            entries=[entry],
+            rejects={0: Reject("crashed_processor", 0, text)},
+            start=0,
+            stop=1,
+            redelivered=True,
+        )
+        await self._judge.judge(Outcome([work]))
+
+    async def probe(self, stop: asyncio.Event) -> None:
+        """While the breaker is open: every now and then one of the entries that failed.
+
+        Raises:
+            StopRequested: `stop` is set.
+        """
+        breaker, candidates = self._judge.breaker, self._judge.candidates
+        wait_s = breaker.wait_s(now=self._around.clock())
+        if wait_s > 0:
+            await sleep_unless(stop, min(wait_s, _LOOK_EVERY_S))
+            return
+        await self._handover.until_quiet(stop)
+        entry, probe = candidates[0], Probe()
+        candidates.rotate(-1)
+        if not self._ledger.in_flight(entry_id(entry)):
+            await self._handover.dispatch([entry], redelivered=True, probe=probe)
+            await self._handover.until_quiet(stop)
+        n_probes = breaker.probes + 1
+        open_s = breaker.probed(stored=probe.stored, now=self._around.clock())
+        if open_s is not None:
+            candidates.clear()
+            self._around.emit(BreakerClosed(open_s=round(open_s, 3), probes=n_probes))

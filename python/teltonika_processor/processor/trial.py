@@ -1,0 +1,36 @@
+"""One entry tried alone, because it may be what crashes us."""
+
+import asyncio
+import contextlib
+from typing import Final
+
+from teltonika_processor.errors import TransientError
+from teltonika_processor.stream.suspects import Suspects
+
+# Bound: what it may take of the time between SIGTERM and SIGKILL.
+_PAUSE_S: Final = 1.0
+
+
+class Trial:
+    """Notes in Redis that the entry is in our hands, and that it is not, as long as we live.
+
+    Args:
+        suspects: Where it is noted.
+        entry_id: The entry.
+        crashes: Trials before this one that never ended.
+    """
+
+    def __init__(self, suspects: Suspects, entry_id: bytes, crashes: int) -> None:
+        self._suspects: Final = suspects
+        self._entry_id: Final = entry_id
+        self.crashes: Final = crashes
+
+    async def begin(self) -> None:
+        """The entry is about to be touched."""
+        await self._suspects.note(self._entry_id, self.crashes + 1)
+
+    async def pause(self) -> None:
+        """We are alive: whoever ends us while we wait for a server does not convict the entry."""
+        with contextlib.suppress(TransientError, TimeoutError):
+            async with asyncio.timeout(_PAUSE_S):
+                await self._suspects.note(self._entry_id, self.crashes)

@@ -1,0 +1,114 @@
+"""Taking over pending entries of instances that died, and keeping our own while we work on them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from teltonika_processor.model import accounts_key, attempts_key, dead_letter_stream, suspects_key
+from teltonika_processor.stream.connection import RedisClient, execute
+from teltonika_processor.stream.entry import RawEntry
+from teltonika_processor.stream.group import GroupNames
+
+# XAUTOCLAIM takes ids whose payload is gone off the pending entries list and tells only this once,
+# so their letters are written by the same script. Out of memory: the letters fail, what was claimed
+# is claimed all the same and the ids are reported.
+# KEYS: stream, dead letters, attempts, suspects, accounts. ARGV: group, consumer, least idle ms,
+# cursor, count, Unix ms, instance, text.
+_CLAIM: Final = b"""
+local page = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], 'COUNT', ARGV[5])
+for _, id in ipairs(page[3]) do
+  local attempts = (tonumber(redis.call('HGET', KEYS[3], id)) or 0) + 1
+  local letter = redis.pcall('XADD', KEYS[2], '*', 'reason', 'payload_trimmed', 'error', ARGV[8],
+    'offset', 0, 'attempts', attempts, 'source_id', id, 'failed_at_ms', ARGV[6],
+    'instance', ARGV[7])
+  if not letter.err then
+    redis.call('HDEL', KEYS[3], id)
+    redis.call('HDEL', KEYS[4], id)
+    redis.call('HINCRBY', KEYS[5], 'dead_lettered', 1)
+  end
+end
+return page
+"""
+
+_TRIMMED: Final = "the entry was trimmed from the stream while it was pending"
+_CURSOR_START: Final = b"0-0"
+
+# Bound: ids in one XCLAIM.
+_KEEP_PART: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedPage:
+    """One step of a sweep over the group's pending entries.
+
+    Attributes:
+        entries: Ours now; their delivery counts rose by one.
+        vanished: Ids whose payload was trimmed: dead-lettered as ``payload_trimmed``.
+        ends_sweep: Whether the sweep came to the end of the list with this page.
+    """
+
+    entries: list[RawEntry]
+    vanished: list[bytes]
+    ends_sweep: bool
+
+
+class Claims:
+    """Claims page by page; the cursor is kept, since a page may be empty in the middle.
+
+    Args:
+        control: Connection without parked reads.
+        names: Stream, group, and the consumer that claims.
+        instance: Who writes letters of vanished payloads.
+        threshold_ms: Entries idle for longer are claimed.
+    """
+
+    def __init__(
+        self, control: RedisClient, names: GroupNames, *, instance: str, threshold_ms: int
+    ) -> None:
+        self._control: Final = control
+        self._names: Final = names
+        self._instance: Final = instance
+        self.threshold_ms: Final = threshold_ms
+        self._cursor = _CURSOR_START
+
+    async def next_page(self, count: int, *, now_ms: int) -> ClaimedPage:
+        """Claim up to `count` entries; Unix ms for the letters of those that vanished."""
+        names, stream = self._names, self._names.stream
+        keys = (
+            stream,
+            dead_letter_stream(stream),
+            attempts_key(stream),
+            suspects_key(stream),
+            accounts_key(stream),
+        )
+        cursor, entries, vanished = await execute(
+            self._control,
+            "EVAL",
+            _CLAIM,
+            len(keys),
+            *keys,
+            names.group,
+            names.consumer,
+            self.threshold_ms,
+            self._cursor,
+            count,
+            now_ms,
+            self._instance,
+            _TRIMMED,
+        )
+        self._cursor = cursor
+        return ClaimedPage(entries, vanished, cursor == _CURSOR_START)
+
+    async def keep(self, ids: Sequence[bytes]) -> int:
+        """Say that we work on these, so that nobody claims them; how many are still ours.
+
+        An entry that was touched within a quarter of the threshold stays whose it is: woken from a
+        freeze we must not take back what somebody claimed meanwhile.
+        """
+        kept = 0
+        for first in range(0, len(ids), _KEEP_PART):
+            part = ids[first : first + _KEEP_PART]
+            names = self._names
+            where = (names.stream, names.group, names.consumer, self.threshold_ms // 4)
+            kept += len(await execute(self._control, "XCLAIM", *where, *part, "JUSTID"))
+        return kept
