@@ -230,6 +230,20 @@ def test_a_group_set_past_entries_loses_them_and_that_is_said(
     assert missing_ids(run_audit(redis_url, dsn, "--json")) == [skipped.decode()]
 
 
+def test_frames_longer_than_the_audits_own_limit_are_looked_at(
+    telemetry: Telemetry, redis_url: str, dsn: str
+) -> None:
+    times = [BASE_MS + i for i in range(200)]
+    long = frame_at(*times, io={io_id: (io_id, 8) for io_id in range(1, 41)})
+    assert len(long) > 65_536
+    telemetry.publish([entry(long)])
+    with Processor(redis_url, dsn, settings={**SETTINGS, "FRAME_MAX_BYTES": "200000"}) as processor:
+        eventually(telemetry.settled)
+        assert processor.terminate() == 0
+    report = assert_clean(redis_url, dsn)
+    assert (report["terms"]["stored"], report["records"]) == (1, 200)
+
+
 def test_only_one_devices_entries_are_looked_at(
     telemetry: Telemetry, redis_url: str, dsn: str
 ) -> None:
