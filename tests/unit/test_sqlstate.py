@@ -4,6 +4,7 @@ import pytest
 from teltonika_processor.errors import (
     ConfigError,
     SchemaMismatch,
+    SinkFault,
     SinkRejected,
     SinkTooSlow,
     SinkUnavailable,
@@ -27,6 +28,7 @@ EXPECTED = {
     "23514": SinkRejected,
     "25006": SinkUnavailable,
     "25P03": SinkUnavailable,
+    "26000": ConfigError,
     "28000": SchemaMismatch,
     "28P01": SchemaMismatch,
     "3D000": SchemaMismatch,
@@ -36,10 +38,14 @@ EXPECTED = {
     "42501": SchemaMismatch,
     "42703": SchemaMismatch,
     "42P01": SchemaMismatch,
+    "42P05": ConfigError,
+    "44000": SinkRejected,
     "53100": SinkUnavailable,
     "53200": SinkUnavailable,
     "53300": SinkUnavailable,
     "54000": SinkRejected,
+    "55000": SinkFault,
+    "55006": SinkUnavailable,
     "55P03": SinkUnavailable,
     "57014": SinkTooSlow,
     "57P01": SinkUnavailable,
@@ -47,9 +53,11 @@ EXPECTED = {
     "57P03": SinkUnavailable,
     "58030": SinkUnavailable,
     "P0001": SinkRejected,
-    "P0002": SinkUnavailable,
-    "XX000": SinkUnavailable,
-    "": SinkUnavailable,
+    "P0002": SinkRejected,
+    "72000": SinkFault,
+    "XX000": SinkFault,
+    "XX001": SinkFault,
+    "": SinkFault,
 }
 
 
@@ -62,7 +70,7 @@ def reply(sqlstate: str, **fields: str) -> asyncpg.PostgresError:
 
 @pytest.mark.parametrize(("sqlstate", "family"), EXPECTED.items())
 def test_sqlstate_says_what_to_do(
-    sqlstate: str, family: type[SinkUnavailable | SinkRejected | SchemaMismatch]
+    sqlstate: str, family: type[TeltonikaProcessorError]
 ) -> None:
     assert meaning(sqlstate) is family
 
@@ -77,6 +85,8 @@ def test_sqlstate_says_what_to_do(
         (reply("57014"), SinkTooSlow, "57014"),
         (reply("23514", constraint_name="positions_speed_check"), SinkRejected, "23514"),
         (reply("23514"), SinkUnavailable, "23514"),
+        (reply("XX000"), SinkFault, "XX000"),
+        (reply("26000"), ConfigError, None),
         (asyncpg.ConnectionDoesNotExistError("gone"), SinkUnavailable, "08003"),
         (asyncpg.InterfaceError("connection is closed"), SinkUnavailable, None),
         (asyncpg.InternalClientError("protocol"), SinkUnavailable, None),
@@ -97,6 +107,10 @@ def test_foreign_errors_become_ours(
 def test_the_row_in_the_detail_stays_out_of_the_text() -> None:
     error = reply("23505", detail="Key (imei)=(352093081452251) already exists.")
     assert str(translate(error)) == "Postgres: 23505 what happened"
+
+
+def test_a_prepared_statement_that_is_gone_names_the_setting_for_poolers() -> None:
+    assert "DATABASE_POOLER=transaction" in str(translate(reply("26000")))
 
 
 def test_a_deadline_that_passed_is_said() -> None:

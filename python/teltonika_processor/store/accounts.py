@@ -8,6 +8,7 @@ from typing import Final
 
 from teltonika_processor.model import format_imei
 from teltonika_processor.store.connection import (
+    Pooler,
     Session,
     SessionConfig,
     open_reading_session,
@@ -67,9 +68,11 @@ class NewestPosition:
     io: str
 
 
-def accounts_session(dsn: str, *, instance: str) -> AbstractAsyncContextManager[Session]:
+def accounts_session(
+    dsn: str, *, instance: str, pooler: Pooler = "none"
+) -> AbstractAsyncContextManager[Session]:
     """A session for reading accounts; foreign errors that leave the block are translated."""
-    config = SessionConfig(dsn=dsn, instance=instance, write_timeout_s=_COUNT_MAX_S)
+    config = SessionConfig(dsn=dsn, instance=instance, write_timeout_s=_COUNT_MAX_S, pooler=pooler)
     return session_of(open_reading_session, config)
 
 

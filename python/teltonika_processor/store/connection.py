@@ -1,16 +1,28 @@
 """Sessions of Postgres with nothing left to the server's or the role's defaults."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, Literal
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
+from teltonika_processor.errors import ConfigError, SinkUnavailable
+from teltonika_processor.store.hosts import host_of, single_host_dsns
+from teltonika_processor.store.pooler import (
+    POOLER_FOUND,
+    PooledConnection,
+    Session,
+    require_own_process,
+    set_local,
+)
 from teltonika_processor.store.sqlstate import FOREIGN_ERRORS, translate
 
-Session: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+__all__ = ["Session"]
+
+Pooler = Literal["none", "transaction"]
 
 SESSION_PREFIX: Final = "teltonika-processor/"
 """Sessions so named may be ended by another instance once past its write deadline."""
@@ -22,13 +34,13 @@ MIGRATION_PREFIX: Final = "teltonika-processor-migrate/"
 """Never ended by another instance: building an index may take hours."""
 
 # A peer that went away without a word is noticed after 10 + 3 x 5 s, before its entries are
-# claimed.
-_KEEPALIVE: Final = {
+# claimed. Behind a pooler the peer is the pooler, and these are not ours to set.
+_OF_THE_WIRE: Final = {
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
-    # A killed client's long statement ends with it, and its locks.
-    "client_connection_check_interval": "1000",
+    # Said by BEGIN wherever it matters; a transaction cannot change its own by this.
+    "default_transaction_isolation": "read committed",
 }
 
 
@@ -42,8 +54,9 @@ class SessionConfig:
         write_timeout_s: Longest statement.
         lock_timeout_s: Longest wait for one lock; a writer waits half its write timeout at most.
         idle_in_transaction_timeout_s: Longest pause between two statements of a transaction.
-        connect_timeout_s: Longest wait for a new session.
+        connect_timeout_s: Longest wait for a new session, shared by all hosts of the address.
         close_timeout_s: Longest wait for a farewell, then the socket is cut.
+        pooler: ``transaction``: the address leads to a pooler in transaction mode.
     """
 
     dsn: str = field(repr=False)
@@ -53,6 +66,7 @@ class SessionConfig:
     idle_in_transaction_timeout_s: float = 5.0
     connect_timeout_s: float = 5.0
     close_timeout_s: float = 2.0
+    pooler: Pooler = "none"
 
     @property
     def write_deadline_s(self) -> float:
@@ -73,7 +87,8 @@ async def open_session(config: SessionConfig) -> Session:
     """A writable session for the write path.
 
     Raises:
-        asyncpg and OS errors, see ``sqlstate.FOREIGN_ERRORS``.
+        ConfigError: A pooler lies between that the configuration does not know of.
+        Foreign errors, see ``sqlstate.FOREIGN_ERRORS``.
     """
     settings = {
         **_bounds(SESSION_PREFIX, config, config.write_timeout_s, config.write_lock_timeout_s),
@@ -84,26 +99,26 @@ async def open_session(config: SessionConfig) -> Session:
         "enable_hashjoin": "off",
         "enable_mergejoin": "off",
     }
-    return await _connect(config, settings)
+    return await _open(config, settings)
 
 
 async def open_reading_session(config: SessionConfig) -> Session:
     """A session for long looks at what is stored, with the planner's own defaults.
 
     Raises:
-        asyncpg and OS errors, see ``sqlstate.FOREIGN_ERRORS``.
+        As `open_session`.
     """
     bounds = _bounds(READER_PREFIX, config, config.write_timeout_s, config.lock_timeout_s)
-    return await _connect(config, bounds)
+    return await _open(config, bounds)
 
 
 async def open_migration_session(config: SessionConfig) -> Session:
-    """A writable session without a limit for statements, for migrations.
+    """A writable session without a limit for statements, for migrations: never by a pooler.
 
     Raises:
-        asyncpg and OS errors, see ``sqlstate.FOREIGN_ERRORS``.
+        As `open_session`.
     """
-    return await _connect(config, _bounds(MIGRATION_PREFIX, config, 0, config.lock_timeout_s))
+    return await _open(config, _bounds(MIGRATION_PREFIX, config, 0, config.lock_timeout_s))
 
 
 @asynccontextmanager
@@ -129,13 +144,81 @@ async def close_session(session: Session, timeout_s: float) -> None:
         session.terminate()
 
 
-async def _connect(config: SessionConfig, settings: dict[str, str]) -> Session:
-    return await asyncpg.connect(
-        config.dsn,
-        timeout=config.connect_timeout_s,
-        server_settings=settings,
-        target_session_attrs=SessionAttribute.read_write,
+async def _open(config: SessionConfig, settings: dict[str, str]) -> Session:
+    """A session at the first host that can write, each asked for its address anew."""
+    dsns = single_host_dsns(config.dsn)
+    timeout_s = config.connect_timeout_s / len(dsns)
+    failures = []
+    for dsn in dsns:
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await _connect(dsn, config.pooler, settings)
+        except FOREIGN_ERRORS as error:
+            ours = translate(error)
+            if len(dsns) == 1 or not isinstance(ours, SinkUnavailable):
+                raise
+            failures.append(f"{host_of(dsn)}: {str(ours).removeprefix('Postgres: ')}")
+    raise ConnectionError("; ".join(failures))
+
+
+async def _connect(dsn: str, pooler: Pooler, settings: dict[str, str]) -> Session:
+    if pooler == "transaction":
+        return await _connect_pooled(dsn, settings)
+    try:
+        session = await asyncpg.connect(
+            dsn, server_settings=settings, target_session_attrs=SessionAttribute.read_write
+        )
+    except asyncpg.ProtocolViolationError as refusal:
+        await _refuse_a_pooler(dsn, settings, refusal)
+        raise
+    try:
+        await require_own_process(session, settings)
+    except BaseException:
+        session.terminate()
+        raise
+    return session
+
+
+async def _connect_pooled(dsn: str, settings: dict[str, str]) -> Session:
+    """A session that may have any server process at any time.
+
+    Whether it can write is asked for by a statement: what a pooler says of its servers is what they
+    were like when it first met them.
+    """
+    name = {"application_name": settings["application_name"]}
+    session = await asyncpg.connect(
+        dsn, connection_class=PooledConnection, statement_cache_size=0, server_settings=name
     )
+    session.bounds = set_local(
+        {name: value for name, value in settings.items() if name not in _OF_THE_WIRE}
+    )
+    try:
+        await _require_writable(session)
+    except BaseException:
+        session.terminate()
+        raise
+    return session
+
+
+async def _require_writable(session: Session) -> None:
+    if await session.fetchval("SHOW transaction_read_only") == "on":
+        raise asyncpg.TargetServerAttributeNotMatched("the server is read-only")
+
+
+async def _refuse_a_pooler(
+    dsn: str, settings: dict[str, str], refusal: asyncpg.PostgresError
+) -> None:
+    """Poolers refuse settings that they cannot keep, in the words of a broken protocol.
+
+    Raises:
+        ConfigError: Without the settings a session can be had.
+    """
+    try:
+        session = await _connect_pooled(dsn, settings)
+    except FOREIGN_ERRORS:
+        return
+    session.terminate()
+    raise ConfigError(POOLER_FOUND) from refusal
 
 
 def _bounds(
@@ -147,8 +230,9 @@ def _bounds(
         "statement_timeout": _milliseconds(statement_timeout_s),
         "lock_timeout": _milliseconds(lock_timeout_s),
         "idle_in_transaction_session_timeout": _milliseconds(config.idle_in_transaction_timeout_s),
-        "default_transaction_isolation": "read committed",
-        **_KEEPALIVE,
+        # A killed client's long statement ends with it, and its locks.
+        "client_connection_check_interval": "1000",
+        **_OF_THE_WIRE,
     }
 
 

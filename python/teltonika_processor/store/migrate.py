@@ -18,9 +18,11 @@ import asyncpg
 
 from teltonika_processor.errors import SchemaMismatch, SinkRejected, SinkUnavailable
 from teltonika_processor.store.connection import (
+    Pooler,
     Session,
     SessionConfig,
     open_migration_session,
+    open_reading_session,
     session_of,
 )
 from teltonika_processor.store.sqlstate import translate
@@ -82,23 +84,43 @@ class SchemaReport:
     newer: tuple[str, ...] = ()
 
 
-async def prepare_schema(dsn: str, migration_dsn: str | None) -> SchemaReport:
+async def prepare_schema(
+    dsn: str, migration_dsn: str | None, *, pooler: Pooler = "none"
+) -> SchemaReport:
     """Make the schema fit or refuse: migrate where wanted and allowed, otherwise look.
 
     Args:
-        dsn: The writer's address.
-        migration_dsn: The owner's; None: apply nothing.
+        dsn: The writer's address; it must lead to a database that fits, whoever migrates which one.
+        migration_dsn: The owner's, past any pooler; None: apply nothing.
+        pooler: What the writer's address leads to.
 
     Raises:
+        ConfigError: A pooler lies where none may.
         SchemaMismatch: The schema does not fit this version and may not be changed from here.
         SinkUnavailable: Postgres is away, or another migration holds the lock for too long.
     """
-    async with migration_session(migration_dsn or dsn) as session:
-        if migration_dsn is not None and await may_migrate(session):
-            return await apply_steps(session, packaged_steps())
-        state = await check(session, packaged_steps())
-        state.require_fit()
-        return SchemaReport((), migrated=False, newer=state.newer)
+    if migration_dsn is None:
+        return await _require_fit(dsn, pooler)
+    async with migration_session(migration_dsn) as session:
+        if await may_migrate(session):
+            report = await apply_steps(session, packaged_steps())
+        else:
+            report = await _look(session)
+    if dsn != migration_dsn:
+        await _require_fit(dsn, pooler)
+    return report
+
+
+async def _require_fit(dsn: str, pooler: Pooler) -> SchemaReport:
+    config = SessionConfig(dsn=dsn, instance=socket.gethostname(), pooler=pooler)
+    async with session_of(open_reading_session, config) as session:
+        return await _look(session)
+
+
+async def _look(session: Session) -> SchemaReport:
+    state = await check(session, packaged_steps())
+    state.require_fit()
+    return SchemaReport((), migrated=False, newer=state.newer)
 
 
 async def migrate(dsn: str) -> SchemaReport:

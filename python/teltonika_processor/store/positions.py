@@ -5,22 +5,18 @@ The shell of `writer_state`: it talks to Postgres and decides nothing but which 
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Final, Self
+from typing import Any, Final, TypeVar
 
 import asyncpg
 
-from teltonika_processor.codec.native import (
-    LAST_POSITION_COLUMNS,
-    POSITION_COLUMNS,
-    CopyData,
-    Rows,
-)
+from teltonika_processor.codec.native import Rows
 from teltonika_processor.errors import (
     DayUnavailable,
     SchemaMismatch,
+    SinkFault,
     SinkRejected,
     SinkTooSlow,
     SinkUnavailable,
@@ -29,6 +25,8 @@ from teltonika_processor.errors import (
 from teltonika_processor.store import queries
 from teltonika_processor.store.columns import IoType, require_columns
 from teltonika_processor.store.connection import Session, SessionConfig, close_session, open_session
+from teltonika_processor.store.last_positions import LastPosition, last_positions
+from teltonika_processor.store.paths import Paths, Payload, write_direct, write_staged
 from teltonika_processor.store.sqlstate import FOREIGN_ERRORS, translate
 from teltonika_processor.store.writer_state import KnownDays, KnownDevices, Path, PathChoice
 
@@ -36,6 +34,8 @@ _DAY_S: Final = 86_400
 
 # Bound: each new partition takes a handful of locks, of which a server has 6,400 by default.
 _DAYS_PER_CALL: Final = 50
+
+T = TypeVar("T")
 
 # A lock was not to be had. The other one comes first where the statement timeout is shorter.
 _LOCKED_OUT: Final = (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError)
@@ -66,37 +66,26 @@ class SharedState:
 
 
 @dataclass(frozen=True, slots=True)
-class _Payload:
-    """One batch, encoded for one session."""
-
-    positions: CopyData
-    newest: CopyData
-    # Unix seconds around the rows with a plausible clock; empty where there are none.
-    plausible_s: tuple[int, int] | None
-
-    @classmethod
-    def of(cls, rows: Rows, io_type: IoType) -> Self:
-        days = rows.days
-        return cls(
-            rows.copy_positions(io=io_type),
-            rows.copy_last_positions(),
-            (days[0] * _DAY_S, (days[-1] + 1) * _DAY_S) if days else None,
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class _Opened:
     """An open connection and what was asked of it once."""
 
     connection: Session
     io_type: IoType
+    paths: Paths
 
 
 class PositionWriter:
     """Writes batches over one session of its own, which is opened again after any failure.
 
-    One `write` at a time. Every failure leaves no session behind, hence nothing half done that a
-    next batch could meet.
+    One call at a time. Every failure leaves no session behind, hence nothing half done that a next
+    batch could meet, and none on a server that was demoted: the next one is looked for anew.
+
+    Args:
+        config: The address and the bounds.
+        state: What is shared with the other writers of the process.
+        clock: Seconds, monotonic.
+        wall_clock: Unix seconds.
+        on_sessions_ended: Told how many sessions of ours, past their deadline, were ended.
     """
 
     def __init__(
@@ -106,11 +95,13 @@ class PositionWriter:
         *,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
+        on_sessions_ended: Callable[[int], None] | None = None,
     ) -> None:
         self._config: Final = config
         self._state: Final = state
         self._clock: Final = clock
         self._wall_clock: Final = wall_clock
+        self._on_sessions_ended: Final = on_sessions_ended
         self._path: Final = PathChoice()
         self._session: _Opened | None = None
 
@@ -126,16 +117,33 @@ class PositionWriter:
         Raises:
             DayUnavailable: A day of these rows cannot get its partition now; others may be written.
             SinkTooSlow: The rows were not written in time.
+            SinkFault: Postgres failed in an unknown way: try the same rows a few times.
             SinkUnavailable: Try the same rows again.
             SinkRejected: Postgres refuses a value of these rows.
             SchemaMismatch: The tables, the function or our rights do not fit.
-            ConfigError: The address is not understood.
+            ConfigError: The address is not understood, or leads to a pooler that it should not.
         """
         if not rows.n_rows:
             return Receipt(0, rows.n_records, staged=False)
+        return await self._in_time(self._write(rows, redelivered=redelivered))
+
+    async def last_positions(self, imeis: Sequence[int]) -> list[LastPosition]:
+        """What `last_position` holds of these devices, in any order; one query.
+
+        Raises:
+            As `write`; DayUnavailable never.
+        """
+        return await self._in_time(self._last_positions(imeis))
+
+    async def close(self) -> None:
+        """Close the session, if there is one; bounded by the close timeout."""
+        await self._drop_session()
+
+    async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work` before the deadline; any failure costs the session."""
         try:
             async with asyncio.timeout(self._config.write_deadline_s):
-                return await self._write(rows, redelivered=redelivered)
+                return await work
         except FOREIGN_ERRORS as error:
             raise await self._give_up(error) from error
         except DayUnavailable:
@@ -144,22 +152,22 @@ class PositionWriter:
             self._terminate()
             raise
 
-    async def close(self) -> None:
-        """Close the session, if there is one; bounded by the close timeout."""
-        await self._drop_session()
+    async def _last_positions(self, imeis: Sequence[int]) -> list[LastPosition]:
+        session = await self._open()
+        return await last_positions(session.connection, imeis)
 
     async def _write(self, rows: Rows, *, redelivered: bool) -> Receipt:
         session = await self._open()
         await self._register_devices(session.connection, rows)
         await self._ensure_days(session.connection, rows)
-        payload = _Payload.of(rows, session.io_type)
+        payload = Payload.of(rows, session.io_type)
         path = self._path.choose(redelivered=redelivered)
         n_stored = None
         if path is Path.DIRECT:
-            n_stored = await _write_direct(session.connection, payload)
+            n_stored = await write_direct(session.connection, session.paths, payload)
         staged = n_stored is None
         if n_stored is None:
-            n_stored = await _write_staged(session.connection, payload)
+            n_stored = await write_staged(session.connection, session.paths, payload)
         self._path.note(redelivered=redelivered, duplicate=n_stored < rows.n_rows)
         return Receipt(n_stored, rows.n_records - n_stored, staged)
 
@@ -170,11 +178,13 @@ class PositionWriter:
             try:
                 columns = await connection.fetch(queries.COLUMNS)
                 io_type = require_columns((row[0], row[1], row[2]) for row in columns)
-                await connection.execute(queries.CREATE_NEWEST)
+                paths = Paths.of(self._config.pooler, io_type)
+                if paths.opening is not None:
+                    await connection.execute(paths.opening)
             except BaseException:
                 connection.terminate()
                 raise
-            self._session = _Opened(connection, io_type)
+            self._session = _Opened(connection, io_type, paths)
         return self._session
 
     async def _register_devices(self, connection: Session, rows: Rows) -> None:
@@ -244,12 +254,12 @@ class PositionWriter:
             return ours
         if isinstance(error, TimeoutError):
             return SinkTooSlow(str(ours))
-        if isinstance(ours, SinkRejected | SchemaMismatch):
+        if isinstance(ours, SinkRejected | SinkFault | SchemaMismatch):
             return await self._explain(ours, failed.io_type)
         return ours
 
     async def _explain(
-        self, failure: SinkRejected | SchemaMismatch, io_type: IoType
+        self, failure: SinkRejected | SinkFault | SchemaMismatch, io_type: IoType
     ) -> TeltonikaProcessorError:
         """The fault is not the row's if the table was altered under the session that wrote it."""
         try:
@@ -271,10 +281,16 @@ class PositionWriter:
         connection = self._session.connection
         try:
             async with asyncio.timeout(self._config.close_timeout_s):
-                await connection.execute("ROLLBACK")
-                await connection.execute(queries.END_STALE_SESSIONS, self._config.write_deadline_s)
+                if connection.is_in_transaction():
+                    await connection.execute("ROLLBACK")
+                ended = await connection.fetchval(
+                    queries.END_STALE_SESSIONS, self._config.write_deadline_s
+                )
         except FOREIGN_ERRORS:
             self._terminate()  # the lock timeout is raised all the same: the next try comes here
+            return
+        if ended and self._on_sessions_ended is not None:
+            self._on_sessions_ended(ended)
 
     async def _drop_session(self) -> None:
         if self._session is not None:
@@ -286,55 +302,3 @@ class PositionWriter:
         if self._session is not None:
             self._session.connection.terminate()
             self._session = None
-
-
-async def _write_direct(connection: Session, payload: _Payload) -> int | None:
-    """COPY straight into the table: the number of rows, or None where one was stored before."""
-    await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-    try:
-        await _copy(connection, "positions", payload.positions, POSITION_COLUMNS, schema="public")
-    except asyncpg.UniqueViolationError:
-        # Of the key or of an index of the operator's: the staged path tells them apart.
-        await connection.execute("ROLLBACK")
-        return None
-    await _upsert_newest(connection, payload.newest)
-    await connection.execute("COMMIT")
-    return payload.positions.n_rows
-
-
-async def _write_staged(connection: Session, payload: _Payload) -> int:
-    """Through a temporary table, leaving out what was stored before: the number of new rows."""
-    await connection.execute(queries.CREATE_STAGE)
-    await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-    await _copy(connection, "stage", payload.positions, POSITION_COLUMNS)
-    n_stored = int((await connection.execute(queries.INSERT_STAGED)).rpartition(" ")[2])
-    if n_stored < payload.positions.n_rows and payload.plausible_s is not None:
-        await connection.execute(queries.CLEAR_SUSPECTS, *payload.plausible_s)
-    await _upsert_newest(connection, payload.newest)
-    await connection.execute("COMMIT")
-    return n_stored
-
-
-async def _upsert_newest(connection: Session, newest: CopyData) -> None:
-    if newest.n_rows:
-        await _copy(connection, "newest", newest, LAST_POSITION_COLUMNS)
-        await connection.execute(queries.UPSERT_NEWEST)
-
-
-async def _copy(
-    connection: Session,
-    table: str,
-    rows: CopyData,
-    columns: tuple[str, ...],
-    *,
-    schema: str = "pg_temp",
-) -> None:
-    await connection.copy_to_table(
-        table,
-        schema_name=schema,
-        columns=columns,
-        # A buffer goes out as one message, though the stubs do not know; bytes would be taken for
-        # the name of a file.
-        source=memoryview(rows),  # type: ignore[arg-type]
-        format="binary",
-    )

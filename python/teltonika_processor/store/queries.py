@@ -11,10 +11,17 @@ WHERE a.attrelid IN ('public.positions'::regclass, 'public.last_position'::regcl
   AND a.attnum > 0 AND NOT a.attisdropped
 """
 
+# Looks at no row: it fails at once if the column is of another type than the rows were encoded for,
+# which text and jsonb would not tell by themselves, and keeps it so until the transaction ends.
+# Costs 0.02 ms in the same round trip as BEGIN.
+REQUIRE_IO: Final = """
+SELECT FROM ONLY public.positions WHERE false AND coalesce(io, NULL::{io_type}) IS NULL
+"""
+
 # Emptied by the commit, so that a session has one of each for life. Our columns only: an operator's
 # own may be NOT NULL with a default, which LIKE would take over without the default.
 CREATE_NEWEST: Final = """
-CREATE TEMP TABLE newest ON COMMIT DELETE ROWS AS
+CREATE TEMP TABLE IF NOT EXISTS newest ON COMMIT DELETE ROWS AS
 SELECT
     imei, recorded_at, digest, received_at, longitude, latitude, altitude_m, angle_deg,
     satellites, speed_kmh, priority, event_io_id
@@ -30,6 +37,10 @@ SELECT
 FROM public.positions
 WITH NO DATA
 """
+
+# Dropped by the commit, for sessions whose server process is another one in the next transaction.
+CREATE_NEWEST_FOR_NOW: Final = CREATE_NEWEST.replace("DELETE ROWS", "DROP")
+CREATE_STAGE_FOR_NOW: Final = CREATE_STAGE.replace("DELETE ROWS", "DROP")
 
 # Sorted, so that instances that register the same devices lock them in one order.
 REGISTER_DEVICES: Final = """
@@ -113,6 +124,11 @@ ON CONFLICT (imei) DO UPDATE SET
     priority = excluded.priority,
     event_io_id = excluded.event_io_id
 WHERE (excluded.recorded_at, excluded.digest) > (t.recorded_at, t.digest)
+"""
+
+LAST_POSITIONS: Final = """
+SELECT imei, (extract(epoch FROM recorded_at) * 1000000)::bigint, digest, longitude, latitude
+FROM public.last_position WHERE imei = ANY($1::bigint[])
 """
 
 # A frozen instance keeps its locks for ever in the middle of a COPY: no timeout of the server's

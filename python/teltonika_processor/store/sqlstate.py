@@ -12,15 +12,17 @@ import asyncpg
 from teltonika_processor.errors import (
     ConfigError,
     SchemaMismatch,
+    SinkFault,
     SinkRejected,
     SinkTooSlow,
     SinkUnavailable,
     TeltonikaProcessorError,
 )
+from teltonika_processor.store.pooler import POOLER_FOUND
 
-Meaning = type[SinkUnavailable] | type[SinkRejected] | type[SchemaMismatch]
+Meaning = type[SinkUnavailable] | type[SinkRejected] | type[SchemaMismatch] | type[ConfigError]
 
-# The longest prefix wins; what is not listed is waited for, like a server that is away.
+# The longest prefix wins; what is not listed is a fault: tried again, but not for ever.
 MEANINGS: Final[Mapping[str, Meaning]] = MappingProxyType(
     {
         "08": SinkUnavailable,  # connection exceptions
@@ -32,18 +34,23 @@ MEANINGS: Final[Mapping[str, Meaning]] = MappingProxyType(
         "23": SinkRejected,  # integrity constraints
         "23502": SchemaMismatch,  # NOT NULL on a column that we do not write, or write nulls to
         "25": SinkUnavailable,  # 25006: a standby; 25P03: idle in transaction for too long
+        "26": ConfigError,  # our prepared statement is gone: it lies in another server process
         "28": SchemaMismatch,  # this role may not log in
         "3D000": SchemaMismatch,  # no such database
         "3F000": SchemaMismatch,  # no such schema
         "40": SinkUnavailable,  # 40001, 40P01: serialization, deadlock
         "42": SchemaMismatch,  # undefined table or column, no privilege
+        "42P05": ConfigError,  # somebody else's prepared statement has the name of ours
+        "44": SinkRejected,  # a view of the operator's refuses the row
         "53": SinkUnavailable,  # disk full, out of memory, too many connections
         "54": SinkRejected,  # program limits: only a value can pass them, the statements are fixed
+        "55006": SinkUnavailable,  # in use by somebody else now
         "55P03": SinkUnavailable,  # lock timeout
         "57014": SinkTooSlow,  # statement timeout
         "57P0": SinkUnavailable,  # shutdown, crash, starting up
         "58": SinkUnavailable,  # input/output errors
-        "P0001": SinkRejected,  # a trigger of the operator's refuses the row
+        "P0": SinkRejected,  # a trigger of the operator's refuses the row
+        "XX": SinkFault,  # a bug of the server's, a damaged index, a value read as another type
     }
 )
 
@@ -62,7 +69,7 @@ def meaning(sqlstate: str) -> Meaning:
         found = MEANINGS.get(sqlstate[:length])
         if found is not None:
             return found
-    return SinkUnavailable
+    return SinkFault
 
 
 def translate(error: BaseException) -> TeltonikaProcessorError:
@@ -82,6 +89,8 @@ def _translate_reply(error: asyncpg.PostgresError) -> TeltonikaProcessorError:
     sqlstate = error.sqlstate or ""
     text = f"Postgres: {sqlstate} {error.args[0] if error.args else type(error).__name__}"
     family = SinkUnavailable if _lost_a_race(error) else meaning(sqlstate)
+    if issubclass(family, ConfigError):
+        return ConfigError(f"{text}: {POOLER_FOUND}")
     if issubclass(family, SchemaMismatch):
         return SchemaMismatch(text)
     return family(text, sqlstate)
