@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
-from redis.exceptions import RedisError, WatchError
+from redis.asyncio.client import Pipeline
+from redis.exceptions import RedisError, ResponseError, WatchError
 
 from teltonika_processor.errors import StreamUnavailable
 from teltonika_processor.model import dead_letter_stream, dropped_key, replayed_key
@@ -262,7 +263,7 @@ class Letters:
         A transaction that is void if the dead letters change after the letter was looked for.
         """
         for _ in range(_WIDE_TRIES):
-            with redis_errors():
+            with redis_errors(), suppress(WatchError):
                 async with self._client.pipeline(transaction=True) as pipeline:
                     await pipeline.watch(self.stream)
                     if await self.letter(letter.letter_id) is None:
@@ -270,9 +271,7 @@ class Letters:
                     pipeline.multi()  # type: ignore[no-untyped-call] # redis-py's
                     pipeline.execute_command("XADD", self._source, "*", *fields)
                     pipeline.execute_command("EVAL", _SETTLE_WIDE, *self._keys, *_ids(letter))
-                    with suppress(WatchError):
-                        replies: list[bytes] = await pipeline.execute()
-                        return replies[1]
+                    return await _last_reply(pipeline)
         raise StreamUnavailable("Redis: the dead letters change too fast to replay a wide one")
 
     @property
@@ -289,10 +288,8 @@ class Letters:
             pipeline.execute_command(*call)
         with redis_errors():
             replies = await pipeline.execute(raise_on_error=False)
-        for reply in replies:
-            if isinstance(reply, RedisError):
-                raise translate(reply) from reply
-        return replies
+        _raise_first(replies)
+        return list(replies)
 
     async def _pages(self, walk: bytes, until: str, reason: str) -> AsyncIterator[list[Any]]:
         after = b"-"
@@ -304,6 +301,24 @@ class Letters:
         bounds = (first, last, _PAGE_LETTERS, _PAGE_BYTES, reason)
         found: list[Any] = await execute(self._client, "EVAL_RO", walk, 1, self.stream, *bounds)
         return found
+
+
+async def _last_reply(transaction: Pipeline) -> bytes:
+    """Carry out a transaction; what its last command says."""
+    try:
+        replies = await transaction.execute(raise_on_error=False)
+    except ResponseError as error:
+        # The client's text repeats the command, and with it what a device sent.
+        raise translate(type(error)("the server takes no such entry now")) from None
+    _raise_first(replies)
+    entry_id: bytes = replies[-1]
+    return entry_id
+
+
+def _raise_first(replies: Iterable[Any]) -> None:
+    for reply in replies:
+        if isinstance(reply, RedisError):
+            raise translate(reply) from reply
 
 
 def _head_of(raw: Sequence[Any]) -> LetterHead:
