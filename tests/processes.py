@@ -27,6 +27,7 @@ class Processor:
             "DATABASE_URL": database_url,
             "REDIS_CONSUMER_NAME": "one",
             "LOG_FORMAT": "json",
+            "HTTP_PORT": "0",
             **(settings or {}),
         }
         self.events: list[dict[str, Any]] = []

@@ -23,6 +23,10 @@ from telemetry import (
 )
 from waiting import eventually
 
+# A frame that fails is tried again when it is claimed, hence three times within some seconds.
+QUICK = {"WRITE_TIMEOUT_MS": "250", "CLAIM_THRESHOLD_MS": "1000", "CLAIM_INTERVAL_MS": "100"}
+ONE_ATTEMPT = {"MAX_ATTEMPTS": "1"}
+
 N_FRAMES = 3000
 PER_FRAME = 5
 
@@ -164,7 +168,7 @@ def test_ten_thousand_bad_entries_in_a_row_do_not_hold_back_the_good_one(
     damaged[20] ^= 1
     telemetry.publish([entry(bytes(damaged))] * 10_000)
     telemetry.publish([entry(frame_at(BASE_MS))])
-    with Processor(redis_url, migrated_database) as processor:
+    with Processor(redis_url, migrated_database, settings=ONE_ATTEMPT) as processor:
         eventually(telemetry.settled, timeout_s=60)
         assert processor.terminate() == 0
         lines = [e for e in processor.events if e["event"] == "entry.dead_lettered"]
@@ -220,7 +224,7 @@ def test_every_bad_input_becomes_a_letter_with_code_and_offset(
 ) -> None:
     ids = telemetry.publish([fields for fields, _, _ in BAD_ENTRIES.values()])
     telemetry.publish([entry(GOOD)])
-    with Processor(redis_url, migrated_database) as processor:
+    with Processor(redis_url, migrated_database, settings=QUICK) as processor:
         eventually(telemetry.settled)
         assert processor.terminate() == 0
     letters = telemetry.letters()
@@ -235,9 +239,29 @@ def test_every_bad_input_becomes_a_letter_with_code_and_offset(
             raw = value if isinstance(value, bytes) else value.encode()
             assert letter[name.encode()] == raw
         assert letter[b"error"]
-        assert letter[b"attempts"] == b"1"
+        assert letter[b"attempts"] == b"3"
         assert letter[b"instance"] == b"one"
     assert stored_keys(migrated_database) == [Key(IMEI, BASE_MS)]
+
+
+def test_a_frame_that_fails_stays_pending_until_its_attempts_are_used_up(
+    telemetry: Telemetry, redis_url: str, migrated_database: str
+) -> None:
+    (entry_id,) = telemetry.publish([entry(damaged(12, 0xAA))])
+    with Processor(redis_url, migrated_database) as processor:
+        rejected = processor.wait_for("frame.rejected")
+        assert (rejected["code"], rejected["attempts"]) == ("crc_mismatch", 1)
+        assert processor.terminate() == 0
+    assert telemetry.pending() == 1
+    assert telemetry.client.hgetall(f"{STREAM}:attempts") == {entry_id: b"1"}
+    with Processor(redis_url, migrated_database, settings=QUICK) as processor:
+        eventually(telemetry.settled)
+        attempts = [e["attempts"] for e in processor.events if e["event"] == "frame.rejected"]
+        assert attempts == [2]
+        assert processor.wait_for("entry.dead_lettered")["attempts"] == 3
+        assert processor.terminate() == 0
+    assert telemetry.client.exists(f"{STREAM}:attempts") == 0
+    assert telemetry.client.hgetall(f"{STREAM}:accounts") == {b"dead_lettered": b"1"}
 
 
 def test_a_payload_trimmed_while_pending_is_reported_as_lost(
@@ -261,7 +285,7 @@ def test_a_time_that_postgres_cannot_hold_costs_only_its_own_record(
 ) -> None:
     frame = frame_at(BASE_MS, 2**64 - 1, BASE_MS + 1000)
     telemetry.publish([entry(frame)])
-    with Processor(redis_url, migrated_database) as processor:
+    with Processor(redis_url, migrated_database, settings=ONE_ATTEMPT) as processor:
         eventually(telemetry.settled)
         assert processor.terminate() == 0
     assert stored_keys(migrated_database) == [Key(IMEI, BASE_MS), Key(IMEI, BASE_MS + 1000)]
@@ -302,7 +326,7 @@ def test_a_row_that_postgres_refuses_suffers_alone(
     fetch(migrated_database, "ALTER TABLE positions ADD CHECK (speed_kmh <> 66)")
     frames = [frame_at(BASE_MS + i * 1000, speed_kmh=66 if i == 37 else 40) for i in range(100)]
     ids = telemetry.publish([entry(frame) for frame in frames])
-    with Processor(redis_url, migrated_database) as processor:
+    with Processor(redis_url, migrated_database, settings=ONE_ATTEMPT) as processor:
         eventually(telemetry.settled)
         assert processor.terminate() == 0
     assert len(stored_keys(migrated_database)) == 99
