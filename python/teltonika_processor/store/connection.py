@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
@@ -14,13 +14,12 @@ from teltonika_processor.store.hosts import host_of, single_host_dsns
 from teltonika_processor.store.pooler import (
     POOLER_FOUND,
     PooledConnection,
-    Session,
     require_own_process,
     set_local,
 )
 from teltonika_processor.store.sqlstate import FOREIGN_ERRORS, translate
 
-__all__ = ["Session"]
+Session: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 Pooler = Literal["none", "transaction"]
 

@@ -6,14 +6,12 @@ a transaction belongs to it: no setting, no temporary table, no prepared stateme
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 from typing_extensions import override
 
 from teltonika_processor.errors import ConfigError
-
-Session: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 if TYPE_CHECKING:
     _Connection = asyncpg.Connection[asyncpg.Record]
@@ -101,7 +99,7 @@ def set_local(settings: Mapping[str, str]) -> str:
     return "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in quoted.items())
 
 
-async def require_own_process(session: Session, asked: Mapping[str, str]) -> None:
+async def require_own_process(session: _Connection, asked: Mapping[str, str]) -> None:
     """Refuse a session whose server process is not its own, or that has not got what it asked for.
 
     Poolers make up the process id that they announce, which is how they are known without a doubt;
@@ -123,7 +121,7 @@ async def require_own_process(session: Session, asked: Mapping[str, str]) -> Non
         raise ConfigError(POOLER_FOUND)
 
 
-async def _look(session: Session) -> list[int]:
+async def _look(session: _Connection) -> list[int]:
     """The process that answers, and the timeouts in force there."""
     line = bytearray()
 
