@@ -1,5 +1,6 @@
 """Events as log lines: JSON for machines, colours for people."""
 
+import contextlib
 import dataclasses
 import logging
 import sys
@@ -73,6 +74,18 @@ def shown_imei(imei: int, log_imei: LogImei) -> str | None:
     return text if log_imei == "plain" else text[-4:]
 
 
-def log_exception(error: BaseException) -> None:
+def log_exception(error: BaseException, name: str = "service.panicked") -> None:
     """Write an error that nobody expected, with its stack."""
-    structlog.get_logger().error("service.panicked", exc_info=error)
+    with _even_if_nobody_reads():
+        structlog.get_logger().error(name, exc_info=error)
+
+
+def log_aside(what: str, error: BaseException | None) -> None:
+    """Write a failure beside the work, after which the work goes on."""
+    with _even_if_nobody_reads():
+        structlog.get_logger().warning("failure.ignored", what=what, exc_info=error)
+
+
+def _even_if_nobody_reads() -> contextlib.AbstractContextManager[None]:
+    """Standard error may be closed or full; what is said last must not change how it ends."""
+    return contextlib.suppress(OSError, ValueError)
