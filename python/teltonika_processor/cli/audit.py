@@ -59,6 +59,7 @@ def _target(settings: Settings, imei: int | None) -> AuditTarget:
     return AuditTarget(
         redis_url=settings.redis_url.get_secret_value(),
         database_url=settings.database_url.get_secret_value(),
+        pooler=settings.database_pooler,
         stream=settings.redis_telemetry_stream,
         group=settings.redis_consumer_group,
         imei=imei,

@@ -31,7 +31,7 @@ from teltonika_processor.processor.audit import (
     of_device,
 )
 from teltonika_processor.store.audit import absent_keys, audit_session
-from teltonika_processor.store.connection import Session
+from teltonika_processor.store.connection import Pooler, Session
 from teltonika_processor.stream.audit import (
     PAGE_ENTRIES,
     AuditedStream,
@@ -54,11 +54,13 @@ class AuditTarget:
     """What is audited.
 
     Attributes:
+        pooler: What the database's URL leads to, see ``SessionConfig``.
         imei: The device whose entries are looked at; None for all.
     """
 
     redis_url: str
     database_url: str
+    pooler: Pooler = "none"
     stream: str
     group: str
     imei: int | None
@@ -92,7 +94,7 @@ async def audit(target: AuditTarget) -> AuditReport:
     """
     async with (
         audited_stream(target.redis_url, target.stream, target.group) as stream,
-        audit_session(target.database_url) as session,
+        audit_session(target.database_url, pooler=target.pooler) as session,
     ):
         return await _Audit(stream, session, target.imei).run()
 

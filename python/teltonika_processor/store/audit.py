@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from teltonika_processor.store.connection import (
+    Pooler,
     Session,
     SessionConfig,
     open_reading_session,
@@ -52,9 +53,9 @@ _COPY_ROW: Final = struct.Struct(">hiiiqiqiq")
 _COPY_END: Final = struct.pack(">h", -1)
 
 
-def audit_session(dsn: str) -> AbstractAsyncContextManager[Session]:
+def audit_session(dsn: str, *, pooler: Pooler = "none") -> AbstractAsyncContextManager[Session]:
     """A session for looking; foreign errors that leave the block are translated."""
-    config = SessionConfig(dsn=dsn, instance="audit", write_timeout_s=_LOOK_MAX_S)
+    config = SessionConfig(dsn=dsn, instance="audit", write_timeout_s=_LOOK_MAX_S, pooler=pooler)
     return session_of(open_reading_session, config)
 
 

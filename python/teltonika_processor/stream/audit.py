@@ -21,6 +21,7 @@ from teltonika_processor.stream.connection import (
 )
 from teltonika_processor.stream.entry import RawEntry, bytes_of, entry_id, fields_of
 from teltonika_processor.stream.group import about_group, pairs_of
+from teltonika_processor.stream.letter import cause_of
 
 T = TypeVar("T")
 
@@ -34,9 +35,6 @@ _PIPELINE_MAX: Final = 500
 
 _NOTHING_DELIVERED: Final = b"0-0"
 _ALL_DELIVERED: Final = b"%d-%d" % (2**64 - 1, 2**64 - 1)
-
-# What a letter ends with: seven names and values of ours, behind the entry's own.
-_LETTER_TAIL: Final = 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +112,8 @@ class AuditedStream:
             return found
         letters = AuditedStream(self._client, dead_letter_stream(self._stream), self._group)
         async for page in letters.pages(b"+"):
-            for source_id, reason in map(_source_and_reason, page):
+            causes = filter(None, (cause_of(fields_of(letter)) for letter in page))
+            for source_id, reason in ((cause.source_id.encode(), cause.reason) for cause in causes):
                 if source_id in ids:
                     found.setdefault(source_id, set()).add(reason)
         return found
@@ -185,13 +184,6 @@ def _parts(items: Iterable[T]) -> Iterator[list[T]]:
     rest = iter(items)
     while part := list(islice(rest, _PIPELINE_MAX)):
         yield part
-
-
-def _source_and_reason(letter: RawEntry) -> tuple[bytes, str]:
-    """By position from the end, because the entry's own fields may have the same names."""
-    tail = fields_of(letter)[-_LETTER_TAIL:]
-    ours = dict(zip(tail[::2], tail[1::2], strict=True))
-    return ours.get(b"source_id", b""), ours.get(b"reason", b"").decode(errors="replace")
 
 
 def _reason_of_dropped(text: bytes) -> set[str]:
