@@ -2,7 +2,6 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
@@ -62,7 +61,7 @@ def test_each_takes_its_share(stand: Stand, n_instances: int) -> None:
 
 
 def test_what_a_killed_instance_held_is_taken_over_in_time(
-    stand: Stand, record_property: Callable[[str, object], None]
+    stand: Stand, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fleet = Fleet(seed=3, mixture=UNDAMAGED)
     with ExitStack() as stack:
@@ -76,7 +75,8 @@ def test_what_a_killed_instance_held_is_taken_over_in_time(
         eventually(lambda: pending_of(stand.telemetry, "one") == 0)
         eventually(stand.telemetry.settled)
         took_s = time.monotonic() - killed_at
-        record_property("failover_s", round(took_s, 3))
+        with capsys.disabled():
+            print(f"failover took {took_s:.2f} s of {WAIT_S} s + 1 s")  # noqa: T201
         stand.drain(survivor)
     assert held > 0
     assert took_s <= WAIT_S + 1.0, f"failover took {took_s:.2f} s"
