@@ -93,8 +93,9 @@ class Instance:
                 return ExitCode.DRAINED
             parts = Parts(self._settings, self._observability, self._panics.guard, clients, names)
             self._panics.facts = parts.facts
-            for closed in (*parts.writers, parts.probe):
-                closing.push_async_callback(closed.close)
+            for writer in parts.writers:
+                closing.push_async_callback(writer.close)
+            closing.push_async_callback(parts.probe.close)
             # Bound: a full collection over what start-up made would stall the loop.
             gc.collect()
             gc.freeze()
@@ -202,6 +203,7 @@ class Instance:
             beside = [
                 tasks.create_task(guard(self._renew_forever(lease)), name="lease"),
                 tasks.create_task(guard(parts.housekeeping.run()), name="housekeeping"),
+                tasks.create_task(guard(parts.serve_commands()), name="commands"),
             ]
             try:
                 yield

@@ -3,8 +3,9 @@
 import asyncio
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NoReturn
 
 from teltonika_processor.codec.native import DeviceState
 from teltonika_processor.events import SessionsEnded
@@ -12,15 +13,22 @@ from teltonika_processor.processor.batch import BatchLimits
 from teltonika_processor.processor.pipeline import Ends, Pipeline, PipelineConfig
 from teltonika_processor.processor.progress import Progress
 from teltonika_processor.processor.retry import Guard, Surroundings
+from teltonika_processor.service.control import RehydrationHandler, serve_commands
 from teltonika_processor.service.housekeeping import Housekeeping, Pace, redis_chores
 from teltonika_processor.service.observability import Observability, Running
 from teltonika_processor.service.watch import Questions
 from teltonika_processor.settings import Settings
-from teltonika_processor.store.connection import SessionConfig
+from teltonika_processor.store.connection import (
+    SessionConfig,
+    open_reading_session,
+    session_of,
+)
+from teltonika_processor.store.last_positions import LastPosition, last_positions
 from teltonika_processor.store.positions import PositionWriter, SharedState
 from teltonika_processor.store.probe import WriteProbe
 from teltonika_processor.stream.claims import Claims
 from teltonika_processor.stream.connection import COMMAND_TIMEOUT_S, RedisClient, open_client
+from teltonika_processor.stream.control import ControlListener
 from teltonika_processor.stream.dead_letters import DeadLetters
 from teltonika_processor.stream.group import BLOCK_MS, ConsumerGroup, GroupNames
 from teltonika_processor.stream.health import GroupHealth, group_health
@@ -97,6 +105,7 @@ class Parts:
         self.pipeline: Final = Pipeline(
             self._ends(), self.state, _pipeline_config(settings), around, unix_ms
         )
+        self._around: Final = around
         self.housekeeping: Final = self._make_housekeeping()
 
     @property
@@ -113,6 +122,13 @@ class Parts:
             totals=lambda: pipeline.totals,
             progress_age_s=lambda: self._progress.age_s,
         )
+
+    async def serve_commands(self) -> NoReturn:
+        """Do what an operator asks of every running instance."""
+        names, client = self._names, self._clients.watching
+        listener = ControlListener(client, stream=names.stream, group=names.group)
+        handler = RehydrationHandler(names.consumer, self.state, self._load, self._emit)
+        await serve_commands(listener, handler, self._around)
 
     def facts(self) -> dict[str, object]:
         """What a panic dump says of this instance."""
@@ -180,6 +196,11 @@ class Parts:
         )
         chores = redis_chores(control, names, trimmer, trims=settings.stream_trim, unix_ms=unix_ms)
         return Housekeeping(chores, self._emit, Pace(time.monotonic, asyncio.sleep))
+
+    async def _load(self, imeis: Sequence[int]) -> list[LastPosition]:
+        """On a session of its own: the writers are busy, and this happens once in a blue moon."""
+        async with session_of(open_reading_session, self.session_config()) as session:
+            return await last_positions(session, imeis)
 
     async def _group_health(self) -> GroupHealth:
         names = self._names
