@@ -189,7 +189,7 @@ async def test_of_many_operators_at_once_one_replays_the_letter(
     assert client.xlen(LETTERS) == 0
 
 
-@pytest.mark.parametrize("n_foreign", [3_490, 3_510, 20_000])
+@pytest.mark.parametrize("n_foreign", [3_490, 3_510, 4_200, 20_000])
 async def test_a_letter_of_very_many_fields_is_replayed_whole(
     client: redis.Redis, letters: Letters, n_foreign: int
 ) -> None:

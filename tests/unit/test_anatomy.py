@@ -91,6 +91,16 @@ def test_no_more_records_are_read_than_are_announced() -> None:
     assert len(packet) == 3
 
 
+@pytest.mark.parametrize("length", [0, 1, 2])
+def test_a_length_that_cannot_be_places_no_field(length: int) -> None:
+    frame = frame_of()
+    damaged = frame[:4] + length.to_bytes(4) + frame[8:]
+    found = anatomy_of(damaged, "tcp")
+    assert (found.data_length, found.is_whole) == (length, False)
+    assert (found.number_of_data_2, found.crc_sent) == (None, None)
+    assert times_in(damaged) == TIMES
+
+
 def test_another_codec_has_no_records() -> None:
     assert decoded_part(bytes.fromhex("00000000000000030c01010000abcd"), "tcp") is None
     assert decoded_part(b"", "tcp") is None
