@@ -6,7 +6,7 @@ from typing import Final
 
 from teltonika_processor.model import dead_letter_stream
 from teltonika_processor.stream.connection import RedisClient, execute
-from teltonika_processor.stream.group import about_group, pairs_of
+from teltonika_processor.stream.health import read_group
 
 _PAGE: Final = 1000
 
@@ -35,19 +35,15 @@ class GroupProgress:
 
 async def group_progress(client: RedisClient, stream: str, group: str) -> GroupProgress:
     """Progress of `group`, all zero where the stream or the group does not exist yet."""
-    if not await execute(client, "EXISTS", stream):
-        return GroupProgress(added=0, read=0, pending=0, has_read_all=False)
-    whole = pairs_of(await execute(client, "XINFO", "STREAM", stream))
-    added = int(whole[b"entries-added"])
-    about = await about_group(client, stream, group)
-    if about is None:
-        return GroupProgress(added=added, read=0, pending=0, has_read_all=False)
+    whole, part = await read_group(client, stream, group)
+    if part is None:
+        return GroupProgress(added=whole.added, read=0, pending=0, has_read_all=False)
     return GroupProgress(
-        added=added,
+        added=whole.added,
         # Unknown where entries were deleted before they were read.
-        read=int(about[b"entries-read"] or 0),
-        pending=int(about[b"pending"]),
-        has_read_all=about[b"last-delivered-id"] == whole[b"last-generated-id"],
+        read=part.read,
+        pending=part.pending,
+        has_read_all=part.last_delivered_id == whole.last_generated_id,
     )
 
 
