@@ -96,7 +96,7 @@ def test_the_list_counts_by_reason_and_has_a_line_a_letter_oldest_first(
     result = dlq("list")
     assert (result.returncode, result.stderr) == (0, "")
     head, headings, *rows = result.stdout.splitlines()
-    assert head == "3 dead letters in telemetry:teltonika:dlq: bad_imei 1, crc_mismatch 2"
+    assert head == "3 dead letters in telemetry:teltonika:dlq (bad_imei 1, crc_mismatch 2)"
     assert headings.split() == ["id", "reason", "device", "age", "attempts", "error"]
     assert [row.split()[:3] for row in rows] == [
         [first, "crc_mismatch", "356307042441013"],
@@ -114,7 +114,7 @@ def test_the_list_is_cut_at_its_limit_and_says_how_many_more(client: redis.Redis
     assert [row.split()[0] for row in rows[2:]] == ids[:50]
     assert last == "4 more; --limit 54 shows all"
     rows = dlq("list", "--reason", "crc_mismatch", "--limit", "2").stdout.splitlines()
-    assert rows[0] == "54 dead letters in telemetry:teltonika:dlq: crc_mismatch 53, truncated 1"
+    assert rows[0] == "54 dead letters in telemetry:teltonika:dlq (crc_mismatch 53, truncated 1)"
     assert [row.split()[0] for row in rows[2:4]] == ids[:2]
     assert rows[4] == "51 more; --limit 53 shows all"
     (row,) = dlq("list", "--reason", "truncated").stdout.splitlines()[2:]

@@ -241,7 +241,7 @@ def _print_list(
     if as_json:
         print_json(heads)
         return
-    reasons = f": {by_reason(counts)}" if counts else ""
+    reasons = f" ({by_reason(counts)})" if counts else ""
     typer.echo(f"{letters_text(counts.total())} in {stream}{reasons}")
     if heads:
         print_table(heads, now_ms=now_ms(), terminal=sys.stdout.isatty())
