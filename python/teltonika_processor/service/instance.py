@@ -26,6 +26,7 @@ from teltonika_processor.events import (
     ServerDoubted,
     Stage,
 )
+from teltonika_processor.processor.companions import companions
 from teltonika_processor.processor.pipeline import Pipeline
 from teltonika_processor.processor.retry import StopRequested, Surroundings, until_done
 from teltonika_processor.service.exit_codes import ExitCode
@@ -199,17 +200,13 @@ class Instance:
     async def _beside(self, parts: Parts, lease: ConsumerLease) -> AsyncIterator[None]:
         """What goes on beside the pipeline while the block runs; a bug in it ends the block."""
         guard = self._panics.guard
-        async with self._observability.watching(parts.running), asyncio.TaskGroup() as tasks:
-            beside = [
-                tasks.create_task(guard(self._renew_forever(lease)), name="lease"),
-                tasks.create_task(guard(parts.housekeeping.run()), name="housekeeping"),
-                tasks.create_task(guard(parts.serve_commands()), name="commands"),
-            ]
-            try:
-                yield
-            finally:
-                for task in beside:
-                    task.cancel()
+        beside = {
+            "lease": guard(self._renew_forever(lease)),
+            "housekeeping": guard(parts.housekeeping.run()),
+            "commands": guard(parts.serve_commands()),
+        }
+        async with self._observability.watching(parts.running), companions(beside):
+            yield
 
     async def _renew_forever(self, lease: ConsumerLease) -> None:
         is_ours = True
@@ -224,16 +221,22 @@ class Instance:
 
     async def _until_stopped(self, pipeline: Pipeline) -> ExitCode:
         """Run the pipeline until it fails or is told to stop; then drain it."""
-        async with asyncio.TaskGroup() as tasks:
-            running = self._panics.guard(pipeline.run(self._stop.drain))
-            work = tasks.create_task(running, name="pipeline")
+        running = self._panics.guard(pipeline.run(self._stop.drain))
+        work = asyncio.create_task(running, name="pipeline")
+        try:
             if await _first_of(work, self._stop.drain):
                 await self._drain(work, pipeline)
             if work.done():
+                await work
                 return ExitCode.DRAINED
             if self._stop.at_once.is_set():
                 self._leave_at_once(pipeline)
+        finally:
             work.cancel()
+            await asyncio.wait({work}, timeout=_FAREWELL_S)
+        if not work.done():
+            # On Python 3.11 a time-out in a client's code may swallow a cancellation.
+            self._leave_at_once(pipeline)
         return ExitCode.DRAIN_DEADLINE
 
     async def _drain(self, work: asyncio.Task[None], pipeline: Pipeline) -> None:

@@ -1,0 +1,128 @@
+"""Looks at the servers, the group and the event loop once a second, for metrics and readiness."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final
+
+from teltonika_processor.errors import TeltonikaProcessorError
+from teltonika_processor.metrics import GroupFigures, Metrics, StateFigures
+from teltonika_processor.service.health import Readiness
+
+LOOK_EVERY_S: Final = 1.0
+
+# Bound: an answer that takes longer is none. Above the time-outs that the questions bring along.
+ANSWER_WITHIN_S: Final = 10.0
+
+# How late a sleep of this length ends is the loop's lag.
+_NAP_S: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Questions:
+    """What is asked; each on a connection of its own, with a time-out of its own.
+
+    Attributes:
+        group_health: The group's figures; raises TransientError where Redis does not answer.
+        probe: None where Postgres can be written, else why not, as a sentence.
+        in_flight: Entries in flight.
+        state: The device state, which says its figures at any time.
+    """
+
+    group_health: Callable[[], Awaitable[GroupFigures]]
+    probe: Callable[[], Awaitable[str | None]]
+    in_flight: Callable[[], int]
+    state: StateFigures
+
+
+class Watch:
+    """Asks, and tells metrics and readiness.
+
+    The servers are asked side by side: one that is away must not make the other look so.
+
+    Args:
+        questions: What is asked.
+        metrics: Gets the figures.
+        readiness: Gets the facts.
+        look_every_s: Seconds between two looks.
+        answer_within_s: A question that takes longer counts as not answered.
+    """
+
+    def __init__(
+        self,
+        questions: Questions,
+        metrics: Metrics,
+        readiness: Readiness,
+        *,
+        look_every_s: float = LOOK_EVERY_S,
+        answer_within_s: float = ANSWER_WITHIN_S,
+    ) -> None:
+        self._questions: Final = questions
+        self._metrics: Final = metrics
+        self._readiness: Final = readiness
+        self._look_every_s: Final = look_every_s
+        self._answer_within_s: Final = answer_within_s
+        self.group: GroupFigures | None = None
+
+    def works(self) -> dict[str, Coroutine[Any, Any, None]]:
+        """What goes on until it is cancelled, by the names of the tasks.
+
+        A watcher must not stop what it watches: whatever error of the family a question ends with
+        becomes the reason why this process is not ready. Other errors are bugs.
+        """
+        return {
+            "watch-redis": self._again_and_again(self._look_at_redis),
+            "watch-postgres": self._again_and_again(self._look_at_postgres),
+            "watch-inside": self._again_and_again(self._look_inside),
+            "watch-loop": self._measure_lag(),
+        }
+
+    async def _again_and_again(self, look: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await look()
+            self._publish()
+            await asyncio.sleep(self._look_every_s)
+
+    async def _look_at_redis(self) -> None:
+        try:
+            async with asyncio.timeout(self._answer_within_s):
+                group = await self._questions.group_health()
+        except (TeltonikaProcessorError, TimeoutError) as error:
+            self.group = None
+            self._readiness.redis_failed(_why(error))
+        else:
+            self.group = group
+            self._readiness.redis_answered(group_exists=group.group_exists)
+        self._metrics.group_seen(self.group)
+
+    async def _look_at_postgres(self) -> None:
+        try:
+            async with asyncio.timeout(self._answer_within_s):
+                why_not = await self._questions.probe()
+        except (TeltonikaProcessorError, TimeoutError) as error:
+            why_not = _why(error)
+        self._readiness.postgres_answered(why_not)
+
+    async def _look_inside(self) -> None:
+        self._metrics.in_flight_seen(self._questions.in_flight())
+        self._metrics.state_seen(self._questions.state)
+
+    async def _measure_lag(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due_s = loop.time() + _NAP_S
+            await asyncio.sleep(_NAP_S)
+            self._metrics.loop_late(loop.time() - due_s)
+
+    def _publish(self) -> None:
+        """The metrics say what /readyz says."""
+        facts = self._readiness.facts()
+        self._metrics.servers_seen(
+            redis=facts["redis_reachable"],
+            postgres=facts["postgres_writable"],
+            ready=self._readiness.is_ready,
+        )
+
+
+def _why(error: Exception) -> str:
+    return "it did not answer in time." if isinstance(error, TimeoutError) else str(error)
