@@ -69,9 +69,7 @@ def reply(sqlstate: str, **fields: str) -> asyncpg.PostgresError:
 
 
 @pytest.mark.parametrize(("sqlstate", "family"), EXPECTED.items())
-def test_sqlstate_says_what_to_do(
-    sqlstate: str, family: type[TeltonikaProcessorError]
-) -> None:
+def test_sqlstate_says_what_to_do(sqlstate: str, family: type[TeltonikaProcessorError]) -> None:
     assert meaning(sqlstate) is family
 
 
@@ -115,6 +113,11 @@ def test_a_prepared_statement_that_is_gone_names_the_setting_for_poolers() -> No
 
 def test_a_deadline_that_passed_is_said() -> None:
     assert str(translate(TimeoutError())) == "Postgres: no answer by the deadline"
+
+
+def test_a_server_that_cannot_write_is_said() -> None:
+    error = asyncpg.TargetServerAttributeNotMatched("attribute requirement")
+    assert str(translate(error)) == "Postgres: the server is a standby or read-only"
 
 
 def test_a_password_in_a_broken_address_stays_out_of_the_text() -> None:

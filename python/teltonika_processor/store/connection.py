@@ -201,7 +201,7 @@ async def _connect_pooled(dsn: str, settings: dict[str, str]) -> Session:
 
 async def _require_writable(session: Session) -> None:
     if await session.fetchval("SHOW transaction_read_only") == "on":
-        raise asyncpg.TargetServerAttributeNotMatched("the server is read-only")
+        raise asyncpg.TargetServerAttributeNotMatched("read-only")
 
 
 async def _refuse_a_pooler(

@@ -34,10 +34,12 @@ def _from_query(parts: SplitResult, dsn: str) -> list[str]:
     if len(ports) == 1:
         ports *= len(hosts)
     return [
-        parts._replace(
-            query=urlencode(
-                {**options, "host": host} | ({"port": port} if port else {}), quote_via=quote
-            )
-        ).geturl()
+        _text(parts, {**options, "host": host} | ({"port": port} if port else {}))
         for host, port in zip(hosts, ports, strict=True)
     ]
+
+
+def _text(parts: SplitResult, options: dict[str, str]) -> str:
+    """Not by ``geturl()``: it drops the slashes of an address whose host stands in its query."""
+    query = urlencode(options, quote_via=quote, safe="")
+    return f"{parts.scheme}://{parts.netloc}{parts.path}?{query}"

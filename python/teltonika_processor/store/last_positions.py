@@ -15,5 +15,5 @@ async def last_positions(session: Session, imeis: Sequence[int]) -> list[LastPos
     Raises:
         Foreign errors, see ``sqlstate.FOREIGN_ERRORS``.
     """
-    rows = await session.fetch(queries.LAST_POSITIONS, list(imeis))
+    rows = await session.fetch(queries.LAST_POSITIONS, queries.array(imeis))
     return [(row[0], row[1], row[2], row[3], row[4]) for row in rows]

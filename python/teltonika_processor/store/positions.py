@@ -192,7 +192,9 @@ class PositionWriter:
         now_s = self._clock()
         unknown = self._state.devices.unknown(rows.imeis, now_s)
         if unknown:
-            await connection.execute(queries.REGISTER_DEVICES, unknown, rows.received_at_max_ms)
+            await connection.execute(
+                queries.REGISTER_DEVICES, queries.array(unknown), rows.received_at_max_ms
+            )
             self._state.devices.learn(unknown, now_s)
 
     async def _ensure_days(self, connection: Session, rows: Rows) -> None:
@@ -202,7 +204,7 @@ class PositionWriter:
         for first in range(0, len(unknown), _DAYS_PER_CALL):
             days = unknown[first : first + _DAYS_PER_CALL]
             try:
-                await connection.execute(queries.ENSURE_DAYS, days)
+                await connection.execute(queries.ENSURE_DAYS, queries.array(days))
             except _LOCKED_OUT as error:
                 raise await self._locked_out(connection, days, error) from error
             self._state.days.learn(days, now_s)
@@ -221,7 +223,7 @@ class PositionWriter:
             return
         tried.learn(tomorrow, now_s)
         try:
-            await connection.execute(queries.ENSURE_DAYS, tomorrow)
+            await connection.execute(queries.ENSURE_DAYS, queries.array(tomorrow))
         except _LOCKED_OUT:
             return  # tried again when that is forgotten, long before the day begins
         self._state.days.learn(tomorrow, now_s)

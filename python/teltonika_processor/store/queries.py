@@ -1,5 +1,6 @@
 """The statements of the write path."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from teltonika_processor.store.connection import SESSION_PREFIX
@@ -42,21 +43,22 @@ WITH NO DATA
 CREATE_NEWEST_FOR_NOW: Final = CREATE_NEWEST.replace("DELETE ROWS", "DROP")
 CREATE_STAGE_FOR_NOW: Final = CREATE_STAGE.replace("DELETE ROWS", "DROP")
 
-# Sorted, so that instances that register the same devices lock them in one order.
+# $1: an `array`; $2: Unix ms. Sorted, so that instances that register the same devices lock them in
+# one order.
 REGISTER_DEVICES: Final = """
 INSERT INTO public.devices AS d (imei, first_seen_at, last_seen_at)
 SELECT imei, seen_at, seen_at
-FROM unnest($1::bigint[]) AS imei, to_timestamp($2::double precision / 1000) AS seen_at
+FROM unnest($1::text::bigint[]) AS imei, to_timestamp($2::double precision / 1000) AS seen_at
 ORDER BY imei
 ON CONFLICT (imei) DO UPDATE SET
     first_seen_at = least(d.first_seen_at, excluded.first_seen_at),
     last_seen_at = greatest(d.last_seen_at, excluded.last_seen_at)
 """
 
-# $1: UTC days since 1970-01-01.
+# $1: an `array` of UTC days since 1970-01-01.
 ENSURE_DAYS: Final = """
 SELECT public.positions_ensure_days(
-    array(SELECT DATE '1970-01-01' + day FROM unnest($1::integer[]) AS day)
+    array(SELECT DATE '1970-01-01' + day FROM unnest($1::text::integer[]) AS day)
 )
 """
 
@@ -126,9 +128,10 @@ ON CONFLICT (imei) DO UPDATE SET
 WHERE (excluded.recorded_at, excluded.digest) > (t.recorded_at, t.digest)
 """
 
+# $1: an `array`.
 LAST_POSITIONS: Final = """
 SELECT imei, (extract(epoch FROM recorded_at) * 1000000)::bigint, digest, longitude, latitude
-FROM public.last_position WHERE imei = ANY($1::bigint[])
+FROM public.last_position WHERE imei = ANY($1::text::bigint[])
 """
 
 # A frozen instance keeps its locks for ever in the middle of a COPY: no timeout of the server's
@@ -141,3 +144,12 @@ WHERE starts_with(application_name, '{SESSION_PREFIX}')
   AND pid <> pg_backend_pid()
   AND xact_start < clock_timestamp() - make_interval(secs => $1)
 """  # noqa: S608 -- a constant of ours
+
+
+def array(numbers: Iterable[int]) -> str:
+    """An array as Postgres writes it.
+
+    As a type of its own the client would look it up first, and turn off ``jit`` for that: in a
+    session behind a pooler it would stay off for everybody.
+    """
+    return f"{{{','.join(map(str, numbers))}}}"

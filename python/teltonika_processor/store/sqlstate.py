@@ -81,8 +81,15 @@ def translate(error: BaseException) -> TeltonikaProcessorError:
         return _translate_reply(error)
     if isinstance(error, asyncpg.ClientConfigurationError):
         return ConfigError("DATABASE_URL: this address is not understood by the Postgres client")
-    text = "no answer by the deadline" if isinstance(error, TimeoutError) else str(error)
-    return SinkUnavailable(f"Postgres: {text}")
+    return SinkUnavailable(f"Postgres: {_said_by(error)}")
+
+
+def _said_by(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer by the deadline"
+    if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+        return "the server is a standby or read-only"
+    return str(error)
 
 
 def _translate_reply(error: asyncpg.PostgresError) -> TeltonikaProcessorError:
