@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from teltonika_processor.events import ConsumersReaped, Event, StreamTrimmed
+from teltonika_processor.service import housekeeping
 from teltonika_processor.service.housekeeping import Housekeeping, Pace, redis_chores
 from teltonika_processor.stream.connection import open_client
 from teltonika_processor.stream.group import GroupNames
@@ -16,7 +17,9 @@ NAMES = GroupNames(STREAM, "processor", "ours")
 NOW_MS = 1_790_000_000_000
 
 
-async def test_one_round_trims_reaps_and_forgets(redis_url: str) -> None:
+async def test_one_round_trims_reaps_and_forgets(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = open_client(redis_url, name="test")
     await client.execute_command("XGROUP", "CREATE", STREAM, "processor", "0", "MKSTREAM")
     for i in range(1000):
@@ -32,6 +35,7 @@ async def test_one_round_trims_reaps_and_forgets(redis_url: str) -> None:
         return all(about["idle"] > 5 for about in found)
 
     await eventually_async(is_idle)
+    monkeypatch.setattr(housekeeping, "REAP_IDLE_MS", 5)
     emitted: list[Event] = []
     rounds = 0
     now_s = 0.0
@@ -43,7 +47,7 @@ async def test_one_round_trims_reaps_and_forgets(redis_url: str) -> None:
             raise asyncio.CancelledError
 
     trimmer = Trimmer(client, NAMES, keep_ms=500, keep_bytes=1 << 50)
-    chores = redis_chores(client, trimmer, trims=True, reap_idle_ms=5, unix_ms=lambda: NOW_MS)
+    chores = redis_chores(client, NAMES, trimmer, trims=True, unix_ms=lambda: NOW_MS)
     with pytest.raises(asyncio.CancelledError):
         await Housekeeping(chores, emitted.append, Pace(lambda: now_s, sleep)).run()
     assert emitted == [ConsumersReaped(consumers=("dead",)), StreamTrimmed(count=500)]

@@ -11,6 +11,7 @@ from teltonika_processor.errors import TransientError
 from teltonika_processor.events import ConsumersReaped, Emit, StreamTrimmed
 from teltonika_processor.stream.connection import RedisClient
 from teltonika_processor.stream.consumers import REAP_IDLE_MS, reap
+from teltonika_processor.stream.group import GroupNames
 from teltonika_processor.stream.trimming import Trimmer
 
 TRIM_EVERY_S: Final = 1.0
@@ -80,19 +81,19 @@ class Housekeeping:
 
 def redis_chores(
     control: RedisClient,
+    names: GroupNames,
     trimmer: Trimmer,
     *,
     trims: bool,
     unix_ms: Callable[[], int],
-    reap_idle_ms: int = REAP_IDLE_MS,
 ) -> Chores:
-    """The chores of the consumer whose names `trimmer` has; without `trims` somebody else trims."""
+    """The chores of the consumer `names.consumer`; without `trims` somebody else trims."""
 
     async def trim() -> int:
         return await trimmer.trim(unix_ms())
 
     async def reap_dead() -> tuple[str, ...]:
-        return await reap(control, trimmer.names, reap_idle_ms=reap_idle_ms)
+        return await reap(control, names, reap_idle_ms=REAP_IDLE_MS)
 
     return Chores(trim=trim if trims else None, forget=trimmer.forget_old, reap=reap_dead)
 

@@ -112,7 +112,7 @@ class Trimmer:
         self, control: RedisClient, names: GroupNames, *, keep_ms: int, keep_bytes: int
     ) -> None:
         self._control: Final = control
-        self.names: Final = names
+        self._names: Final = names
         self._keep_ms: Final = keep_ms
         self._keep_bytes: Final = keep_bytes
         stream = names.stream
@@ -151,14 +151,14 @@ class Trimmer:
             StreamUnavailable: Redis is away.
             ConfigError: A key is of another type, or the user may not do this.
         """
-        below = await execute(self._control, "EVAL", _FORGOTTEN, 1, self.names.stream)
+        below = await execute(self._control, "EVAL", _FORGOTTEN, 1, self._names.stream)
         limit = id_parts(below) if below else None
         if limit is None:
             return 0
         return sum([await self._forget_below(limit, key) for key in self._cursors])
 
     async def _trim_some(self, now_ms: int) -> int:
-        names = self.names
+        names = self._names
         young = f"{max(0, now_ms - self._keep_ms)}-0"
         bounds = (young, self._keep_bytes, _ENTRIES_A_CALL)
         removed: int = await execute(
