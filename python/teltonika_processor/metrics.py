@@ -1,0 +1,379 @@
+"""What the processor counts.
+
+Counters and histograms are derived from the very events that are logged, so the two cannot
+disagree; gauges are set by whoever looks. No label says a device, an entry or a consumer, and every
+value of a label is known before the first event, so the page is bounded.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeVar, get_args
+
+from prometheus_client import Gauge
+
+from teltonika_processor import events
+from teltonika_processor.exposition import OTHER, Kept, Maker
+
+LOG_ONLY: Final[frozenset[type[events.Event]]] = frozenset(
+    {
+        events.SettingMistyped,
+        events.SchemaChecked,
+        events.ConsumerRenamed,
+        events.ConsumerNameLost,
+        events.ConsumerStarting,
+        events.ConsumerStarted,
+        events.ConsumerDraining,
+        events.ConsumerRemoved,
+        events.ConsumerStopped,
+        events.DeviceRehydrated,
+        events.FrameRejected,  # rate-limited: EntriesJudged counts them all
+        events.EntryDeadLettered,  # rate-limited: EntriesJudged counts them all
+        events.RetryScheduled,  # rate-limited: `Metrics.retried` counts them all
+        events.RetrySucceeded,
+        events.HttpStarted,
+        events.HttpPortTaken,
+        events.ServiceFailed,
+    }
+)
+"""Events that no metric needs; every other one is counted."""
+
+_SOURCES: Final = ("new", "own", "claimed")
+
+_STAGES: Final = ("read", "decode", "state", "sink", "xack", "dead_letter")
+
+# Bound: 10 series a stage. From a warm read (1 ms) past the write deadline (5 s).
+_STAGE_BUCKETS_S: Final = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0)
+
+# From a commit at once (10 ms) to a long outage that is being caught up with (an hour).
+_AGE_BUCKETS_S: Final = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 3600.0)
+
+_LAG_BUCKETS_S: Final = (0.002, 0.01, 0.05, 0.25, 1.0)
+
+# Errors that have a series of their own; names as `RetryScheduled.error_type` has them.
+_STREAM_ERRORS: Final = ("StreamUnavailable", "GroupMissingError")
+_SINK_ERRORS: Final = ("SinkUnavailable", "SinkTooSlow", "DayUnavailable")
+_RETRY_ERRORS: Final[Mapping[str, tuple[str, ...]]] = {
+    "read": _STREAM_ERRORS,
+    "xack": _STREAM_ERRORS,
+    "dead_letter": _STREAM_ERRORS,
+    "sink": _SINK_ERRORS,
+    "state": _SINK_ERRORS,
+}
+
+SomeEvent = TypeVar("SomeEvent", bound=events.Event)
+
+
+class GroupFigures(Protocol):
+    """The consumer group as Redis describes it; `stream.health.GroupHealth` is one.
+
+    Ages are in seconds. Where the group does not exist, all its figures are 0.
+    """
+
+    @property
+    def group_exists(self) -> bool:
+        """Whether there is anything to read from."""
+
+    @property
+    def lag_entries(self) -> int:
+        """Entries that were never delivered."""
+
+    @property
+    def lag_s(self) -> float:
+        """Age of the oldest of them."""
+
+    @property
+    def pending(self) -> int:
+        """Entries delivered and not acknowledged."""
+
+    @property
+    def oldest_pending_s(self) -> float:
+        """Age of the oldest of them."""
+
+    @property
+    def consumers(self) -> int:
+        """Names in the group."""
+
+    @property
+    def stream_entries(self) -> int:
+        """Length of the stream."""
+
+    @property
+    def stream_bytes(self) -> int:
+        """Memory that the stream takes in Redis."""
+
+
+class StateFigures(Protocol):
+    """The device state, now; the native one is one."""
+
+    @property
+    def n_devices(self) -> int:
+        """Devices held."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory allocated for them."""
+
+    @property
+    def hits(self) -> int:
+        """Look-ups of a device that was held, since the start of the process."""
+
+    @property
+    def misses(self) -> int:
+        """Look-ups of a device that was not held."""
+
+    @property
+    def evictions(self) -> int:
+        """Devices dropped to make room for others."""
+
+
+class Metrics:
+    """The metrics of one process; use it on the loop's thread.
+
+    Args:
+        version: Of this package.
+        reject_codes: The closed catalogue; a code that is not in it is counted as ``other``.
+        wall_clock_ms: Unix milliseconds, for the age of what is committed.
+    """
+
+    def __init__(
+        self, *, version: str, reject_codes: Sequence[str], wall_clock_ms: Callable[[], int]
+    ) -> None:
+        self._make: Final = Maker()
+        self._wall_clock_ms: Final = wall_clock_ms
+        self._handlers: Final[dict[type[events.Event], Callable[[Any], None]]] = {}
+        self._stage_s: Final = self._make.histograms(
+            "stage_duration_seconds",
+            "Time of a batch's step",
+            _STAGE_BUCKETS_S,
+            "stage",
+            _STAGES,
+        )
+        self._in_flight: Final = self._make.gauge(
+            "entries_in_flight", "Entries between their read and their XACK"
+        )
+        self._define_reading()
+        self._define_committing()
+        self._define_judging(reject_codes)
+        self._define_group_events()
+        self._define_warnings()
+        self._retries: Final = _define_retries(self._make)
+        self._group: Final = _define_group(self._make)
+        self._servers: Final = _define_servers(self._make)
+        self._state: Final = _State(self._make)
+        self._loop_lag_s: Final = self._make.histogram(
+            "event_loop_lag_seconds", "How late a sleep of the event loop ends", _LAG_BUCKETS_S
+        )
+        self._make.process(version)
+
+    def count(self, event: events.Event) -> None:
+        """Count what the event says; an event that is only logged changes nothing."""
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            handler(event)
+
+    @property
+    def counted(self) -> frozenset[type[events.Event]]:
+        """The events that `count` counts."""
+        return frozenset(self._handlers)
+
+    def retried(self, stage: events.Stage, error_type: str) -> None:
+        """One more try failed; the log line about it is rate-limited, this is not."""
+        self._retries[stage][error_type].inc()
+
+    def group_seen(self, figures: GroupFigures | None) -> None:
+        """The group's figures as of now; None: Redis could not be asked."""
+        for field, gauge in self._group.items():
+            gauge.set(math.nan if figures is None else getattr(figures, field))
+
+    def servers_seen(self, *, redis: bool, postgres: bool, ready: bool) -> None:
+        """Whether the servers do their part, and what /readyz says."""
+        for gauge, value in zip(self._servers, (redis, postgres, ready), strict=True):
+            gauge.set(value)
+
+    def in_flight_seen(self, entries: int) -> None:
+        """Entries in flight as of now."""
+        self._in_flight.set(entries)
+
+    def state_seen(self, figures: StateFigures) -> None:
+        """The device state as of now; its totals never fall."""
+        self._state.seen(figures)
+
+    def loop_late(self, late_s: float) -> None:
+        """A sleep on the event loop ended so late."""
+        self._loop_lag_s.observe(max(0.0, late_s))
+
+    def render(self) -> tuple[bytes, str]:
+        """The page in Prometheus' text format, and its content type."""
+        return self._make.render()
+
+    # Each counter beside the event that it counts
+
+    def _on(self, kind: type[SomeEvent], handler: Callable[[SomeEvent], None]) -> None:
+        self._handlers[kind] = handler
+
+    def _define_reading(self) -> None:
+        make, stage_s = self._make, self._stage_s
+        read = make.counters("entries_read", "Entries delivered to us", "source", _SOURCES)
+        decoded = make.counter("records_decoded", "AVL records of the entries read")
+        n_bytes = make.counter("entries_read_bytes", "Bytes of the entries read")
+        reclaimed = make.counter("entries_reclaimed", "Idle pending entries taken over")
+        kept = make.counter("entries_heartbeat", "Entries in flight for long and kept ours")
+
+        def entries_read(event: events.EntriesRead) -> None:
+            read[event.source].inc(event.count)
+            self._in_flight.set(event.in_flight)
+            stage_s["read"].observe(event.duration_ms / 1e3)
+
+        def batch_decoded(event: events.BatchDecoded) -> None:
+            decoded.inc(event.records)
+            n_bytes.inc(event.bytes)
+            stage_s["decode"].observe(event.duration_ms / 1e3)
+
+        self._on(events.EntriesRead, entries_read)
+        self._on(events.BatchDecoded, batch_decoded)
+        self._on(events.EntriesReclaimed, lambda event: reclaimed.inc(event.count))
+        self._on(events.HeartbeatSent, lambda event: kept.inc(event.kept))
+
+    def _define_committing(self) -> None:
+        make, stage_s = self._make, self._stage_s
+        stored = make.counter("records_stored", "AVL records that became rows")
+        duplicates = make.counter("records_duplicate", "AVL records that Postgres already held")
+        again = make.counter("records_retransmitted", "AVL records recognised before Postgres")
+        suspect = make.counter("records_clock_suspect", "AVL records with an impossible clock")
+        fallbacks = make.counter("copy_fallbacks", "Batches written again through a table")
+        rehydrated = make.counter("devices_rehydrated", "Devices looked up in last_position")
+        age_s = make.histogram(
+            "commit_age_seconds", "Age of a batch's newest entry at its commit", _AGE_BUCKETS_S
+        )
+        last_s = make.gauge(
+            "last_committed_timestamp_seconds", "Unix time of the last commit", math.nan
+        )
+
+        def batch_committed(event: events.BatchCommitted) -> None:
+            now_ms = self._wall_clock_ms()
+            stored.inc(event.stored)
+            duplicates.inc(event.duplicates)
+            again.inc(event.retransmitted)
+            suspect.inc(event.suspect)
+            # Redelivered entries go through a table on purpose; others cost a second transaction.
+            fallbacks.inc(event.staged and not event.redelivered)
+            stage_s["sink"].observe(event.duration_ms / 1e3)
+            age_s.observe(max(0, now_ms - event.received_at_max_ms) / 1e3)
+            last_s.set(now_ms / 1e3)
+
+        def devices_rehydrated(event: events.DevicesRehydrated) -> None:
+            rehydrated.inc(event.devices)
+            stage_s["state"].observe(event.duration_ms / 1e3)
+
+        self._on(events.BatchCommitted, batch_committed)
+        self._on(events.DevicesRehydrated, devices_rehydrated)
+
+    def _define_judging(self, codes: Sequence[str]) -> None:
+        make, stage_s = self._make, self._stage_s
+        failed = make.counters("entries_failed", "Failures of entries that wait", "code", codes)
+        moved = make.counters("entries_dead_lettered", "Dead letters written", "code", codes)
+        xacked = make.counter("entries_xacked", "Settled entries acknowledged to Redis")
+
+        def entries_judged(event: events.EntriesJudged) -> None:
+            for children, counts in ((failed, event.kept), (moved, event.dead_lettered)):
+                for code, n in counts.items():
+                    children[code].inc(n)
+            stage_s["dead_letter"].observe(event.duration_ms / 1e3)
+
+        def entries_xacked(event: events.EntriesXacked) -> None:
+            xacked.inc(event.count)
+            stage_s["xack"].observe(event.duration_ms / 1e3)
+
+        self._on(events.EntriesJudged, entries_judged)
+        self._on(events.EntriesXacked, entries_xacked)
+
+    def _define_group_events(self) -> None:
+        make = self._make
+        missing = make.counter("group_missing", "Times that the group was gone")
+        created = make.counter("group_created", "Times that we made the group")
+        trimmed = make.counter("entries_trimmed", "Acknowledged entries trimmed")
+        reaped = make.counter("consumers_reaped", "Names of dead consumers removed")
+        self._on(events.GroupMissing, lambda _: missing.inc())
+        self._on(events.GroupCreated, lambda _: created.inc())
+        self._on(events.StreamTrimmed, lambda event: trimmed.inc(event.count))
+        self._on(events.ConsumersReaped, lambda event: reaped.inc(len(event.consumers)))
+
+    def _define_warnings(self) -> None:
+        make = self._make
+        vanished = make.counter("entries_vanished", "Pending entries whose payload was trimmed")
+        suspected = make.counter("entries_suspected", "Times that an entry was tried alone")
+        aside = make.counter("batches_set_aside", "Times that a batch waited for a partition")
+        ended = make.counter("sessions_ended", "Postgres sessions of ours that were ended")
+        doubts = make.counter("server_doubts", "Findings that a server may lose data")
+        dumps = make.counter("panic_dumps", "Dump files written")
+        is_open = make.gauge("breaker_open", "1 while the breaker holds the reading")
+        opened = make.counter("breaker_opened", "Times that the breaker opened")
+
+        def breaker_opened(_: events.BreakerOpened) -> None:
+            opened.inc()
+            is_open.set(1)
+
+        self._on(events.EntriesVanished, lambda event: vanished.inc(event.count))
+        self._on(events.EntrySuspected, lambda _: suspected.inc())
+        self._on(events.BatchSetAside, lambda _: aside.inc())
+        self._on(events.SessionsEnded, lambda event: ended.inc(event.count))
+        self._on(events.ServerDoubted, lambda _: doubts.inc())
+        self._on(events.PanicDumped, lambda _: dumps.inc())
+        self._on(events.BreakerOpened, breaker_opened)
+        self._on(events.BreakerClosed, lambda _: is_open.set(0))
+
+
+class _State:
+    """The device state: two gauges, and three counters that follow totals kept elsewhere."""
+
+    def __init__(self, make: Maker) -> None:
+        self._devices: Final = make.gauge("device_state_devices", "Devices whose state is held")
+        self._size: Final = make.gauge("device_state_bytes", "Memory of the device state")
+        self._totals: Final = {
+            "hits": make.counter("device_state_hits", "Look-ups of a device that was held"),
+            "misses": make.counter("device_state_misses", "Look-ups of a device that was not"),
+            "evictions": make.counter("device_state_evictions", "Devices dropped for others"),
+        }
+        self._counted: Final = dict.fromkeys(self._totals, 0)
+
+    def seen(self, figures: StateFigures) -> None:
+        self._devices.set(figures.n_devices)
+        self._size.set(figures.n_bytes)
+        for field, counter in self._totals.items():
+            total = getattr(figures, field)
+            counter.inc(total - self._counted[field])
+            self._counted[field] = total
+
+
+def _define_retries(make: Maker) -> Mapping[str, Kept]:
+    """By stage, then by error type."""
+    family = make.family("retries", "Tries that failed", ("stage", "error_type"))
+    return {
+        stage: Kept({error: family.labels(stage, error) for error in (*known, OTHER)})
+        for stage, known in ((s, _RETRY_ERRORS.get(s, ())) for s in get_args(events.Stage))
+    }
+
+
+def _define_group(make: Maker) -> Mapping[str, Gauge]:
+    """By the field of `GroupFigures`; not a number until Redis has said it."""
+    nan = math.nan
+    return {
+        "lag_entries": make.gauge("group_lag_entries", "Entries never delivered", nan),
+        "lag_s": make.gauge("group_lag_seconds", "Age of the oldest of them", nan),
+        "pending": make.gauge("group_pending_entries", "Entries delivered, not xacked", nan),
+        "oldest_pending_s": make.gauge(
+            "group_oldest_pending_seconds", "Age of the oldest pending entry", nan
+        ),
+        "consumers": make.gauge("group_consumers", "Names in the group", nan),
+        "stream_entries": make.gauge("stream_entries", "Length of the stream", nan),
+        "stream_bytes": make.gauge("stream_bytes", "Memory of the stream in Redis", nan),
+    }
+
+
+def _define_servers(make: Maker) -> tuple[Gauge, Gauge, Gauge]:
+    """In the order of `Metrics.servers_seen`."""
+    return (
+        make.gauge("redis_reachable", "1 if Redis answered when last asked"),
+        make.gauge("postgres_writable", "1 if Postgres could be written when last asked"),
+        make.gauge("ready", "1 if /readyz would answer 200"),
+    )
