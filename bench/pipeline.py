@@ -51,6 +51,8 @@ class Pipeline:
 
     redis_url: str
     postgres: EmbeddedPostgres
+    # With the build of the service that is measured.
+    python: str = sys.executable
 
     def client(self) -> redis.Redis:
         return redis.Redis.from_url(self.redis_url)
@@ -71,7 +73,7 @@ class Pipeline:
     def service(self, dsn: str) -> Iterator[psutil.Process]:
         """`teltonika-processor run` on these servers, stopped by SIGTERM at the end."""
         environment = service_environment(dsn) | {"REDIS_URL": self.redis_url}
-        command = [sys.executable, "-m", "teltonika_processor", "run", "--no-migrate"]
+        command = [self.python, "-m", "teltonika_processor", "run", "--no-migrate"]
         with subprocess.Popen(command, env=environment) as process:
             try:
                 yield psutil.Process(process.pid)
@@ -94,7 +96,13 @@ def open_pipeline() -> Iterator[Pipeline]:
 
 def service_environment(dsn: str) -> dict[str, str]:
     """This environment with the service's own settings replaced."""
-    return {**os.environ, "DATABASE_URL": dsn, "DATABASE_MIGRATION_URL": "", "LOG_LEVEL": "warning"}
+    return {
+        **os.environ,
+        "DATABASE_URL": dsn,
+        "DATABASE_MIGRATION_URL": "",
+        "LOG_LEVEL": "warning",
+        "HTTP_PORT": "0",
+    }
 
 
 def load_backlog(client: redis.Redis, frames: Sequence[Frame]) -> None:

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import scenario_decode
 import scenario_drain
+import scenario_duplicates
 import scenario_latency
 from machine import provenance
 
 SCENARIOS = {
     "decode": scenario_decode.measure,
     "drain": scenario_drain.measure,
+    "duplicates": scenario_duplicates.measure,
     "latency": scenario_latency.measure,
 }
 RESULTS = Path(__file__).parent / "results"
