@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ class Processor:
         database_url: str,
         *arguments: str,
         settings: Mapping[str, str] | None = None,
+        program: Sequence[str | Path] = (sys.executable, "-m", "teltonika_processor"),
     ) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("REDIS", "DATA"))}
         environment |= {
@@ -33,8 +35,9 @@ class Processor:
         self.events: list[dict[str, Any]] = []
         self.output: list[str] = []
         self._changed = threading.Condition()
+        self._has_ended = False
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "teltonika_processor", "run", *arguments],
+            [*program, "run", *arguments],
             env=environment,
             stderr=subprocess.PIPE,
             text=True,
@@ -71,9 +74,10 @@ class Processor:
     def wait_for(
         self, name: str, matches: Callable[[dict[str, Any]], bool] = bool, timeout_s: float = 30.0
     ) -> dict[str, Any]:
-        """The first event of this name that matches, past or to come."""
+        """The first event of this name that matches, past or to come while the process runs."""
         with self._changed:
-            found = self._changed.wait_for(lambda: self._find(name, matches), timeout_s)
+            self._changed.wait_for(lambda: self._find(name, matches) or self._has_ended, timeout_s)
+            found = self._find(name, matches)
         assert found, f"no {name} within {timeout_s} s:\n{''.join(self.output)}"
         return found
 
@@ -106,3 +110,6 @@ class Processor:
                 if line.startswith("{"):
                     self.events.append(json.loads(line))
                 self._changed.notify_all()
+        with self._changed:
+            self._has_ended = True
+            self._changed.notify_all()

@@ -53,10 +53,13 @@ class Watch:
         pattern: bytes,
         direction: Direction,
         moment: Moment,
+        *,
         nth: int,
         action: Callable[[], object] | None,
+        after: "Watch | None",
     ) -> None:
         assert 0 < len(pattern) <= _TAIL_BYTES
+        self._after: Final = after
         self.pattern: Final = pattern
         self.direction: Final = direction
         self.moment: Final = moment
@@ -82,7 +85,7 @@ class Watch:
 
     @property
     def is_armed(self) -> bool:
-        return self._left > 0
+        return self._left > 0 and (self._after is None or self._after.seen)
 
     def end_of_match(self, tail: bytes, chunk: bytes, least: int) -> int:
         """Where in `chunk` the first match is complete that ends at `least` (> 0) or behind it.
@@ -181,14 +184,19 @@ class Proxy:
         *,
         moment: Moment = Moment.BEFORE,
         nth: int = 1,
+        after: Watch | None = None,
     ) -> Watch:
-        """Act the moment `pattern` passes; without an action hold it.
+        """Act the moment `pattern` passes, once `after` was seen; without an action hold it.
 
         An action runs on the relay's thread: it must not talk through this proxy.
         """
-        watch = Watch(pattern, direction, moment, nth, action)
+        watch = Watch(pattern, direction, moment, nth=nth, action=action, after=after)
         self._on_loop(lambda: self._watches.append(watch))
         return watch
+
+    def note(self, pattern: bytes, direction: Direction) -> Watch:
+        """Take note of the first appearance and do nothing."""
+        return self.on(pattern, direction, lambda: None)
 
     # Breaking
 

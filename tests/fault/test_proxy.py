@@ -200,6 +200,19 @@ def test_two_watches_of_one_pattern_both_act(proxy: Proxy, client: socket.socket
     assert acted == ["first", "second"]
 
 
+def test_a_watch_waits_for_another_to_be_seen(proxy: Proxy, client: socket.socket) -> None:
+    acted: list[str] = []
+    begun = proxy.note(b"BEGIN", TO_SERVER)
+    last = proxy.on(b"COPY", TO_CLIENT, lambda: acted.append("copy"), after=begun)
+    client.sendall(b"COPY")
+    assert receive(client, 4) == b"COPY"
+    assert not last.seen
+    client.sendall(b"BEGIN COPY")
+    last.wait()
+    assert receive(client, 10) == b"BEGIN COPY"
+    assert acted == ["copy"]
+
+
 def test_a_watch_acts_once(proxy: Proxy, client: socket.socket) -> None:
     acted: list[int] = []
     watch = proxy.on(b"A", TO_SERVER, lambda: acted.append(1))
