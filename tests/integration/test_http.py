@@ -494,5 +494,7 @@ async def test_a_port_that_was_set_may_not_be_taken(taken_port: int) -> None:
     observability = Observability(
         settings_with(http_port=taken_port), lambda _: None, lambda: WALL_MS
     )
-    with pytest.raises(ConfigError, match="HTTP_PORT"):
-        await observability.start()
+    async with contextlib.AsyncExitStack() as closing:
+        closing.push_async_callback(observability.close)
+        with pytest.raises(ConfigError, match="HTTP_PORT"):
+            await observability.start()
