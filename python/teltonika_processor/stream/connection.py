@@ -1,11 +1,12 @@
 """Connections to Redis with nothing left to the client's defaults, and its errors as ours."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from redis.asyncio import Redis
+from redis.asyncio import Connection, Redis, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -22,6 +23,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.utils import HIREDIS_AVAILABLE
+from typing_extensions import override
 
 from teltonika_processor.errors import ConfigError, ContractError, StreamUnavailable
 
@@ -104,10 +106,49 @@ def open_client(
         # A unix socket's connection refuses the option instead of ignoring it.
         **({} if url.startswith("unix:") else {"socket_keepalive": True}),
     )
+    pool = client.connection_pool
+    pool.connection_class = _LOST_IS_SAID[pool.connection_class]
     # Without its callback a reply arrives as hiredis made it, and no entry costs Python objects.
     for command in ("XREADGROUP", "XPENDING", "XCLAIM"):
         client.response_callbacks.pop(command, None)
     return client
+
+
+class _SaysLost(AbstractConnection):
+    """Says that the connection is lost where uvloop says that a handle is closed.
+
+    The pool may hand out a connection whose reset the loop has not seen yet. asyncio's own loop
+    takes what is written to it then, and the next read fails; uvloop raises RuntimeError, which
+    would be taken for a bug of ours.
+    """
+
+    @override
+    async def send_packed_command(
+        self, command: bytes | str | Iterable[bytes], check_health: bool = True
+    ) -> None:
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as error:
+            raise RedisConnectionError(f"the connection is lost: {error}") from error
+
+
+class _TcpConnection(_SaysLost, Connection):
+    pass
+
+
+class _TlsConnection(_SaysLost, SSLConnection):
+    pass
+
+
+class _UnixConnection(_SaysLost, UnixDomainSocketConnection):
+    pass
+
+
+_LOST_IS_SAID: Final[Mapping[type[AbstractConnection], type[AbstractConnection]]] = {
+    Connection: _TcpConnection,
+    SSLConnection: _TlsConnection,
+    UnixDomainSocketConnection: _UnixConnection,
+}
 
 
 def _check_options(url: str) -> None:
