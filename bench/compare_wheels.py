@@ -13,7 +13,6 @@ from measurement import Series
 from pipeline import drain, open_pipeline
 
 RECORDS_A_FRAME: Final = 5
-FRAMES: Final = 60_000
 
 
 def main() -> None:
@@ -21,9 +20,10 @@ def main() -> None:
     parser.add_argument("old")
     parser.add_argument("new")
     parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--frames", type=int, default=60_000)
     options = parser.parse_args()
-    frames = fixed_frames(FRAMES, records_a_frame=RECORDS_A_FRAME, seed=1)
-    n_records = FRAMES * RECORDS_A_FRAME
+    frames = fixed_frames(options.frames, records_a_frame=RECORDS_A_FRAME, seed=1)
+    n_records = options.frames * RECORDS_A_FRAME
     rates: dict[str, list[float]] = {"old": [], "new": []}
     cpu_us: dict[str, list[float]] = {"old": [], "new": []}
     with open_pipeline() as pipeline:

@@ -9,7 +9,7 @@ stays here and is tried again.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import IntEnum, auto
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Final
 
 from teltonika_processor.errors import LedgerViolation
@@ -69,7 +69,6 @@ _AFTER: Final[Mapping[Happened, Mapping[Fate | None, Fate | None]]] = {
     happened: {before: after for (before, event), after in TRANSITIONS.items() if event is happened}
     for happened in Happened
 }
-_DONE: Final[frozenset[Fate | None]] = frozenset(_AFTER[Happened.XACKED])
 _NOT_IN_FLIGHT: Final[frozenset[Fate | None]] = frozenset({GONE, Fate.RETRY})
 
 
@@ -102,7 +101,11 @@ class Ledger:
 
     def holds_any(self, ids: Collection[bytes]) -> bool:
         """Whether one of `ids` is in flight."""
-        return any(map(self.in_flight, ids))
+        return self.knows_any(ids) and any(map(self.in_flight, ids))
+
+    def knows_any(self, ids: Iterable[bytes]) -> bool:
+        """Whether the ledger knows one of `ids`, RETRY included; in C, since every read asks."""
+        return not self._fates.keys().isdisjoint(ids)
 
     def fate(self, entry_id: bytes) -> Fate | None:
         """The fate of an entry; None once acknowledged or never delivered."""
@@ -119,37 +122,44 @@ class Ledger:
 
     def deliver(self, ids: Sequence[bytes], *, now: float) -> None:
         """Entries arrived at `now`; an id in flight keeps its fate."""
-        fates, retries = self._fates, self._retry_since
-        for entry_id in ids:
-            if fates.setdefault(entry_id, Fate.PENDING) is Fate.RETRY:
-                fates[entry_id] = Fate.PENDING
-                del retries[entry_id]
+        if self.knows_any(ids):
+            self._deliver_again(ids)
+        else:
+            self._fates.update(dict.fromkeys(ids, Fate.PENDING))
         if len(self._deliveries) >= self._deliveries_max:
-            self._deliveries = [part for part in self._deliveries if self.holds_any(part[1])]
+            self._deliveries = [part for part in self._deliveries if self.knows_any(part[1])]
             self._deliveries_max = max(_DELIVERIES_MIN, 2 * len(self._deliveries))
         self._deliveries.append((now, ids))
 
-    def record(self, ids: Iterable[bytes], happened: Happened, *, now: float = 0.0) -> None:
-        """Move entries on.
+    def _deliver_again(self, ids: Sequence[bytes]) -> None:
+        """Those in flight keep their fate, the others are pending."""
+        for entry_id in ids:
+            if not self.in_flight(entry_id):
+                self._fates[entry_id] = Fate.PENDING
+                self._retry_since.pop(entry_id, None)
+
+    def record(self, ids: Collection[bytes], happened: Happened, *, now: float = 0.0) -> None:
+        """Move entries on, all of them or none.
 
         Args:
-            ids: The entries.
+            ids: The entries, each once.
             happened: What was seen; not DELIVERED, XACKED or FORGOTTEN, which have their methods.
             now: When, for entries that become RETRY.
 
         Raises:
-            LedgerViolation: The table has no such transition.
+            LedgerViolation: The table has no such transition for one of them.
         """
-        fates, after_of = self._fates, _AFTER[happened]
-        for entry_id in ids:
-            before = fates.get(entry_id)
-            after = after_of.get(before)
-            if after is None:
-                raise LedgerViolation(f"{happened.name} for an entry that is {_name(before)}")
-            fates[entry_id] = after
+        after_of = _AFTER[happened]
+        # Each of these events has one fate before it, so they all move alike.
+        for before in self._demand(ids, after_of, happened.name):
+            after = after_of[before]
+            if after is GONE or happened is Happened.DELIVERED:
+                raise LedgerViolation(f"{happened.name} has a method of its own")
+            self._fates.update(dict.fromkeys(ids, after))
             if after is Fate.RETRY:
-                self._retry_since[entry_id] = now
-        self._bound_retries()
+                self._retry_since.update(dict.fromkeys(ids, now))
+        while len(self._retry_since) > RETRIES_MAX:
+            self._forget(next(iter(self._retry_since)))
 
     def demand_settled(self, ids: Collection[bytes]) -> None:
         """Allow XACK of `ids`.
@@ -157,27 +167,32 @@ class Ledger:
         Raises:
             LedgerViolation: One of them is neither settled nor dead-lettered.
         """
-        fates = self._fates
-        for entry_id in ids:
-            if fates.get(entry_id) not in _DONE:
-                raise LedgerViolation(f"XACK for an entry that is {_name(fates.get(entry_id))}")
+        self._demand(ids, _AFTER[Happened.XACKED], "XACK")
 
     def xacked(self, ids: Collection[bytes]) -> None:
-        """Acknowledged entries leave the ledger.
+        """Acknowledged entries leave the ledger, all of them or none.
 
         Raises:
             LedgerViolation: One of them is neither settled nor dead-lettered.
         """
+        self.demand_settled(ids)
         for entry_id in ids:
-            before = self._fates.pop(entry_id, None)
-            if before not in _DONE:
-                raise LedgerViolation(f"XACKED for an entry that is {_name(before)}")
+            del self._fates[entry_id]
+
+    def _demand(
+        self, ids: Collection[bytes], after_of: Mapping[Fate | None, Fate | None], what: str
+    ) -> set[Fate | None]:
+        """The fates of `ids`, found without a step of Python for each."""
+        befores = set(map(self._fates.get, ids))
+        for before in befores:
+            if before not in after_of:
+                raise LedgerViolation(f"{what} for an entry that is {_name(before)}")
+        return befores
 
     def forget_retries(self, *, before: float) -> None:
         """Entries that became RETRY before this time are somebody else's, or come anew."""
-        for entry_id, since in list(islice(self._retry_since.items(), RETRIES_MAX)):
-            if since >= before:
-                return
+        late = list(takewhile(lambda one: one[1] < before, self._retry_since.items()))
+        for entry_id, _ in late:
             self._forget(entry_id)
 
     def in_flight_since(self, before: float) -> list[bytes]:
@@ -188,10 +203,6 @@ class Ledger:
                 break
             found.update(dict.fromkeys(filter(self.in_flight, ids)))
         return list(found)
-
-    def _bound_retries(self) -> None:
-        while len(self._retry_since) > RETRIES_MAX:
-            self._forget(next(iter(self._retry_since)))
 
     def _forget(self, entry_id: bytes) -> None:
         del self._retry_since[entry_id]

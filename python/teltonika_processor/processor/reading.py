@@ -1,7 +1,7 @@
 """Reading: own pending entries first, then idle ones of others, then new ones."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -157,7 +157,9 @@ class EntryReader:
         """Until the next claim is due; in the middle of a sweep not at all."""
         return min(BLOCK_MS, round(max(0.0, self._claim_in_s()) * 1e3))
 
-    def _not_in_flight(self, entries: Iterable[RawEntry]) -> list[RawEntry]:
+    def _not_in_flight(self, entries: list[RawEntry]) -> list[RawEntry]:
+        if not self._ledger.knows_any(map(entry_id, entries)):
+            return entries
         in_flight = self._ledger.in_flight
         return [entry for entry in entries if not in_flight(entry_id(entry))]
 
