@@ -75,7 +75,10 @@ class Stand:
 
     def drain(self, *processors: Processor) -> None:
         """Wait until nothing is left, then end these with SIGTERM."""
-        eventually(self.telemetry.settled, timeout_s=_DRAINED_S)
+        eventually(
+            lambda: self.telemetry.settled() or not all(p.running for p in processors),
+            timeout_s=_DRAINED_S,
+        )
         assert [processor.terminate() for processor in processors] == [0] * len(processors)
 
     def finish(self, fleet: Fleet) -> None:

@@ -1,0 +1,193 @@
+"""Postgres stops, is killed, loses sessions, answers and its disk: nothing lost, nothing twice."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from conftest import new_database_name
+from fault.fleet import Fleet, Mixture
+from fault.proxy import Direction, Moment
+from fault.stand import STOPPINGS, Stand, new_stand
+from servers import create_database, database_dsn, drop_database, run_sql
+from telemetry import fetch
+from teltonika_processor.embedded import EmbeddedPostgres, EmbeddedRedis
+from teltonika_processor.embedded.account import unprivileged_account
+from waiting import eventually
+
+TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
+
+COPY_BEGUN: Final = b"PGCOPY\n"
+COPY_ALMOST_DONE: Final = b"\xff\xffc\x00\x00\x00\x04"
+"""The end of the rows, then CopyDone: all but that has arrived."""
+
+
+@pytest.mark.parametrize("how", STOPPINGS)
+def test_postgres_stopped_in_the_middle_of_a_copy(stand: Stand, how: str) -> None:
+    fleet = Fleet(seed=10)
+    with stand.reading() as processor:
+        held = stand.postgres_wire.on(COPY_BEGUN, TO_SERVER)
+        stand.publish(fleet.entries(200))
+        held.wait()
+        STOPPINGS[how](stand.postgres)
+        held.release()
+        away = processor.wait_for("retry.scheduled")
+        assert (away["stage"], away["error_type"]) == ("sink", "SinkUnavailable")
+        stand.publish(fleet.entries(50))
+        stand.postgres.start()
+        stand.drain(processor)
+        assert processor.wait_for("retry.succeeded")["stage"] == "sink"
+    stand.assert_balanced(fleet)
+
+
+def test_sessions_that_an_administrator_ends_in_the_middle_of_a_copy(stand: Stand) -> None:
+    fleet = Fleet(seed=11)
+    with stand.reading() as processor:
+        held = stand.postgres_wire.on(COPY_ALMOST_DONE, TO_SERVER)
+        stand.publish(fleet.entries(200))
+        held.wait()
+        ended = fetch(
+            stand.dsn,
+            "SELECT pg_terminate_backend(pid) AS ended FROM pg_stat_activity "
+            "WHERE application_name = 'teltonika-processor/one' AND query LIKE 'COPY%'",
+        )
+        assert ended
+        held.release()
+        processor.wait_for("retry.scheduled")
+        stand.drain(processor)
+    stand.assert_balanced(fleet)
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_a_connection_cut_after_commit_was_sent_makes_duplicates_of_nothing(
+    stand: Stand, nth: int
+) -> None:
+    fleet = Fleet(seed=12)
+    wire = stand.postgres_wire
+    with stand.reading(WRITERS="1") as processor:
+        cut = wire.on(b"COMMIT\0", TO_SERVER, wire.cut_clients, moment=Moment.AFTER, nth=nth)
+        stand.publish(fleet.entries(200))
+        cut.wait()
+        stand.drain(processor)
+        # What was committed without our hearing of it was written again.
+        assert processor.wait_for("consumer.stopped")["duplicates"] > 0
+    stand.assert_balanced(fleet)
+
+
+@pytest.mark.parametrize("n_bytes", [1, 700, 7_000, 30_000])
+def test_a_connection_cut_after_so_many_bytes(stand: Stand, n_bytes: int) -> None:
+    fleet = Fleet(seed=13)
+    with stand.reading() as processor:
+        stand.postgres_wire.cut_after(n_bytes, TO_SERVER)
+        stand.publish(fleet.entries(200))
+        processor.wait_for("retry.scheduled")
+        stand.postgres_wire.heal()
+        stand.drain(processor)
+    stand.assert_balanced(fleet)
+
+
+@pytest.mark.parametrize("how", ["stall", "half_open"])
+def test_a_postgres_that_falls_silent_is_given_up_at_the_deadline(stand: Stand, how: str) -> None:
+    fleet = Fleet(seed=14)
+    wire = stand.postgres_wire
+    breaking: dict[str, Callable[[], None]] = {"stall": wire.stall, "half_open": wire.half_open}
+    with stand.reading() as processor:
+        silent = wire.on(COPY_BEGUN, TO_SERVER, breaking[how])
+        stand.publish(fleet.entries(100))
+        silent.wait()
+        assert processor.wait_for("retry.scheduled")["stage"] == "sink"
+        wire.heal()
+        stand.drain(processor)
+    stand.assert_balanced(fleet)
+
+
+FULL: Final = """
+CREATE FUNCTION disk_is_full() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$;
+CREATE TRIGGER disk_full BEFORE INSERT ON last_position EXECUTE FUNCTION disk_is_full();
+"""
+
+
+def test_a_full_disk_that_the_server_reports_counts_against_no_entry(stand: Stand) -> None:
+    fleet = Fleet(seed=15)
+    run_sql(stand.dsn, FULL)
+    with stand.reading() as processor:
+        stand.publish(fleet.entries(100))
+        assert " 53100 " in processor.wait_for("retry.scheduled")["error"]
+        run_sql(stand.dsn, "DROP TRIGGER disk_full ON last_position")
+        stand.drain(processor)
+    stand.assert_balanced(fleet)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 48 MB that Postgres may write to; only root may mount one."""
+    account = unprivileged_account()
+    if account is None:
+        pytest.skip("only root can mount a small disk")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    for directory in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        directory.chmod(0o755)
+    options = f"size=48m,mode=700,uid={account.uid},gid={account.gid}"
+    mounting = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
+    mounted = subprocess.run(mounting, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+@pytest.fixture
+def small_stand(
+    _redis: EmbeddedRedis, _postgres: EmbeddedPostgres, _template: str, small_disk: Path
+) -> Iterator[Stand]:
+    """A stand whose tables lie on the small disk; the log of the server does not."""
+    _redis.start()
+    _postgres.start()
+    name, maintenance = new_database_name(), _postgres.dsn()
+    tablespace = f"{name}_disk"
+    run_sql(maintenance, f"CREATE TABLESPACE {tablespace} LOCATION '{small_disk}'")
+    create_database(maintenance, name, template=_template)
+    run_sql(maintenance, f"ALTER DATABASE {name} SET TABLESPACE {tablespace}")
+    dsn = database_dsn(_postgres.dsn(over_tcp=True), name)
+    with new_stand(_redis, _postgres, dsn) as stand:
+        yield stand
+    drop_database(maintenance, name)
+    run_sql(maintenance, f"DROP TABLESPACE {tablespace}")
+
+
+FILL: Final = """
+import sys
+with open(sys.argv[1], "wb", buffering=0) as ballast:
+    try:
+        while True:
+            ballast.write(bytes(4096))
+    except OSError as error:
+        print(error.errno)
+"""
+
+
+def test_a_disk_that_fills_up_is_waited_for_until_it_is_freed(
+    small_stand: Stand, small_disk: Path
+) -> None:
+    stand = small_stand
+    fleet = Fleet(seed=16, mixture=Mixture(devices=40))
+    ballast = small_disk / "ballast"
+    with stand.reading() as processor:
+        stand.publish(fleet.entries(100))
+        eventually(stand.telemetry.settled)
+        filled = subprocess.run(
+            [sys.executable, "-c", FILL, ballast], capture_output=True, text=True, check=True
+        )
+        assert filled.stdout == "28\n"
+        stand.publish(fleet.entries(1500))
+        full = processor.wait_for("retry.scheduled")
+        assert (full["stage"], full["error_type"]) == ("sink", "SinkUnavailable")
+        assert " 53100 " in full["error"]
+        ballast.unlink()
+        stand.drain(processor)
+    stand.assert_balanced(fleet)
