@@ -1,0 +1,86 @@
+"""Random faults for as long as asked: FAULT_SECONDS and FAULT_SEED, see `make test-fault`."""
+
+import os
+import random
+import time
+from collections import Counter
+from typing import Final
+
+import pytest
+
+from fault.chaos import Chaos, Publishing
+from fault.fleet import Fleet, Mixture, refuse_a_value
+from fault.stand import Stand
+
+SECONDS: Final = float(os.environ.get("FAULT_SECONDS") or 20)
+SEED: Final = int(os.environ.get("FAULT_SEED") or random.SystemRandom().randrange(10**6))
+IS_LONG: Final = SECONDS > 60
+RESTARTS: Final = 100 if IS_LONG else 4
+
+MIXTURE: Final = Mixture(devices=40, refused_every=2000, duplicated=True)
+
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(SECONDS + 300)]
+
+
+def report(capsys: pytest.CaptureFixture[str], title: str, **facts: object) -> None:
+    """What a run came to, on the terminal whether it passes or not."""
+    with capsys.disabled():
+        print(f"\n{title}: " + ", ".join(f"{name} {value}" for name, value in facts.items()))  # noqa: T201
+
+
+def test_random_faults_lose_and_double_nothing(
+    stand: Stand, capsys: pytest.CaptureFixture[str]
+) -> None:
+    began = time.monotonic()
+    refuse_a_value(stand.dsn)
+    fleet = Fleet(seed=SEED, mixture=MIXTURE)
+    counts: Counter[str] = Counter()
+    try:
+        with Chaos(stand, SEED, counts) as chaos:
+            with Publishing(stand, fleet):
+                while time.monotonic() < began + SECONDS:
+                    chaos.step()
+            chaos.finish()
+        stand.assert_balanced(fleet)
+    finally:
+        report(
+            capsys,
+            "random faults",
+            FAULT_SEED=SEED,
+            seconds=round(time.monotonic() - began),
+            entries=len(fleet.sendings),
+            records=sum(len(sending.keys) for sending in fleet.sendings),
+            letters=sum(sending.code is not None for sending in fleet.sendings),
+            faults=counts.total(),
+            **{f"'{name}'": n for name, n in sorted(counts.items())},
+        )
+
+
+def test_restarts_under_load_lose_and_double_nothing(
+    stand: Stand, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By SIGKILL and SIGTERM in turn, as soon as the instance has written something."""
+    began = time.monotonic()
+    fleet = Fleet(seed=SEED, mixture=MIXTURE)
+    codes: Counter[int] = Counter()
+    with Publishing(stand, fleet):
+        for number in range(RESTARTS):
+            with stand.processor() as processor:
+                processor.wait_for("batch.committed")
+                if number % 2:
+                    processor.kill()
+                else:
+                    processor.terminate()
+                codes[processor.exit_code()] += 1
+    stand.finish(fleet)
+    assert codes == {0: RESTARTS // 2, -9: RESTARTS // 2}
+    consumers = stand.telemetry.client.xinfo_consumers("telemetry:teltonika", "processor")
+    assert len(consumers) <= 1
+    report(
+        capsys,
+        "restarts",
+        FAULT_SEED=SEED,
+        seconds=round(time.monotonic() - began),
+        entries=len(fleet.sendings),
+        restarts=RESTARTS,
+    )
