@@ -16,13 +16,17 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 WITH_SERVERS := $(wildcard tests/integration tests/fault tests/e2e) \
 	$(addprefix --ignore=tests/e2e/, test_demo.py test_docker_script.py test_wheel.py)
 
+# What writes to Postgres goes through a pooler as well.
+BY_POOLER := tests/system $(addprefix tests/integration/, test_positions.py test_schema_drift.py \
+	test_partitions.py test_write_failures.py test_last_positions.py test_postgres_health.py)
+
 # What the wheel is made of. Directories are listed too: a file deleted changes its directory.
 SOURCES := pyproject.toml Cargo.toml Cargo.lock README.md LICENSE-MIT LICENSE-APACHE scripts/wheel.sh \
 	$(shell find rust python \( -name target -o -name __pycache__ \) -prune -o ! -name '*.so' -print)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help demo test test-quick test-old test-pythons check bench wheel develop requirements clean
+.PHONY: help demo test test-quick test-old test-system test-pythons check bench wheel develop requirements clean
 
 help: ## what is missing on this machine, and this list
 	@scripts/prerequisites.sh && echo 'Nothing is missing.'; missing=$$?; echo; \
@@ -40,6 +44,10 @@ test-quick: $(VENV)/.wheel ## the tests that take no more than a few seconds eac
 test-old: $(VENV)/.wheel ## the tests with servers on Debian's Redis 7.0 and PostgreSQL 15
 	@scripts/prerequisites.sh old-servers
 	TEST_SERVERS=old $(PYTEST) --junitxml=build/test-old.xml $(WITH_SERVERS)
+
+test-system: $(VENV)/.wheel ## the write path by Debian's PgBouncer; as root, apt installs that
+	@scripts/prerequisites.sh system
+	TEST_POOLER=transaction $(PYTEST) --junitxml=build/test-system.xml $(BY_POOLER)
 
 test-pythons: $(VENV)/.wheel ## the tests without servers on every newer Python that is found
 	WORKERS=$(WORKERS) scripts/test-pythons.sh

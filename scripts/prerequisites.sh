@@ -5,6 +5,7 @@
 #   scripts/prerequisites.sh               what `make demo` and `make test` need
 #   scripts/prerequisites.sh check         what `make check` needs as well
 #   scripts/prerequisites.sh old-servers   the servers of `make test-old`
+#   scripts/prerequisites.sh system        PgBouncer for `make test-system`; root gets it installed
 set -u
 
 PYTHON=${PYTHON:-python3}
@@ -52,6 +53,19 @@ check_old_servers() {
         'sudo apt-get install postgresql-15'
 }
 
+install_pgbouncer() {
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends pgbouncer >/dev/null
+}
+
+check_system() {
+    [ -x /usr/sbin/pgbouncer ] || command -v pgbouncer >/dev/null && return
+    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+        echo 'Installing pgbouncer ...'
+        install_pgbouncer || { apt-get -qq update && install_pgbouncer; } && return
+    fi
+    report 'pgbouncer' 'sudo apt-get install pgbouncer'
+}
+
 case ${1:-build} in
 build)
     check_python
@@ -64,8 +78,9 @@ check)
     check_rust_component clippy clippy
     ;;
 old-servers) check_old_servers ;;
+system) check_system ;;
 *)
-    echo "usage: $0 [check | old-servers]" >&2
+    echo "usage: $0 [check | old-servers | system]" >&2
     exit 64
     ;;
 esac

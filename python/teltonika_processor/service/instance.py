@@ -117,6 +117,7 @@ class Instance:
             return await prepare_schema(
                 settings.database_url.get_secret_value(),
                 owner.get_secret_value() if settings.migrate_on_start else None,
+                pooler=settings.database_pooler,
             )
 
         report = await self._reach("sink", prepare)
