@@ -1,5 +1,6 @@
 import pytest
 from redis.exceptions import (
+    AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
     ConnectionError,  # noqa: A004 -- the client's own
@@ -63,3 +64,20 @@ def test_a_url_may_not_undo_what_is_pinned(option: str) -> None:
 def test_a_url_may_name_database_and_certificates() -> None:
     open_client("rediss://127.0.0.1:1/0?ssl_ca_certs=/ca.pem", name="test")
     open_client("unix:///redis.sock?db=3", name="test")
+
+
+def test_the_command_that_the_client_repeats_is_left_out() -> None:
+    text = (
+        "Command # 1 (XADD telemetry:teltonika:dlq * imei 356307042441013 frame \\x00) of pipeline "
+        "caused error: ('WRONGTYPE Operation against a key holding the wrong kind of value',)"
+    )
+    error = translate(ResponseError(text))
+    assert type(error) is ConfigError
+    assert "356307042441013" not in str(error)
+    assert str(error).endswith("WRONGTYPE Operation against a key holding the wrong kind of value")
+
+
+def test_a_password_that_is_refused_over_a_unix_socket_is_not_waited_for() -> None:
+    error = ConnectionError("invalid username-password pair")
+    error.__cause__ = AuthenticationError("invalid username-password pair")
+    assert type(translate(error)) is ConfigError

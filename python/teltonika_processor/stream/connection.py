@@ -44,6 +44,9 @@ _TRANSIENT_CLASSES: Final = (
     TryAgainError,
 )
 
+# Where the client's text of an error in a pipeline ends with what Redis said.
+_REPEATED: Final = " of pipeline caused error: "
+
 # What a URL may say beside the address; the rest is pinned here.
 _URL_OPTIONS: Final = frozenset(
     {
@@ -171,13 +174,21 @@ def redis_errors() -> Iterator[None]:
 
 def translate(error: RedisError) -> Exception:
     """The error of ours that says what to do about `error`."""
-    if isinstance(error, (AuthenticationError, AuthorizationError, NoPermissionError)):
-        return ConfigError(f"REDIS_URL: Redis refuses this user: {error}")
+    # Over a unix socket the client wraps what AUTH was answered into a lost connection.
+    for refused in (error, error.__cause__):
+        if isinstance(refused, (AuthenticationError, AuthorizationError, NoPermissionError)):
+            return ConfigError(f"REDIS_URL: Redis refuses this user: {refused}")
+    text = _said(error)
     if isinstance(error, _TRANSIENT_CLASSES):
-        return StreamUnavailable(f"Redis: {str(error) or type(error).__name__}")
+        return StreamUnavailable(f"Redis: {text or type(error).__name__}")
     if isinstance(error, ResponseError):
-        return _translate_reply(str(error))
-    return ContractError(f"Redis: {type(error).__name__}: {error}")
+        return _translate_reply(text)
+    return ContractError(f"Redis: {type(error).__name__}: {text}")
+
+
+def _said(error: RedisError) -> str:
+    """What Redis said, without the command that the client repeats before it: data of devices."""
+    return str(error).rpartition(_REPEATED)[2].removeprefix("('").removesuffix("',)")
 
 
 def _translate_reply(text: str) -> Exception:
