@@ -17,6 +17,7 @@ SUBCOMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "migrate": "teltonika_processor.cli.migrate",
         "audit": "teltonika_processor.cli.audit",
         "dlq": "teltonika_processor.cli.dlq",
+        "device": "teltonika_processor.cli.device",
         "decode": "teltonika_processor.cli.decode",
         "demo": "teltonika_processor.cli.demo",
     }

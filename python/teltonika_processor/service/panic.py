@@ -125,7 +125,8 @@ class PanicRecorder:
         loop.set_exception_handler(partial(self._on_unawaited, unawaited))
         work = asyncio.create_task(self.guard(main), name="instance")
         try:
-            await asyncio.wait({work, unawaited}, return_when=asyncio.FIRST_COMPLETED)
+            ends: set[asyncio.Future[Any]] = {work, unawaited}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if not unawaited.done():
                 return work.result()
             work.cancel()

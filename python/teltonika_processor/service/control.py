@@ -1,0 +1,100 @@
+"""What an instance does when an operator asks: load the state of one device anew."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NoReturn, Protocol
+
+from teltonika_processor.errors import StreamUnavailable, TeltonikaProcessorError
+from teltonika_processor.events import DeviceRehydrated, Emit, ServerDoubted
+from teltonika_processor.processor.backoff import Backoff
+from teltonika_processor.processor.retry import Surroundings
+from teltonika_processor.stream.control import Answer, ControlListener, Rehydrate
+
+# Bound: a load that takes longer is given up; the device's next frame loads its state.
+_LOAD_S: Final = 5.0
+
+# A connection that held for so long was sound: the next failure is a first one.
+_SOUND_S: Final = 60.0
+
+LastPosition = tuple[int, int, int, float, float]
+"""IMEI, recorded_at in Unix microseconds, digest (signed), longitude and latitude in degrees."""
+
+Load = Callable[[Sequence[int]], Awaitable[list[LastPosition]]]
+"""The rows of ``last_position`` of the devices asked for, if they have one."""
+
+
+class DeviceStateLike(Protocol):
+    """What is asked of the device state here."""
+
+    def drop(self, imei: int, /) -> bool:
+        """Forget a device; whether it was held."""
+
+    def hydrate(self, asked: Sequence[int], found: Sequence[LastPosition], /) -> object:
+        """Hold the devices that were asked for, as they were found or as not in the table."""
+
+
+class RehydrationHandler:
+    """Drops a device and loads it from ``last_position``.
+
+    Args:
+        instance: Our name in the answers.
+        state: Where the device is held.
+        load: Reads ``last_position``.
+        emit: Where ``device.rehydrated`` goes.
+    """
+
+    def __init__(self, instance: str, state: DeviceStateLike, load: Load, emit: Emit) -> None:
+        self._instance: Final = instance
+        self._state: Final = state
+        self._load: Final = load
+        self._emit: Final = emit
+
+    async def __call__(self, command: Rehydrate) -> Answer:
+        """Do it, and say how it went; a device that could not be loaded stays dropped."""
+        was_held = self._state.drop(command.imei)
+        asked = (command.imei,)
+        try:
+            async with asyncio.timeout(_LOAD_S):
+                found = await self._load(asked)
+        except TimeoutError:
+            return self._failed(f"last_position was not read within {_LOAD_S:.0f} s", was_held)
+        except TeltonikaProcessorError as error:
+            return self._failed(str(error), was_held)
+        self._state.hydrate(asked, found)
+        self._emit(DeviceRehydrated(imei=command.imei, was_held=was_held, found=bool(found)))
+        return Answer(instance=self._instance, ok=True, was_held=was_held, found=bool(found))
+
+    def _failed(self, why: str, was_held: bool) -> Answer:  # noqa: FBT001 -- passed on
+        return Answer(instance=self._instance, ok=False, was_held=was_held, found=False, error=why)
+
+
+async def serve_commands(
+    listener: ControlListener, handler: RehydrationHandler, around: Surroundings
+) -> NoReturn:
+    """Answer commands for as long as the process lives; without the channel it only lacks them.
+
+    A Redis that is away is not mentioned: the reader says so.
+    """
+    backoff, said = Backoff(around.jitter), False
+    while True:
+        began_s = around.clock()
+        try:
+            await listener.serve(handler)
+        except StreamUnavailable:
+            pass
+        except TeltonikaProcessorError as error:
+            if not said:
+                around.emit(_doubt(error))
+            said = True
+        if around.clock() - began_s >= _SOUND_S:
+            backoff = Backoff(around.jitter)
+        await asyncio.sleep(backoff.next_s())
+
+
+def _doubt(error: TeltonikaProcessorError) -> ServerDoubted:
+    return ServerDoubted(
+        check="control_channel",
+        found=str(error),
+        expected="the user may SUBSCRIBE to <stream>:control and RPUSH to <stream>:control:reply:*",
+        why="operators' commands such as `device rehydrate` do not reach this instance",
+    )
