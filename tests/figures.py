@@ -19,6 +19,8 @@ class Group:
     consumers: int = 3
     stream_entries: int = 5000
     stream_bytes: int = 123_456
+    acknowledged: int = 4900
+    dead_lettered: int = 13
 
 
 @dataclass(kw_only=True)

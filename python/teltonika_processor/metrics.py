@@ -101,6 +101,14 @@ class GroupFigures(Protocol):
     def stream_bytes(self) -> int:
         """Memory that the stream takes in Redis."""
 
+    @property
+    def acknowledged(self) -> int:
+        """Settled entries that were ever acknowledged, by all instances."""
+
+    @property
+    def dead_lettered(self) -> int:
+        """Entries that were ever dead-lettered, by all instances."""
+
 
 class StateFigures(Protocol):
     """The device state, now; the native one is one."""
@@ -367,6 +375,12 @@ def _define_group(make: Maker) -> Mapping[str, Gauge]:
         "consumers": make.gauge("group_consumers", "Names in the group", nan),
         "stream_entries": make.gauge("stream_entries", "Length of the stream", nan),
         "stream_bytes": make.gauge("stream_bytes", "Memory of the stream in Redis", nan),
+        "acknowledged": make.gauge(
+            "group_acknowledged_entries", "Settled entries acknowledged by all instances", nan
+        ),
+        "dead_lettered": make.gauge(
+            "group_dead_lettered_entries", "Entries dead-lettered by all instances", nan
+        ),
     }
 
 

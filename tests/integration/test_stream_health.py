@@ -23,6 +23,8 @@ NOTHING = GroupHealth(
     consumers=0,
     stream_entries=0,
     stream_bytes=0,
+    acknowledged=0,
+    dead_lettered=0,
     first_id="0-0",
     last_delivered_id="0-0",
     last_generated_id="0-0",
@@ -70,6 +72,7 @@ async def test_a_group_in_the_middle_of_its_work(client: RedisClient) -> None:
     await read(client, 3, "one")
     await read(client, 2, "two")
     await client.execute_command("XACK", STREAM, GROUP, ids[0], ids[4])
+    await client.hset(f"{STREAM}:accounts", mapping={"acknowledged": 2, "dead_lettered": 1})
     found = await health(client)
     assert found == GroupHealth(
         group_exists=True,
@@ -80,6 +83,8 @@ async def test_a_group_in_the_middle_of_its_work(client: RedisClient) -> None:
         consumers=2,
         stream_entries=10,
         stream_bytes=found.stream_bytes,
+        acknowledged=2,
+        dead_lettered=1,
         first_id=ids[0],
         last_delivered_id=ids[4],
         last_generated_id=ids[9],

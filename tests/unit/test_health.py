@@ -203,6 +203,8 @@ def test_status_of_a_pipeline() -> None:
             "consumers": 3,
             "stream_entries": 5000,
             "stream_bytes": 123456,
+            "acknowledged_entries": 4900,
+            "dead_lettered_entries": 13,
         },
         "device_state": {"devices": 1, "bytes": 150, "hits": 3, "misses": 2, "evictions": 0},
     }

@@ -268,6 +268,8 @@ GROUP_SERIES = {
     "group_consumers": 3,
     "stream_entries": 5000,
     "stream_bytes": 123_456,
+    "group_acknowledged_entries": 4900,
+    "group_dead_lettered_entries": 13,
 }
 
 

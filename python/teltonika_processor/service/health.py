@@ -170,6 +170,8 @@ def _group(group: GroupFigures) -> dict[str, Any]:
         "consumers": group.consumers,
         "stream_entries": group.stream_entries,
         "stream_bytes": group.stream_bytes,
+        "acknowledged_entries": group.acknowledged,
+        "dead_lettered_entries": group.dead_lettered,
     }
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from teltonika_processor.model import accounts_key
 from teltonika_processor.stream.connection import RedisClient, execute
 from teltonika_processor.stream.ids import LUA_IDS, NO_ID, age_s, ms_of
 
@@ -11,7 +12,7 @@ from teltonika_processor.stream.ids import LUA_IDS, NO_ID, age_s, ms_of
 # Redis' own `lag` is NULL after XGROUP SETID, after XDEL and for a group that was made in the
 # middle, and counts entries that were trimmed before they were read, for ever. So first the ids,
 # which say whether there is any; then Redis' word, at most what the stream holds; then counting.
-# KEYS: stream. ARGV: group, most entries to count.
+# KEYS: stream, accounts. ARGV: group, most entries to count.
 _READ: Final = (
     LUA_IDS
     + b"""
@@ -20,7 +21,9 @@ if redis.call('EXISTS', stream) == 0 then return false end
 local about = map_of(redis.call('XINFO', 'STREAM', stream))
 local first, last = about['recorded-first-entry-id'], about['last-generated-id']
 local length = about['length']
-local reading = {about['entries-added'], length, redis.call('MEMORY', 'USAGE', stream), first, last}
+local accounts = redis.call('HMGET', KEYS[2], 'acknowledged', 'dead_lettered')
+local reading = {about['entries-added'], length, redis.call('MEMORY', 'USAGE', stream),
+  tonumber(accounts[1] or 0), tonumber(accounts[2] or 0), first, last}
 local group = false
 for _, reply in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
   local found = map_of(reply)
@@ -57,7 +60,7 @@ return reading
 _COUNT_MAX: Final = 500
 
 # Where the group's part begins in the script's reply, and its word for a lag that is not known.
-_GROUP_FIELDS_FROM: Final = 5
+_GROUP_FIELDS_FROM: Final = 7
 _NOT_KNOWN: Final = -1
 
 
@@ -68,6 +71,8 @@ class StreamReading:
     added: int = 0
     entries: int = 0
     bytes: int = 0
+    acknowledged: int = 0
+    dead_lettered: int = 0
     first_id: str = NO_ID
     last_generated_id: str = NO_ID
 
@@ -113,6 +118,9 @@ class GroupHealth:
         consumers: Names in the group.
         stream_entries: Entries that the stream holds, acknowledged ones that are kept among them.
         stream_bytes: Memory of the stream with its groups, as MEMORY USAGE estimates it.
+        acknowledged: Settled entries that were acknowledged since the accounts were begun, by all
+            instances; counted by the script that does it, hence each once.
+        dead_lettered: Entries that were dead-lettered, likewise.
         first_id: The oldest entry of the stream.
         last_delivered_id: After this one new entries are read.
         last_generated_id: The newest entry that the stream ever had.
@@ -126,6 +134,8 @@ class GroupHealth:
     consumers: int
     stream_entries: int
     stream_bytes: int
+    acknowledged: int
+    dead_lettered: int
     first_id: str
     last_delivered_id: str
     last_generated_id: str
@@ -148,6 +158,8 @@ async def group_health(client: RedisClient, stream: str, group: str, *, now_ms: 
         consumers=part.consumers if part else 0,
         stream_entries=whole.entries,
         stream_bytes=whole.bytes,
+        acknowledged=whole.acknowledged,
+        dead_lettered=whole.dead_lettered,
         first_id=whole.first_id,
         last_delivered_id=part.last_delivered_id if part else NO_ID,
         last_generated_id=whole.last_generated_id,
@@ -163,14 +175,16 @@ async def read_group(
         StreamUnavailable: Redis is away.
         ConfigError: The key is no stream, or the user may not do this.
     """
-    found = await execute(client, "EVAL", _READ, 1, stream, group, _COUNT_MAX)
+    found = await execute(client, "EVAL", _READ, 2, stream, accounts_key(stream), group, _COUNT_MAX)
     if not found:
         return StreamReading(), None
-    added, entries, n_bytes, first, last = found[:_GROUP_FIELDS_FROM]
+    added, entries, n_bytes, acknowledged, dead_lettered, first, last = found[:_GROUP_FIELDS_FROM]
     whole = StreamReading(
         added=added,
         entries=entries,
         bytes=n_bytes,
+        acknowledged=acknowledged,
+        dead_lettered=dead_lettered,
         first_id=first.decode(),
         last_generated_id=last.decode(),
     )
