@@ -86,6 +86,29 @@ def test_accounts_of_a_small_run_balance(temporary: Path) -> None:
     assert processes_below(temporary) == []
 
 
+def test_a_processor_killed_in_the_middle_changes_nothing_in_the_accounts(temporary: Path) -> None:
+    finished = subprocess.run(
+        [*DEMO, "--chaos", "--devices", "20", "--records", "20000", "--seed", "7"],
+        env=environment(temporary),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    output = finished.stdout
+    assert (finished.returncode, finished.stderr) == (0, ""), output + finished.stderr
+    killed = re.search(r"SIGKILL.*: ([\d,]+) of ([\d,]+) entries were settled, ([\d,]+) in", output)
+    assert killed is not None, output
+    settled, added, pending = (int(number.replace(",", "")) for number in killed.groups())
+    assert 0 < settled < added
+    assert settled + pending <= added
+    assert numbers_of("stream entries acknowledged", output) == [added, added]
+    assert numbers_of("stored, each exactly once", output) == [20_025, 20_025]
+    assert numbers_of("dead letters", output) == [24, 24]
+    assert re.search(r"started again; the next entries were settled \d+\.\d s after", output)
+    assert list(temporary.iterdir()) == []
+    assert processes_below(temporary) == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("moment", ["teltonika-postgresql-*", "teltonika-run-*/processor.log"])
 def test_demo_that_is_ended_by_a_signal_leaves_nothing(

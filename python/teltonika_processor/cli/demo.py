@@ -42,6 +42,10 @@ def demo(
         int, typer.Option(min=100, max=10_000_000, help="AVL records that they send.")
     ] = 100_000,
     seed: Annotated[int, typer.Option(help="The same seed makes the same fleet.")] = 1,
+    chaos: Annotated[
+        bool,
+        typer.Option("--chaos", help="Kill the processor in the middle, and start it again."),
+    ] = False,
 ) -> None:
     """Show the main job on this machine: real servers, simulated trackers, exact accounts.
 
@@ -50,7 +54,7 @@ def demo(
     output = DemoOutput()
     with Interruption() as interruption:
         try:
-            balanced = _show(output, interruption, Simulated(devices, records, seed))
+            balanced = _show(output, interruption, Simulated(devices, records, seed, chaos))
         except KeyboardInterrupt:
             output.say("\nInterrupted: the servers are stopped and their files are gone.")
             raise typer.Exit(_INTERRUPTED) from None
@@ -67,6 +71,7 @@ class Simulated:
     devices: int
     records: int
     seed: int
+    chaos: bool
 
 
 def _show(output: DemoOutput, interruption: Interruption, simulated: Simulated) -> bool:
@@ -81,7 +86,9 @@ def _show(output: DemoOutput, interruption: Interruption, simulated: Simulated) 
         output.describe(frames, expected)
         servers = Servers(redis.url(), postgres.dsn())
         processor = running.enter_context(contextlib.closing(Processor(servers)))
-        found = interruption.run(run_through(servers, frames, processor, output))
+        found = interruption.run(
+            run_through(servers, frames, processor, output, chaos=simulated.chaos)
+        )
     return _report(output, expected, found)
 
 

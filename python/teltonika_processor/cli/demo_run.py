@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Final
 
 from teltonika_processor.cli.demo_accounts import FoundAccounts
+from teltonika_processor.cli.demo_chaos import LOOK_EVERY_S as KILLER_LOOKS_EVERY_S
+from teltonika_processor.cli.demo_chaos import Chaos
 from teltonika_processor.cli.demo_output import DemoOutput
 from teltonika_processor.embedded.account import temporary_root
 from teltonika_processor.embedded.guarded import GuardedProcess
 from teltonika_processor.errors import TeltonikaProcessorError
+from teltonika_processor.events import ConsumerStarted
 from teltonika_processor.model import TELEMETRY_STREAM
 from teltonika_processor.settings import Settings
 from teltonika_processor.simulate import PublishedFrame
@@ -44,6 +47,10 @@ _STALLED_S: Final = 30.0
 _STOP_S: Final = 30.0
 _LOG_TAIL_LINES: Final = 20
 _EXAMPLE_ROWS: Final = 5
+_STARTED: Final = f'"{ConsumerStarted.name}"'
+# What cannot be decoded is a dead letter at once: by default it is tried three times, with
+# CLAIM_THRESHOLD_MS between, so that a newer version may get it.
+_DEMO_SETTINGS: Final = {"MAX_ATTEMPTS": "1"}
 
 
 class DemoError(TeltonikaProcessorError):
@@ -78,12 +85,31 @@ class Processor:
             for name, value in os.environ.items()
             if name.lower() not in Settings.model_fields
         }
-        own = {"REDIS_URL": self._servers.redis_url, "DATABASE_URL": self._servers.database_url}
+        own = {
+            "REDIS_URL": self._servers.redis_url,
+            "DATABASE_URL": self._servers.database_url,
+            **_DEMO_SETTINGS,
+        }
         self._guarded.run(
             [sys.executable, "-m", "teltonika_processor", "run"],
             log=self._log_path,
             environment={**kept, **own},
         )
+
+    def kill(self) -> None:
+        """SIGKILL it; returns when it is gone."""
+        self._guarded.kill()
+
+    async def restart(self) -> None:
+        """Start it again; returns when it reads, so that SIGTERM finds somebody who listens."""
+        n_before = self._n_started()
+        self.start()
+        while self._n_started() == n_before:
+            self.check_alive()
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    def _n_started(self) -> int:
+        return self._log_path.read_text(errors="replace").count(_STARTED)
 
     def check_alive(self) -> None:
         """Raise DemoError if it has ended."""
@@ -112,9 +138,21 @@ class Processor:
 
 
 async def run_through(
-    servers: Servers, frames: Sequence[PublishedFrame], processor: Processor, output: DemoOutput
+    servers: Servers,
+    frames: Sequence[PublishedFrame],
+    processor: Processor,
+    output: DemoOutput,
+    *,
+    chaos: bool,
 ) -> FoundAccounts:
     """Publish the frames, let the processor settle all of them, and count what came of it.
+
+    Args:
+        servers: Where they go, and where the accounts are found.
+        frames: What is published.
+        processor: Not running yet.
+        output: Where progress is said.
+        chaos: Whether the processor is killed in the middle and started again.
 
     Raises:
         DemoError: The processor ended early, stalled, or did not stop.
@@ -131,7 +169,8 @@ async def run_through(
             await publisher.publish(frame.fields(_GATEWAY) for frame in frames)
         with output.step("Running `teltonika-processor run` until all of it is settled"):
             processor.start()
-            drain_s = await _Watch(client, session, processor, output).until_drained()
+            watch = _Watch(client, session, processor, output)
+            drain_s = await watch.until_drained(chaos=chaos)
         with output.step("Stopping the processor with SIGTERM"):
             exit_code = await processor.stop()
         return FoundAccounts(
@@ -158,11 +197,14 @@ class _Watch:
         self._last_change_s = time.monotonic()
         self._last_count_s = 0.0
 
-    async def until_drained(self) -> float:
+    async def until_drained(self, *, chaos: bool) -> float:
         """Seconds from the last look before the first entry was read to the end."""
         started_s = time.monotonic()
+        killer = Chaos(self._processor, self._progress, self._output) if chaos else None
         while True:
-            progress = await group_progress(self._client, TELEMETRY_STREAM, _GROUP)
+            progress = await self._progress()
+            if killer is not None:
+                await killer.see(progress)
             now_s = time.monotonic()
             if progress.read == 0:
                 started_s = now_s
@@ -170,7 +212,10 @@ class _Watch:
             if progress.is_drained:
                 return now_s - started_s
             self._check(progress, now_s)
-            await asyncio.sleep(_LOOK_EVERY_S)
+            await asyncio.sleep(KILLER_LOOKS_EVERY_S if killer and killer.is_due else _LOOK_EVERY_S)
+
+    async def _progress(self) -> GroupProgress:
+        return await group_progress(self._client, TELEMETRY_STREAM, _GROUP)
 
     async def _show(self, progress: GroupProgress, now_s: float) -> None:
         if now_s - self._last_count_s >= _COUNT_EVERY_S or progress.is_drained:
