@@ -117,6 +117,9 @@ class Chaos:
         self._faults[name]()
         self._rest(_PAUSE_MAX_S)
         self._heal()
+        for processor in self._running.values():
+            # A process that has not come so far is deaf to SIGTERM yet, in its own way: it dies.
+            processor.wait_for("consumer.started")
         before = self._n_settled()
         eventually(lambda: self._n_settled() > before, timeout_s=_PROGRESS_S)
         ended = [name for name, processor in self._running.items() if not processor.running]
@@ -160,7 +163,8 @@ class Chaos:
 
     def _terminate(self) -> None:
         name = self._rng.choice(NAMES)
-        assert self._running[name].terminate() in DRAINED_OR_CUT_OFF
+        code = self._running[name].terminate()
+        assert code in DRAINED_OR_CUT_OFF, f"{name} ended with {code}"
         self._restart(name)
 
     def _freeze(self) -> None:
