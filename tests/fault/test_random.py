@@ -19,7 +19,7 @@ RESTARTS: Final = 100 if IS_LONG else 4
 
 MIXTURE: Final = Mixture(devices=40, refused_every=2000, duplicated=True)
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(SECONDS + 300)]
+pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(SECONDS + 300)]
 
 
 def report(capsys: pytest.CaptureFixture[str], title: str, **facts: object) -> None:

@@ -78,6 +78,7 @@ def test_what_is_sent_after_a_flush_lands_and_nothing_is_made_up(stand: Stand) -
     assert ours == sorted(pair for pair in damaged if pair[1])
 
 
+@pytest.mark.slow
 def test_a_pause_longer_than_every_timeout_is_waited_for(stand: Stand) -> None:
     fleet = Fleet(seed=23)
     with stand.reading() as processor:
@@ -89,6 +90,7 @@ def test_a_pause_longer_than_every_timeout_is_waited_for(stand: Stand) -> None:
     stand.assert_balanced(fleet)
 
 
+@pytest.mark.slow
 def test_a_redis_frozen_for_longer_than_every_timeout_is_waited_for(stand: Stand) -> None:
     fleet = Fleet(seed=24)
     with stand.reading() as processor:
@@ -112,6 +114,7 @@ BREAKING: Final[dict[str, Callable[[Proxy], None]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", BREAKING)
 def test_a_line_to_redis_that_is(stand: Stand, how: str) -> None:
     fleet = Fleet(seed=25)

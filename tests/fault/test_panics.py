@@ -1,0 +1,52 @@
+"""A bug anywhere ends the process with 70, everything pending, and what it knew in a file."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from fault.fleet import Fleet
+from fault.patched import BREAKS
+from fault.stand import QUICK, Stand
+from processes import Processor
+from waiting import eventually
+
+PATCHED = Path(__file__).with_name("patched.py")
+
+
+@pytest.mark.parametrize("broken", BREAKS)
+def test_a_bug_in(stand: Stand, tmp_path: Path, broken: str) -> None:
+    fleet = Fleet(seed=40)
+    settings = {**QUICK, "REDIS_CONSUMER_NAME": "one", "PANIC_DUMP_DIR": str(tmp_path)}
+    program = (sys.executable, PATCHED, broken)
+    with Processor(stand.redis_url, stand.dsn, settings=settings, program=program) as processor:
+        processor.wait_for("consumer.started")
+        if broken != "the lease":
+            stand.publish(fleet.entries(100))
+        assert processor.exit_code() == 70
+        failed = processor.wait_for("service.failed")
+        dumped = processor.wait_for("panic.dumped")
+    assert "injected" in failed["error"]
+    (dump,) = tmp_path.iterdir()
+    assert (dumped["path"], oct(dump.stat().st_mode)) == (str(dump), "0o100600")
+    assert "injected" in dump.read_text()
+    assert json.loads(dump.read_text())
+    eventually(lambda: not processor.running)
+    stand.publish(fleet.entries(50))
+    stand.finish(fleet)
+
+
+@pytest.mark.parametrize("broken", ["a writer", "the native decoder", "the ledger"])
+def test_nothing_is_acknowledged_after_a_bug_in(stand: Stand, tmp_path: Path, broken: str) -> None:
+    fleet = Fleet(seed=41)
+    ids = stand.publish(fleet.entries(100))
+    settings = {**QUICK, "BATCH_FRAMES": "400", "PANIC_DUMP_DIR": str(tmp_path)}
+    program = (sys.executable, PATCHED, broken)
+    with Processor(stand.redis_url, stand.dsn, settings=settings, program=program) as processor:
+        assert processor.exit_code() == 70
+        reads = [event for event in processor.events if event["event"] == "entries.read"]
+    delivered = sum(read["count"] for read in reads)
+    assert 0 < delivered <= len(ids)
+    assert stand.telemetry.pending() == delivered
+    stand.finish(fleet)
