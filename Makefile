@@ -26,7 +26,7 @@ SOURCES := pyproject.toml Cargo.toml Cargo.lock README.md LICENSE-MIT LICENSE-AP
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help demo test test-quick test-old test-system test-pythons check bench wheel develop requirements clean
+.PHONY: help demo test test-quick test-old test-system test-fault test-pythons check bench wheel develop requirements clean
 
 help: ## what is missing on this machine, and this list
 	@scripts/prerequisites.sh && echo 'Nothing is missing.'; missing=$$?; echo; \
@@ -48,6 +48,10 @@ test-old: $(VENV)/.wheel ## the tests with servers on Debian's Redis 7.0 and Pos
 test-system: $(VENV)/.wheel ## the write path by Debian's PgBouncer; as root, apt installs that
 	@scripts/prerequisites.sh system
 	TEST_POOLER=transaction $(PYTEST) --junitxml=build/test-system.xml $(BY_POOLER)
+
+test-fault: $(VENV)/.wheel ## random faults for FAULT_SECONDS (1800), then 100 restarts; FAULT_SEED repeats
+	FAULT_SECONDS=$(or $(FAULT_SECONDS),1800) FAULT_SEED=$(FAULT_SEED) \
+		$(BIN)/python -m pytest -m fault tests/fault
 
 test-pythons: $(VENV)/.wheel ## the tests without servers on every newer Python that is found
 	WORKERS=$(WORKERS) scripts/test-pythons.sh
