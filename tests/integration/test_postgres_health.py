@@ -98,8 +98,10 @@ async def writer_at(dsn: str, **config: float) -> AsyncIterator[PositionWriter]:
         SharedState(),
         wall_clock=lambda: NOON_MS / 1000,
     )
-    yield writer
-    await writer.close()
+    try:
+        yield writer
+    finally:
+        await writer.close()
 
 
 async def digests(server: EmbeddedPostgres) -> list[int]:
@@ -164,10 +166,12 @@ async def test_a_host_that_is_cut_off_leaves_time_for_the_next_one(
     silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     hosts = f"127.0.0.1:{silent.sockets[0].getsockname()[1]},127.0.0.1:{own_postgres.port}"
     dsn = f"postgresql://postgres:shared@{hosts}/postgres"
-    async with writer_at(dsn, connect_timeout_s=1.0) as writer:
-        assert (await write(writer, Record())).n_stored == 1
-    answered.set()
-    silent.close()
+    try:
+        async with writer_at(dsn, connect_timeout_s=1.0) as writer:
+            assert (await write(writer, Record())).n_stored == 1
+    finally:
+        answered.set()
+        silent.close()
 
 
 # A commit whose answer is lost
