@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Collection, Coroutine, Mapping
 from typing import Any, Final
 
@@ -17,16 +18,18 @@ async def companions(works: Mapping[str, Coroutine[Any, Any, Any]]) -> AsyncIter
         try:
             yield
         finally:
-            await _end(tasks)
+            await end(tasks)
 
 
-async def _end(tasks: Collection[asyncio.Task[Any]]) -> None:
-    """Cancel until all have ended.
+async def end(tasks: Collection[asyncio.Task[Any]], *, within_s: float = math.inf) -> None:
+    """Cancel until all have ended, for `within_s` at most.
 
     Once is not enough: on Python 3.11 a time-out in a client's code that ends in the same turn of
-    the loop swallows a cancellation.
+    the loop swallows a cancellation, and so does a connection that is made in it.
     """
-    while pending := [task for task in tasks if not task.done()]:
+    clock = asyncio.get_running_loop().time
+    give_up_at = clock() + within_s
+    while (pending := [task for task in tasks if not task.done()]) and clock() < give_up_at:
         for task in pending:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):  # we are ending as it is

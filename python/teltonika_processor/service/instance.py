@@ -26,7 +26,7 @@ from teltonika_processor.events import (
     ServerDoubted,
     Stage,
 )
-from teltonika_processor.processor.companions import companions
+from teltonika_processor.processor.companions import companions, end
 from teltonika_processor.processor.pipeline import Pipeline
 from teltonika_processor.processor.retry import StopRequested, Surroundings, until_done
 from teltonika_processor.service.exit_codes import ExitCode
@@ -331,11 +331,13 @@ async def _unless(stop: asyncio.Event, step: Coroutine[Any, Any, T]) -> T:
         return running.result()
     finally:
         for task in (running, stopping):
-            task.cancel()
-        ended, _ = await asyncio.wait({running, stopping}, timeout=_FAREWELL_S)
-        for task in ended:
-            # Looked at, or the loop reports an error that nobody waits for any more.
-            _ = task.cancelled() or task.exception()
+            task.add_done_callback(_look_at)
+        await end((running, stopping), within_s=_FAREWELL_S)
+
+
+def _look_at(task: asyncio.Task[Any]) -> None:
+    """Or the loop reports an error that nobody waits for any more, whenever it comes."""
+    _ = task.cancelled() or task.exception()
 
 
 async def _say_farewell(farewell: Callable[[], Awaitable[object]]) -> None:
