@@ -138,7 +138,9 @@ class Pipeline:
         while (work := self._aside.due(now=self._around.clock())) is not None:
             await self._handover.enqueue(work)
         started = self._around.clock()
-        delivery = await until_done("read", self._reader.read, self._around, stop=stop)
+        delivery = await until_done(
+            "read", lambda: self._reader.read(stop), self._around, stop=stop
+        )
         if delivery.entries:
             self._tell(delivery, self._around.clock() - started)
             await self._take(delivery, stop)

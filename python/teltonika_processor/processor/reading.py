@@ -14,7 +14,7 @@ from teltonika_processor.events import (
 )
 from teltonika_processor.processor.batch import BatchPolicy
 from teltonika_processor.processor.ledger import Ledger
-from teltonika_processor.processor.retry import Surroundings
+from teltonika_processor.processor.retry import Surroundings, sleep_unless
 from teltonika_processor.processor.work import Delivery
 from teltonika_processor.stream.claims import Claims
 from teltonika_processor.stream.connection import GroupMissingError
@@ -64,8 +64,8 @@ class EntryReader:
         self._delivered_twice: set[bytes] = set()
         self._group_is_missing = False
 
-    async def read(self) -> Delivery:
-        """Entries that are not in flight, perhaps none.
+    async def read(self, stop: asyncio.Event) -> Delivery:
+        """Entries that are not in flight, perhaps none; one read and no other once `stop` is set.
 
         Raises:
             StreamUnavailable: Call again; nothing was lost.
@@ -74,7 +74,7 @@ class EntryReader:
             self._delivered_twice.clear()
             self._look_again()
         try:
-            delivery = await self._read_next()
+            delivery = await self._read_next(stop)
         except GroupMissingError:
             await self._restore_group()
             raise
@@ -84,7 +84,7 @@ class EntryReader:
         self._group_is_missing = False
         return delivery
 
-    async def _read_next(self) -> Delivery:
+    async def _read_next(self, stop: asyncio.Event) -> Delivery:
         if self._own_after is not None:
             return Delivery("own", await self._read_own(self._own_after))
         # A page and a new read in turn: neither a long list nor a busy stream starves the other.
@@ -92,7 +92,7 @@ class EntryReader:
             self._claimed_last = True
             return Delivery("claimed", await self._claim())
         self._claimed_last = False
-        return Delivery("new", await self._read_new())
+        return Delivery("new", await self._read_new(stop))
 
     def _look_again(self) -> None:
         """A reply may have been lost on the way: its entries are pending under our name."""
@@ -132,20 +132,22 @@ class EntryReader:
 
     # New entries
 
-    async def _read_new(self) -> list[RawEntry]:
-        entries = await self._read_one_write()
+    async def _read_new(self, stop: asyncio.Event) -> list[RawEntry]:
+        entries = await self._read_one_write(stop)
         fresh = self._not_in_flight(entries)
         if len(fresh) < len(entries):
             self._delivered_twice |= {*map(entry_id, entries)}.difference(map(entry_id, fresh))
         return fresh
 
-    async def _read_one_write(self) -> list[RawEntry]:
+    async def _read_one_write(self, stop: asyncio.Event) -> list[RawEntry]:
         """What is there, and of a trickle what comes until the next write is due."""
         entries = await self._group.read_new(self._policy.read_count(), block_ms=self._block_ms())
         wait_s = self._policy.wait_s(now=self._around.clock(), n_entries=len(entries))
         if not entries or wait_s <= 0:
             return entries
-        await asyncio.sleep(wait_s)
+        await sleep_unless(stop, wait_s)
+        if stop.is_set():
+            return entries
         more = max(1, self._policy.read_count() - len(entries))
         try:
             return entries + await self._group.read_new(more, block_ms=0)
