@@ -10,7 +10,7 @@ from processes import Processor
 from rows import Record
 from telemetry import BASE_MS, IMEI, Key, Telemetry, entry, frame_at, stored_keys
 from teltonika_processor.errors import ConfigError, SinkUnavailable
-from teltonika_processor.store.accounts import accounts_session
+from teltonika_processor.store.accounts import accounts_session, count_positions
 from teltonika_processor.store.connection import (
     SessionConfig,
     open_migration_session,
@@ -179,6 +179,21 @@ async def test_writers_of_one_process_share_fewer_server_processes(migrated_data
         for writer in writers:
             await writer.close()
     assert sum(counts) == 19 * 10
+
+
+async def test_probe_and_accounts_work_by_a_pooler(migrated_database: str) -> None:
+    with PgBouncer(migrated_database) as pooler:
+        dsn = pooler.dsn(migrated_database)
+        await pooler.open_processes(migrated_database)
+        probe = WriteProbe(pooled(dsn))
+        assert [await probe.check() for _ in range(5)] == [None] * 5
+        admin = await asyncpg.connect(migrated_database)
+        await admin.execute("UPDATE teltonika_migrations SET sha256 = 'other'")
+        await admin.close()
+        assert "migrations changed after they were applied" in str(await probe.check())
+        await probe.close()
+        async with accounts_session(dsn, instance="test", pooler="transaction") as session:
+            assert [await count_positions(session) for _ in range(5)] == [0] * 5
 
 
 # The service
