@@ -13,6 +13,8 @@ import scenario_decode
 import scenario_drain
 import scenario_duplicates
 import scenario_latency
+import scenario_memory
+import scenario_shutdown
 from machine import provenance
 
 SCENARIOS = {
@@ -20,6 +22,8 @@ SCENARIOS = {
     "drain": scenario_drain.measure,
     "duplicates": scenario_duplicates.measure,
     "latency": scenario_latency.measure,
+    "memory": scenario_memory.measure,
+    "shutdown": scenario_shutdown.measure,
 }
 RESULTS = Path(__file__).parent / "results"
 
