@@ -445,7 +445,7 @@ async def test_an_instance_is_ready_from_the_first_look_until_it_drains(
 
     whole.emit(SchemaChecked(applied=(), migrated=True, newer=()))
     whole.emit(STARTED)
-    async with whole.watching(running()):
+    async with whole.watching(running(), lambda work: work):
         await eventually_async(lambda: answers(200))
         whole.emit(ConsumerDraining(reason="SIGTERM", in_flight_entries=4))
         assert (await fetch(port, "/readyz"))[:2] == (503, "Draining: SIGTERM.\n")
@@ -468,7 +468,7 @@ async def test_status_names_the_instance_and_its_settings_without_secrets(
 ) -> None:
     whole, said = observability
     whole.emit(STARTED)
-    async with whole.watching(running()):
+    async with whole.watching(running(), lambda work: work):
         _, text, _ = await fetch(port_of(said), "/status")
     assert '"consumer": "one-2"' in text
     assert '"started_at": "2023-11-14T22:13:20.000+00:00"' in text

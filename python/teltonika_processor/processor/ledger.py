@@ -9,7 +9,7 @@ stays here and is tried again.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import IntEnum, auto
-from itertools import islice, takewhile
+from itertools import takewhile
 from typing import Final
 
 from teltonika_processor.errors import LedgerViolation
@@ -111,9 +111,9 @@ class Ledger:
         """The fate of an entry; None once acknowledged or never delivered."""
         return self._fates.get(entry_id)
 
-    def ids(self, limit: int) -> list[bytes]:
-        """Up to `limit` of the ids, oldest delivery first, for a look from outside."""
-        return list(islice(self._fates, limit))
+    def ids(self) -> list[bytes]:
+        """All ids, for a look from outside."""
+        return list(self._fates)
 
     def counts(self) -> dict[str, int]:
         """How many entries have each fate, for a look from outside."""

@@ -206,7 +206,7 @@ class Instance:
             "housekeeping": guard(parts.housekeeping.run()),
             "commands": guard(parts.serve_commands()),
         }
-        async with self._observability.watching(parts.running), companions(beside):
+        async with self._observability.watching(parts.running, guard), companions(beside):
             yield
 
     async def _renew_forever(self, lease: ConsumerLease) -> None:

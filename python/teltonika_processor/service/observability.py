@@ -14,6 +14,7 @@ from teltonika_processor.codec.native import error_catalogue
 from teltonika_processor.events import ConsumerStarted, Emit, Event
 from teltonika_processor.metrics import Metrics
 from teltonika_processor.processor.companions import companions
+from teltonika_processor.processor.retry import Guard
 from teltonika_processor.processor.work import Totals
 from teltonika_processor.service.health import Liveness, Readiness, Seen, status, wedged_after_s
 from teltonika_processor.service.http import Answers, HttpServer
@@ -98,12 +99,13 @@ class Observability:
         await self._server.close()
 
     @contextlib.asynccontextmanager
-    async def watching(self, running: Running) -> AsyncIterator[None]:
+    async def watching(self, running: Running, guard: Guard) -> AsyncIterator[None]:
         """Watch while the block runs; a watch that fails by a bug ends the block."""
         self._running = running
         self._watch = Watch(running.questions, self.metrics, self.readiness)
         self.liveness.watch(running.progress_age_s)
-        async with companions(self._watch.works()):
+        works = {name: guard(work) for name, work in self._watch.works().items()}
+        async with companions(works):
             yield
 
     def _status(self) -> dict[str, object]:

@@ -138,7 +138,7 @@ class Parts:
             "stream": self._names.stream,
             "group": self._names.group,
             "ledger": ledger.counts(),
-            "in_flight_ids": [entry_id.decode() for entry_id in ledger.ids(_DUMPED_IDS_MAX)],
+            "in_flight_ids": [entry_id.decode() for entry_id in ledger.ids()],
             "breaker_open": self.pipeline.breaker_is_open,
             "progress_age_s": round(self._progress.age_s, 3),
             "device_state": {
@@ -207,10 +207,6 @@ class Parts:
         return await group_health(
             self._clients.watching, names.stream, names.group, now_ms=unix_ms()
         )
-
-
-# Bound: ids in a panic dump.
-_DUMPED_IDS_MAX: Final = 10_000
 
 
 def _pipeline_config(settings: Settings) -> PipelineConfig:
