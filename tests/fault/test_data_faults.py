@@ -5,7 +5,9 @@ from typing import Final
 import pytest
 
 from fault.fleet import REFUSED, Fleet, Mixture, letters_by_source, n_letters, refuse_a_value
-from fault.stand import Stand
+from fault.proxy import Direction
+from fault.stand import Stand, frozen
+from fault.wire import JUDGE
 from telemetry import BASE_MS, IMEI, Key, entry, frame_at, stored_keys
 from waiting import eventually
 
@@ -72,4 +74,21 @@ def test_a_fleet_of_nothing_but_damage_is_all_dead_letters(stand: Stand) -> None
         stand.publish(fleet.entries(300))
         eventually(lambda: n_letters(stand.telemetry) == 300)
         stand.drain(processor)
+    stand.assert_balanced(fleet)
+
+
+def test_an_instance_frozen_before_its_verdict_writes_no_second_letter(stand: Stand) -> None:
+    fleet = Fleet(seed=32, mixture=Mixture(damaged=1.0))
+    with stand.reading("one") as sleeper:
+        verdict = stand.redis_wire.on(JUDGE, Direction.TO_SERVER)
+        stand.publish(fleet.entries(20))
+        verdict.wait()
+        with frozen(sleeper.pid), stand.reading("two") as other:
+            other.wait_for("entries.reclaimed")
+            stand.drain(other)
+            assert n_letters(stand.telemetry) == 20
+        verdict.release()
+        # What it says now is about entries that are no longer pending.
+        sleeper.wait_for("entries.judged", lambda event: event["dead_lettered"] == {})
+        stand.drain(sleeper)
     stand.assert_balanced(fleet)

@@ -9,11 +9,11 @@ import pytest
 from fault.fleet import Fleet, Mixture
 from fault.proxy import Direction, Moment, Watch
 from fault.stand import Stand
+from fault.wire import BEGIN, COMMIT, COPY_ANSWER, COPY_BEGUN, ENTRIES, JUDGE, XACK
 from telemetry import fetch
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 
-BEGIN: Final = b"BEGIN ISOLATION"
 
 Trap = Callable[[Stand], Watch]
 
@@ -42,16 +42,13 @@ def unanswered(pattern: bytes) -> Trap:
     return trap
 
 
-XACK: Final = b"XACK"
-JUDGE: Final = b"redis.call('XPENDING', KEYS[1]"
-
 STAGES: Final[dict[str, Trap]] = {
-    "entries on their way to us": in_redis(b"received_at_ms", TO_CLIENT),
+    "entries on their way to us": in_redis(ENTRIES, TO_CLIENT),
     "entries read, nothing written": lambda stand: stand.postgres_wire.on(BEGIN, TO_SERVER),
-    "in the middle of COPY": in_postgres(b"PGCOPY\n", TO_SERVER),
-    "COPY done": in_postgres(b"COPY ", TO_CLIENT),
-    "before COMMIT": in_postgres(b"COMMIT\0", TO_SERVER),
-    "committed, and not told": in_postgres(b"COMMIT\0", TO_CLIENT),
+    "in the middle of COPY": in_postgres(COPY_BEGUN, TO_SERVER),
+    "COPY done": in_postgres(COPY_ANSWER, TO_CLIENT),
+    "before COMMIT": in_postgres(COMMIT, TO_SERVER),
+    "committed, and not told": in_postgres(COMMIT, TO_CLIENT),
     "before XACK": in_redis(XACK, TO_SERVER),
     "acknowledged, and not told": unanswered(XACK),
     "before a dead letter": in_redis(JUDGE, TO_SERVER),
@@ -93,8 +90,8 @@ def test_a_surviving_instance_takes_over_from_one_killed(stand: Stand, stage: st
     ("pattern", "direction"),
     [
         (b"CREATE TABLE public.positions", TO_SERVER),
-        (b"COMMIT\0", TO_SERVER),
-        (b"COMMIT\0", TO_CLIENT),
+        (COMMIT, TO_SERVER),
+        (COMMIT, TO_CLIENT),
     ],
 )
 def test_kill_9_during_a_migration_leaves_it_to_the_next_start(

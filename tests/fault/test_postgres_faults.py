@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -12,17 +13,14 @@ from conftest import new_database_name
 from fault.fleet import Fleet, Mixture
 from fault.proxy import Direction, Moment
 from fault.stand import STOPPINGS, Stand, new_stand
+from fault.wire import COMMIT, COPY_ALMOST_DONE, COPY_BEGUN
 from servers import create_database, database_dsn, drop_database, run_sql
 from telemetry import fetch
 from teltonika_processor.embedded import EmbeddedPostgres, EmbeddedRedis
-from teltonika_processor.embedded.account import unprivileged_account
+from teltonika_processor.embedded.account import temporary_root, unprivileged_account
 from waiting import eventually
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
-
-COPY_BEGUN: Final = b"PGCOPY\n"
-COPY_ALMOST_DONE: Final = b"\xff\xffc\x00\x00\x00\x04"
-"""The end of the rows, then CopyDone: all but that has arrived."""
 
 
 @pytest.mark.parametrize("how", STOPPINGS)
@@ -68,7 +66,7 @@ def test_a_connection_cut_after_commit_was_sent_makes_duplicates_of_nothing(
     fleet = Fleet(seed=12)
     wire = stand.postgres_wire
     with stand.reading(WRITERS="1") as processor:
-        cut = wire.on(b"COMMIT\0", TO_SERVER, wire.cut_clients, moment=Moment.AFTER, nth=nth)
+        cut = wire.on(COMMIT, TO_SERVER, wire.cut_clients, moment=Moment.AFTER, nth=nth)
         stand.publish(fleet.entries(200))
         cut.wait()
         stand.drain(processor)
@@ -123,22 +121,22 @@ def test_a_full_disk_that_the_server_reports_counts_against_no_entry(stand: Stan
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk() -> Iterator[Path]:
     """A disk of 48 MB that Postgres may write to; only root may mount one."""
     account = unprivileged_account()
     if account is None:
         pytest.skip("only root can mount a small disk")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    for directory in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        directory.chmod(0o755)
-    options = f"size=48m,mode=700,uid={account.uid},gid={account.gid}"
-    mounting = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
-    mounted = subprocess.run(mounting, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    with tempfile.TemporaryDirectory(dir=temporary_root(account)) as name:
+        Path(name).chmod(0o755)
+        disk = Path(name) / "disk"
+        disk.mkdir()
+        options = f"size=48m,mode=700,uid={account.uid},gid={account.gid}"
+        mounting = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
+        mounted = subprocess.run(mounting, capture_output=True, text=True, check=False)
+        if mounted.returncode:
+            pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
+        yield disk
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 @pytest.fixture

@@ -61,6 +61,7 @@ def test_restarts_under_load_lose_and_double_nothing(
 ) -> None:
     """By SIGKILL and SIGTERM in turn, as soon as the instance has written something."""
     began = time.monotonic()
+    refuse_a_value(stand.dsn)
     fleet = Fleet(seed=SEED, mixture=MIXTURE)
     codes: Counter[int] = Counter()
     with Publishing(stand, fleet):

@@ -8,6 +8,7 @@ import pytest
 from fault.fleet import Fleet, assert_same, in_stream, letters_by_source
 from fault.proxy import Direction, Moment, Proxy
 from fault.stand import Stand, frozen
+from fault.wire import COMMIT, COPY_BEGUN, JUDGE, XACK
 from telemetry import GROUP, STREAM, stored_keys
 from waiting import eventually
 
@@ -15,10 +16,10 @@ TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 
 KILLED_AT: Final = {
     "a read": (b"XREADGROUP", Moment.AFTER),
-    "an XACK that it does not get": (b"XACK", Moment.BEFORE),
-    "an XACK that it gets": (b"XACK", Moment.AFTER),
-    "a dead letter that it does not get": (b"redis.call('XPENDING', KEYS[1]", Moment.BEFORE),
-    "a dead letter that it gets": (b"redis.call('XPENDING', KEYS[1]", Moment.AFTER),
+    "an XACK that it does not get": (XACK, Moment.BEFORE),
+    "an XACK that it gets": (XACK, Moment.AFTER),
+    "a dead letter that it does not get": (JUDGE, Moment.BEFORE),
+    "a dead letter that it gets": (JUDGE, Moment.AFTER),
 }
 
 
@@ -42,7 +43,7 @@ def test_a_group_that_was_destroyed_is_made_anew_and_reads_from_the_beginning(
 ) -> None:
     fleet = Fleet(seed=21)
     with stand.reading() as processor:
-        held = stand.postgres_wire.on(b"COMMIT\0", TO_SERVER)
+        held = stand.postgres_wire.on(COMMIT, TO_SERVER)
         stand.publish(fleet.entries(100))
         held.wait()
         stand.telemetry.client.xgroup_destroy(STREAM, GROUP)
@@ -59,7 +60,7 @@ def test_a_group_that_was_destroyed_is_made_anew_and_reads_from_the_beginning(
 def test_what_is_sent_after_a_flush_lands_and_nothing_is_made_up(stand: Stand) -> None:
     fleet = Fleet(seed=22)
     with stand.reading() as processor:
-        held = stand.postgres_wire.on(b"COMMIT\0", TO_SERVER)
+        held = stand.postgres_wire.on(COMMIT, TO_SERVER)
         stand.publish(fleet.entries(200))
         held.wait()
         stand.telemetry.client.flushall()
@@ -121,7 +122,7 @@ def test_a_line_to_redis_that_is(stand: Stand, how: str) -> None:
     with stand.reading() as processor:
         stand.publish(fleet.entries(100))
         broken = stand.redis_wire.on(
-            b"XACK", TO_SERVER, lambda: BREAKING[how](stand.redis_wire), moment=Moment.AFTER
+            XACK, TO_SERVER, lambda: BREAKING[how](stand.redis_wire), moment=Moment.AFTER
         )
         broken.wait()
         assert processor.wait_for("retry.scheduled")["error_type"] == "StreamUnavailable"
@@ -134,7 +135,7 @@ def test_a_line_to_redis_that_is(stand: Stand, how: str) -> None:
 def test_a_stream_trimmed_under_pending_entries_is_reported_to_the_id(stand: Stand) -> None:
     fleet = Fleet(seed=26)
     with stand.reading() as processor:
-        held = stand.postgres_wire.on(b"PGCOPY\n", TO_SERVER)
+        held = stand.postgres_wire.on(COPY_BEGUN, TO_SERVER)
         stand.publish(fleet.entries(100))
         held.wait()
         eventually(lambda: stand.telemetry.pending() == 100)
