@@ -10,11 +10,12 @@ from teltonika_processor.stream.entry import RawEntry
 from teltonika_processor.stream.group import GroupNames
 
 # XAUTOCLAIM takes ids whose payload is gone off the pending entries list and tells only this once,
-# so their letters are written by the same script. Out of memory: the letters fail, what was claimed
-# is claimed all the same and the ids are reported.
+# so their letters are written by the same script. One that cannot be written is reported as
+# vanished all the same.
 # KEYS: stream, dead letters, attempts, suspects, accounts. ARGV: group, consumer, least idle ms,
 # cursor, count, Unix ms, instance, text.
 _CLAIM: Final = b"""
+local letters = 0
 local page = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], 'COUNT', ARGV[5])
 for _, id in ipairs(page[3]) do
   local attempts = (tonumber(redis.call('HGET', KEYS[3], id)) or 0) + 1
@@ -25,15 +26,28 @@ for _, id in ipairs(page[3]) do
     redis.call('HDEL', KEYS[3], id)
     redis.call('HDEL', KEYS[4], id)
     redis.call('HINCRBY', KEYS[5], 'dead_lettered', 1)
+    letters = letters + 1
   end
 end
-return page
+return {page[1], page[2], page[3], letters}
+"""
+
+# XCLAIM takes ids whose payload is gone off the pending entries list and does not tell, so they are
+# left for XAUTOCLAIM, which does. KEYS: stream. ARGV: group, consumer, least idle ms, ids.
+_KEEP: Final = b"""
+local kept = 0
+for i = 4, #ARGV do
+  if #redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i]) > 0 then
+    kept = kept + #redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[i], 'JUSTID')
+  end
+end
+return kept
 """
 
 _TRIMMED: Final = "the entry was trimmed from the stream while it was pending"
 _CURSOR_START: Final = b"0-0"
 
-# Bound: ids in one XCLAIM.
+# Bound: ids in one script.
 _KEEP_PART: Final = 1000
 
 
@@ -45,11 +59,13 @@ class ClaimedPage:
         entries: Ours now; their delivery counts rose by one.
         vanished: Ids whose payload was trimmed: dead-lettered as ``payload_trimmed``.
         ends_sweep: Whether the sweep came to the end of the list with this page.
+        n_letters: How many letters of `vanished` could be written.
     """
 
     entries: list[RawEntry]
     vanished: list[bytes]
     ends_sweep: bool
+    n_letters: int = 0
 
 
 class Claims:
@@ -81,7 +97,7 @@ class Claims:
             suspects_key(stream),
             accounts_key(stream),
         )
-        cursor, entries, vanished = await execute(
+        cursor, entries, vanished, n_letters = await execute(
             self._control,
             "EVAL",
             _CLAIM,
@@ -97,18 +113,17 @@ class Claims:
             _TRIMMED,
         )
         self._cursor = cursor
-        return ClaimedPage(entries, vanished, cursor == _CURSOR_START)
+        return ClaimedPage(entries, vanished, cursor == _CURSOR_START, n_letters)
 
     async def keep(self, ids: Sequence[bytes]) -> int:
-        """Say that we work on these, so that nobody claims them; how many are still ours.
+        """Say that we work on these, so that nobody claims them; of how many it was worth saying.
 
         An entry that was touched within a quarter of the threshold stays whose it is: woken from a
         freeze we must not take back what somebody claimed meanwhile.
         """
-        kept = 0
+        names, kept = self._names, 0
+        who = (names.group, names.consumer, self.threshold_ms // 4)
         for first in range(0, len(ids), _KEEP_PART):
             part = ids[first : first + _KEEP_PART]
-            names = self._names
-            where = (names.stream, names.group, names.consumer, self.threshold_ms // 4)
-            kept += len(await execute(self._control, "XCLAIM", *where, *part, "JUSTID"))
+            kept += await execute(self._control, "EVAL", _KEEP, 1, names.stream, *who, *part)
         return kept
