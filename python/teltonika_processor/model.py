@@ -25,6 +25,11 @@ def suspects_key(stream: str) -> str:
     return f"{stream}:suspects"
 
 
+def lettered_key(stream: str) -> str:
+    """Name of the hash of entries that have their dead letter: entry id to the reason."""
+    return f"{stream}:lettered"
+
+
 def accounts_key(stream: str) -> str:
     """Name of the hash of counters that the acknowledging scripts keep."""
     return f"{stream}:accounts"

@@ -73,12 +73,12 @@ async def test_acknowledged_entries_go_when_they_are_old_enough(client: RedisCli
     await make_group(client)
     await settle(client, 100)
     trim = trimmer(client, keep_ms=50)
-    assert await trim.trim(NOW_MS) == 50
+    assert (await trim.trim(NOW_MS)).n_removed == 50
     assert await ids_in(client) == ids[50:]
-    assert await trim.trim(NOW_MS) == 0
+    assert (await trim.trim(NOW_MS)).n_removed == 0
     # Whole nodes only: of the next 15 entries 10 go.
-    assert await trim.trim(NOW_MS + 15) == 10
-    assert await trim.trim(NOW_MS + 1000) == 40
+    assert (await trim.trim(NOW_MS + 15)).n_removed == 10
+    assert (await trim.trim(NOW_MS + 1000)).n_removed == 40
     assert await ids_in(client) == []
 
 
@@ -86,10 +86,10 @@ async def test_undelivered_entries_stay_however_old_and_large(client: RedisClien
     ids = await add(client, 100, from_ms=NOW_MS - 10**9)
     await make_group(client)
     trim = trimmer(client, keep_ms=0, keep_bytes=0)
-    assert await trim.trim(NOW_MS) == 0
+    assert (await trim.trim(NOW_MS)).n_removed == 0
     assert await ids_in(client) == ids
     await settle(client, 40)
-    assert await trim.trim(NOW_MS) == 40
+    assert (await trim.trim(NOW_MS)).n_removed == 40
     assert await ids_in(client) == ids[40:]
 
 
@@ -101,10 +101,10 @@ async def test_a_pending_entry_in_the_middle_stays_with_what_follows(
     await read(client, 100)
     await xack(client, [*ids[:33], *ids[34:]])
     trim = trimmer(client, keep_ms=0, keep_bytes=0)
-    assert await trim.trim(NOW_MS) == 30
+    assert (await trim.trim(NOW_MS)).n_removed == 30
     assert await ids_in(client) == ids[30:]
     await xack(client, [ids[33]])
-    assert await trim.trim(NOW_MS) == 70
+    assert (await trim.trim(NOW_MS)).n_removed == 70
 
 
 async def test_the_group_that_is_furthest_behind_decides(client: RedisClient) -> None:
@@ -114,9 +114,9 @@ async def test_the_group_that_is_furthest_behind_decides(client: RedisClient) ->
     await make_group(client, "live", at="$")
     await settle(client, 100)
     trim = trimmer(client, keep_ms=0, keep_bytes=0)
-    assert await trim.trim(NOW_MS) == 0
+    assert (await trim.trim(NOW_MS)).n_removed == 0
     await settle(client, 20, "audit")
-    assert await trim.trim(NOW_MS) == 20
+    assert (await trim.trim(NOW_MS)).n_removed == 20
     assert await ids_in(client) == ids[20:]
 
 
@@ -128,13 +128,13 @@ async def test_entries_undelivered_again_stay_below_the_pending_ones(
     await read(client, 100)
     await xack(client, ids[:90])
     await client.execute_command("XGROUP", "SETID", STREAM, "processor", ids[19])
-    assert await trimmer(client, keep_ms=0, keep_bytes=0).trim(NOW_MS) == 20
+    assert (await trimmer(client, keep_ms=0, keep_bytes=0).trim(NOW_MS)).n_removed == 20
     assert await ids_in(client) == ids[20:]
 
 
 async def test_without_a_group_nothing_goes(client: RedisClient) -> None:
     await add(client, 100, from_ms=NOW_MS - 10**9)
-    assert await trimmer(client, keep_ms=0, keep_bytes=0).trim(NOW_MS) == 0
+    assert (await trimmer(client, keep_ms=0, keep_bytes=0).trim(NOW_MS)).n_removed == 0
     assert await client.xlen(STREAM) == 100
 
 
@@ -144,7 +144,7 @@ async def test_without_our_group_nothing_goes_though_others_have_gone_on(
     await add(client, 100, from_ms=NOW_MS - 10**9)
     await make_group(client, "audit")
     await settle(client, 100, "audit")
-    assert await trimmer(client, keep_ms=0, keep_bytes=0).trim(NOW_MS) == 0
+    assert (await trimmer(client, keep_ms=0, keep_bytes=0).trim(NOW_MS)).n_removed == 0
     assert await client.xlen(STREAM) == 100
 
 
@@ -156,7 +156,7 @@ async def test_above_the_size_young_entries_go_sooner_as_many_as_are_too_many(
     await settle(client, 1000)
     whole = await client.memory_usage(STREAM)
     trim = trimmer(client, keep_bytes=whole // 2)
-    assert 400 <= await trim.trim(NOW_MS) <= 600
+    assert 400 <= (await trim.trim(NOW_MS)).n_removed <= 600
     assert await client.memory_usage(STREAM) < whole * 0.55
     for _ in range(3):
         await trim.trim(NOW_MS)
@@ -168,8 +168,13 @@ async def test_above_the_size_what_is_needed_stays(client: RedisClient) -> None:
     ids = await add(client, 1000, from_ms=NOW_MS, size=200)
     await make_group(client)
     await settle(client, 100)
-    assert await trimmer(client, keep_bytes=1000).trim(NOW_MS) == 100
+    trimmed = await trimmer(client, keep_bytes=1000).trim(NOW_MS)
+    assert trimmed.n_removed == 100
     assert await ids_in(client) == ids[100:]
+    assert trimmed.is_needed is False  # something went, so more may
+    again = await trimmer(client, keep_bytes=1000).trim(NOW_MS)
+    assert (again.n_removed, again.is_needed) == (0, True)
+    assert again.n_bytes == await client.memory_usage(STREAM)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +201,7 @@ async def test_a_large_stream_is_trimmed_in_calls_of_bounded_length(
     await client.config_set("slowlog-log-slower-than", 0)
     await client.config_set("slowlog-max-len", 1000)
     await client.execute_command("SLOWLOG", "RESET")
-    removed = await trimmer(client, keep_ms=0).trim(NOW_MS)
+    removed = (await trimmer(client, keep_ms=0).trim(NOW_MS)).n_removed
     calls = [c for c in await client.slowlog_get(1000) if c["command"].startswith(b"EVAL")]
     await client.config_set("slowlog-log-slower-than", 10_000)
     assert removed == 100_000
@@ -214,8 +219,8 @@ async def test_one_trim_is_bounded_too(
     await make_group(client)
     await settle(client, 100)
     trim = trimmer(client, keep_ms=0)
-    assert await trim.trim(NOW_MS) == 60
-    assert await trim.trim(NOW_MS) == 40
+    assert (await trim.trim(NOW_MS)).n_removed == 60
+    assert (await trim.trim(NOW_MS)).n_removed == 40
 
 
 async def test_ids_beyond_exact_lua_numbers_compare_as_numbers(client: RedisClient) -> None:
@@ -234,16 +239,16 @@ async def test_ids_beyond_exact_lua_numbers_compare_as_numbers(client: RedisClie
     await xack(client, [ids[0], ids[2], ids[3]])
     trim = trimmer(client, keep_ms=0)
     far_ms = 18446744073709551615
-    assert await trim.trim(far_ms) == 1
+    assert (await trim.trim(far_ms)).n_removed == 1
     assert await ids_in(client) == ids[1:]
     await xack(client, [ids[1]])
     # A number that cannot be counted up keeps its entry.
-    assert await trim.trim(far_ms) == 2
+    assert (await trim.trim(far_ms)).n_removed == 2
     assert await ids_in(client) == ids[3:]
 
 
 async def test_a_stream_that_is_not_there_is_no_error(client: RedisClient) -> None:
-    assert await trimmer(client, keep_ms=0).trim(NOW_MS) == 0
+    assert (await trimmer(client, keep_ms=0).trim(NOW_MS)).n_removed == 0
     assert await trimmer(client, keep_ms=0).forget_old() == 0
     assert await client.exists(STREAM) == 0
 
@@ -331,7 +336,8 @@ async def test_no_history_loses_what_a_group_needs(client: RedisClient) -> None:
         keep_ms = history.random.choice([0, 30, 300, NEVER_MS])
         keep_bytes = history.random.choice([0, 20_000, ANY_SIZE])
         before, needed = await ids_in(client), await needed_now(client)
-        removed = await trimmer(client, keep_ms=keep_ms, keep_bytes=keep_bytes).trim(history.now_ms)
+        trim = trimmer(client, keep_ms=keep_ms, keep_bytes=keep_bytes)
+        removed = (await trim.trim(history.now_ms)).n_removed
         after = await ids_in(client)
         assert after == before[removed:], seed
         assert needed.intersection(before) <= set(after), seed

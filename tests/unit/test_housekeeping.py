@@ -6,8 +6,9 @@ from collections.abc import Callable
 import pytest
 
 from teltonika_processor.errors import ConfigError, StreamUnavailable
-from teltonika_processor.events import ConsumersReaped, Event, StreamTrimmed
+from teltonika_processor.events import ConsumersReaped, Event, StreamOversized, StreamTrimmed
 from teltonika_processor.service.housekeeping import Chores, Housekeeping, Pace
+from teltonika_processor.stream.trimming import Trimmed
 
 
 class House:
@@ -20,6 +21,7 @@ class House:
         self.done: list[tuple[str, float]] = []
         self.emitted: list[Event] = []
         self.trimmed = 7
+        self.n_bytes = 0
         self.reaped: tuple[str, ...] = ("pod-1", "pod-2")
 
     def _note(self, chore: str) -> None:
@@ -27,9 +29,9 @@ class House:
         if error := self.fails(self.now_s - 1000.0):
             raise error
 
-    async def trim(self) -> int:
+    async def trim(self) -> Trimmed:
         self._note("trim")
-        return self.trimmed
+        return Trimmed(self.trimmed, self.n_bytes, 1_000_000)
 
     async def forget(self) -> int:
         self._note("forget")
@@ -79,6 +81,20 @@ async def test_what_was_done_is_said_once() -> None:
 async def test_where_nothing_was_to_do_nothing_is_said() -> None:
     kept = house(2)
     kept.trimmed, kept.reaped = 0, ()
+    await kept.keep()
+    assert kept.emitted == []
+
+
+async def test_a_stream_that_is_too_large_and_needed_is_said_once_a_minute() -> None:
+    kept = house(121)
+    kept.trimmed, kept.n_bytes, kept.reaped = 0, 2_000_000, ()
+    await kept.keep()
+    assert kept.emitted == [StreamOversized(bytes=2_000_000, keep_bytes=1_000_000)] * 3
+
+
+async def test_a_stream_that_is_a_node_above_its_size_is_not_too_large() -> None:
+    kept = house(2)
+    kept.trimmed, kept.n_bytes, kept.reaped = 0, 1_010_000, ()
     await kept.keep()
     assert kept.emitted == []
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from teltonika_processor.errors import TransientError
-from teltonika_processor.events import ConsumersReaped, Emit, StreamTrimmed
+from teltonika_processor.events import ConsumersReaped, Emit, StreamOversized, StreamTrimmed
+from teltonika_processor.processor.ratelimit import RateLimit
 from teltonika_processor.stream.connection import RedisClient
 from teltonika_processor.stream.consumers import REAP_IDLE_MS, reap
 from teltonika_processor.stream.group import GroupNames
-from teltonika_processor.stream.trimming import Trimmer
+from teltonika_processor.stream.trimming import Trimmed, Trimmer
 
 TRIM_EVERY_S: Final = 1.0
 SWEEP_EVERY_S: Final = 60.0
@@ -25,12 +26,12 @@ class Chores:
     """What is done; each may raise TransientError and is then done again when it is next due.
 
     Attributes:
-        trim: Remove acknowledged entries from the stream; how many went. None: not ours to do.
+        trim: Remove acknowledged entries from the stream. None: not ours to do.
         forget: Forget what the hashes hold about entries that are gone; how many fields went.
         reap: Remove the names of dead consumers; those that went.
     """
 
-    trim: Callable[[], Awaitable[int]] | None
+    trim: Callable[[], Awaitable[Trimmed]] | None
     forget: Callable[[], Awaitable[int]]
     reap: Callable[[], Awaitable[tuple[str, ...]]]
 
@@ -50,6 +51,7 @@ class Housekeeping:
         self._chores: Final = chores
         self._emit: Final = emit
         self._pace: Final = pace
+        self._lines: Final = RateLimit(burst=1, interval_s=SWEEP_EVERY_S)
 
     async def run(self) -> None:
         """Go on until cancelled; a server that is away is the reader's to speak of.
@@ -68,9 +70,13 @@ class Housekeeping:
     async def _trim(self) -> None:
         if self._chores.trim is None:
             return
-        count = await _unless_away(self._chores.trim)
-        if count:
-            self._emit(StreamTrimmed(count=count))
+        trimmed = await _unless_away(self._chores.trim)
+        if trimmed is None:
+            return
+        if trimmed.n_removed:
+            self._emit(StreamTrimmed(count=trimmed.n_removed))
+        if trimmed.is_needed and self._lines.admit(self._pace.clock()) is not None:
+            self._emit(StreamOversized(bytes=trimmed.n_bytes, keep_bytes=trimmed.keep_bytes))
 
     async def _sweep(self) -> None:
         reaped = await _unless_away(self._chores.reap)
@@ -89,7 +95,7 @@ def redis_chores(
 ) -> Chores:
     """The chores of the consumer `names.consumer`; without `trims` somebody else trims."""
 
-    async def trim() -> int:
+    async def trim() -> Trimmed:
         return await trimmer.trim(unix_ms())
 
     async def reap_dead() -> tuple[str, ...]:

@@ -13,7 +13,13 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 
 from teltonika_processor.errors import TeltonikaProcessorError
-from teltonika_processor.model import accounts_key, attempts_key, dead_letter_stream, suspects_key
+from teltonika_processor.model import (
+    accounts_key,
+    attempts_key,
+    dead_letter_stream,
+    lettered_key,
+    suspects_key,
+)
 from teltonika_processor.stream.connection import (
     RedisClient,
     execute,
@@ -22,13 +28,19 @@ from teltonika_processor.stream.connection import (
 )
 from teltonika_processor.stream.group import GroupNames
 
-# KEYS: stream, dead letters, attempts, suspects, accounts. ARGV: group, entry id, most attempts,
-# "letter" or "count" (a letter too wide for a script), our fields, the entry's own in turn.
+# An entry that has its letter may be pending once more: the group was made anew and read from the
+# beginning. It is acknowledged then; the letter is there, or an operator dealt with it.
+# KEYS: stream, dead letters, attempts, suspects, accounts, lettered. ARGV: group, entry id, most
+# attempts, "letter" or "count" (a letter too wide for a script), our fields, the entry's in turn.
 # Returns the failures seen with this one, negative if the letter was (or is to be) written, 0 if
-# the entry is not pending.
+# the entry is not to be judged any more.
 _JUDGE: Final = b"""
 local id = ARGV[2]
 if #redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1) == 0 then return 0 end
+if redis.call('HEXISTS', KEYS[6], id) == 1 then
+  redis.call('XACK', KEYS[1], ARGV[1], id)
+  return 0
+end
 local attempts = (tonumber(redis.call('HGET', KEYS[3], id)) or 0) + 1
 if attempts < tonumber(ARGV[3]) then
   redis.call('HSET', KEYS[3], id, attempts)
@@ -41,6 +53,7 @@ if ARGV[4] == 'letter' then
     fields[#fields + 1] = value
   end
   redis.call('XADD', KEYS[2], '*', unpack(fields))
+  redis.call('HSET', KEYS[6], id, ARGV[5])
   redis.call('XACK', KEYS[1], ARGV[1], id)
   redis.call('HDEL', KEYS[3], id)
   redis.call('HDEL', KEYS[4], id)
@@ -85,7 +98,7 @@ class Verdicts:
     Attributes:
         dead_lettered: Letters written now, with the failures seen.
         kept: Entries that stay pending, with the failures seen so far.
-        not_pending: Entries that somebody else settled or dead-lettered.
+        not_pending: Entries that were settled or dead-lettered before.
         error: Why the other ones were not judged; they are pending.
     """
 
@@ -93,6 +106,19 @@ class Verdicts:
     kept: dict[bytes, int] = field(default_factory=dict)
     not_pending: set[bytes] = field(default_factory=set)
     error: Exception | None = None
+
+    def has(self, entry_id: bytes) -> bool:
+        """Whether this entry was judged."""
+        return (
+            entry_id in self.dead_lettered or entry_id in self.kept or entry_id in self.not_pending
+        )
+
+    def add(self, later: "Verdicts") -> None:
+        """Take over what was said of other entries; the error is that of the later ones."""
+        self.dead_lettered |= later.dead_lettered
+        self.kept |= later.kept
+        self.not_pending |= later.not_pending
+        self.error = later.error
 
     def note(self, entry_id: bytes, attempts: int) -> None:
         """Take note of what the script said of one entry."""
@@ -128,6 +154,7 @@ class DeadLetters:
             attempts_key(names.stream),
             suspects_key(names.stream),
             accounts_key(names.stream),
+            lettered_key(names.stream),
         )
 
     async def judge(self, failures: Sequence[Failure], *, failed_at_ms: int) -> Verdicts:
@@ -177,9 +204,10 @@ class DeadLetters:
         letter = [*failure.fields, "reason", reason, "error", error, "offset", offset]
         letter += ["attempts", -attempts, "source_id", failure.entry_id]
         letter += ["failed_at_ms", at_ms, "instance", instance]
-        stream, dead_letters, attempts_hash, suspects, accounts = self._keys
+        stream, dead_letters, attempts_hash, suspects, accounts, lettered = self._keys
         pipeline = self._control.pipeline(transaction=True)
         pipeline.execute_command("XADD", dead_letters, "*", *letter)
+        pipeline.execute_command("HSET", lettered, failure.entry_id, reason)
         pipeline.execute_command("XACK", stream, self._names.group, failure.entry_id)
         pipeline.execute_command("HDEL", attempts_hash, failure.entry_id)
         pipeline.execute_command("HDEL", suspects, failure.entry_id)

@@ -5,9 +5,16 @@ of memory is for what nobody needs any more. Whole nodes of the stream go (about
 KB each, as the server is configured), so a little more than asked for is kept.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
-from teltonika_processor.model import attempts_key, dropped_key, replayed_key, suspects_key
+from teltonika_processor.model import (
+    attempts_key,
+    dropped_key,
+    lettered_key,
+    replayed_key,
+    suspects_key,
+)
 from teltonika_processor.stream.connection import RedisClient, execute
 from teltonika_processor.stream.group import GroupNames
 from teltonika_processor.stream.ids import LUA_IDS, id_parts
@@ -52,7 +59,7 @@ _TRIM: Final = (
     + b"""
 local stream, keep_bytes, most = KEYS[1], tonumber(ARGV[3]), tonumber(ARGV[4])
 local needed = first_needed(stream, ARGV[1])
-if not needed then return 0 end
+if not needed then return {0, redis.call('MEMORY', 'USAGE', stream) or 0} end
 local cut = is_below(ARGV[2], needed) and ARGV[2] or needed
 local removed = redis.call('XTRIM', stream, 'MINID', '~', cut, 'LIMIT', most)
 local bytes = redis.call('MEMORY', 'USAGE', stream)
@@ -63,8 +70,9 @@ if bytes > keep_bytes then
   if limit > 0 then
     removed = removed + redis.call('XTRIM', stream, 'MINID', '~', needed, 'LIMIT', limit)
   end
+  bytes = redis.call('MEMORY', 'USAGE', stream)
 end
-return removed
+return {removed, bytes}
 """
 )
 
@@ -92,9 +100,35 @@ _ENTRIES_A_CALL: Final = 10_000
 # Bound: calls of one trim, so 1 million entries: more than any instance reads in a second.
 _CALLS_A_TRIM: Final = 100
 
+# A node that is needed in part is kept whole; the server's default, and room for long entries.
+_NODE_MAX_BYTES: Final = 64 * 1024
+
 # Bound: fields of one hash that are looked at in one go, and pages of them in one minute.
 _FIELDS_A_PAGE: Final = 1000
 _PAGES_A_LOOK: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Trimmed:
+    """What one trim came to.
+
+    Attributes:
+        n_removed: Entries that went.
+        n_bytes: Memory of the stream afterwards, as MEMORY USAGE estimates it.
+        keep_bytes: What it was to be at most.
+    """
+
+    n_removed: int
+    n_bytes: int
+    keep_bytes: int
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether what is above the size is needed: undelivered or pending, so it stays.
+
+        Whole nodes are kept, so a little more than the size says nothing.
+        """
+        return not self.n_removed and self.n_bytes > self.keep_bytes + _NODE_MAX_BYTES
 
 
 class Trimmer:
@@ -120,31 +154,33 @@ class Trimmer:
         self._cursors: Final = {
             attempts_key(stream): 0,
             suspects_key(stream): 0,
+            lettered_key(stream): 0,
             dropped_key(stream): 0,
             replayed_key(stream): 0,
         }
 
-    async def trim(self, now_ms: int) -> int:
-        """Remove what is due at this Unix ms, in calls of bounded length; how many entries went.
+    async def trim(self, now_ms: int) -> Trimmed:
+        """Remove what is due at this Unix ms, in calls of bounded length.
 
         Raises:
             StreamUnavailable: Redis is away; what was removed until then was due.
             ConfigError: The key is no stream, or the user may not do this.
         """
-        removed = 0
+        removed = n_bytes = 0
         for _ in range(_CALLS_A_TRIM):
-            found = await self._trim_some(now_ms)
+            found, n_bytes = await self._trim_some(now_ms)
             removed += found
             # A node that does not fit into the limit stays for the next call.
             if found < _ENTRIES_A_CALL // 2:
                 break
-        return removed
+        return Trimmed(removed, n_bytes, self._keep_bytes)
 
     async def forget_old(self) -> int:
         """Forget what the hashes hold about entries that are gone; how many fields went.
 
-        Attempts, suspects, dropped and replayed letters are kept by the id of their entry. They
-        are needed while the entry is in the stream or pending, and grow without bound otherwise.
+        Attempts, suspects, and letters that were written, dropped and replayed are kept by the id
+        of their entry. They are needed while it is in the stream or pending, and grow without bound
+        otherwise.
         A look is bounded; the next one goes on from there.
 
         Raises:
@@ -157,14 +193,15 @@ class Trimmer:
             return 0
         return sum([await self._forget_below(limit, key) for key in self._cursors])
 
-    async def _trim_some(self, now_ms: int) -> int:
+    async def _trim_some(self, now_ms: int) -> tuple[int, int]:
+        """Entries that went, and bytes of the stream then."""
         names = self._names
         young = f"{max(0, now_ms - self._keep_ms)}-0"
         bounds = (young, self._keep_bytes, _ENTRIES_A_CALL)
-        removed: int = await execute(
+        removed, n_bytes = await execute(
             self._control, "EVAL", _TRIM, 1, names.stream, names.group, *bounds
         )
-        return removed
+        return removed, n_bytes
 
     async def _forget_below(self, limit: tuple[int, int], key: str) -> int:
         forgotten = 0
