@@ -83,7 +83,7 @@ async def test_the_same_batch_again_stores_nothing(
 ) -> None:
     batch = [Record(digest=n) for n in range(5)]
     assert await write(writer, *batch) == Receipt(5, 0, staged=False)
-    assert await write(writer, *batch) == Receipt(0, 5, staged=True)
+    assert await write(writer, *batch) == Receipt(0, 5, staged=True, fell_back=True)
     assert len(await stored(admin)) == 5
 
 
@@ -92,7 +92,7 @@ async def test_copies_inside_the_batch_and_stored_before_are_duplicates(
 ) -> None:
     old, new, twice = (Record(digest=n) for n in (1, 2, 3))
     await write(writer, old)
-    assert await write(writer, old, new, twice, twice) == Receipt(2, 2, staged=True)
+    assert await write(writer, old, new, twice, twice) == Receipt(2, 2, staged=True, fell_back=True)
     assert await stored(admin) == [(1, False), (2, False), (3, False)]
 
 
@@ -101,7 +101,8 @@ async def test_a_retransmission_into_a_renamed_partition_is_a_duplicate(
 ) -> None:
     await write(writer, Record())
     await admin.execute("ALTER TABLE positions_20261122 RENAME TO positions_sunday")
-    assert await write(writer, Record(), Record(digest=2)) == Receipt(1, 1, staged=True)
+    receipt = await write(writer, Record(), Record(digest=2))
+    assert receipt == Receipt(1, 1, staged=True, fell_back=True)
 
 
 async def test_after_a_duplicate_the_staged_path_is_kept_for_a_while_only(
@@ -167,7 +168,8 @@ async def test_a_sane_copy_clears_a_suspect_one(
     sane = Record(recorded_at_ms=FUTURE_MS, received_at_ms=FUTURE_MS)
     await write(writer, ahead)
     assert await last_digest(admin) is None
-    assert await write(writer, sane, redelivered=redelivered) == Receipt(0, 1, staged=True)
+    receipt = await write(writer, sane, redelivered=redelivered)
+    assert receipt == Receipt(0, 1, staged=True, fell_back=not redelivered)
     assert await stored(admin) == [(1, False)]
     assert await partition_of(admin, 1) == "positions_20261222"
     assert await last_digest(admin) == 1
@@ -180,7 +182,8 @@ async def test_a_suspect_copy_leaves_a_sane_one(
     ahead = Record(recorded_at_ms=FUTURE_MS, clock_suspect=True)
     sane = Record(recorded_at_ms=FUTURE_MS, received_at_ms=FUTURE_MS)
     await write(writer, sane)
-    assert await write(writer, ahead, redelivered=redelivered) == Receipt(0, 1, staged=True)
+    receipt = await write(writer, ahead, redelivered=redelivered)
+    assert receipt == Receipt(0, 1, staged=True, fell_back=not redelivered)
     assert await stored(admin) == [(1, False)]
 
 

@@ -14,7 +14,13 @@ from teltonika_processor.errors import (
     SinkUnavailable,
 )
 from teltonika_processor.store.accounts import accounts_session
-from teltonika_processor.store.connection import SessionConfig
+from teltonika_processor.store.connection import (
+    SessionConfig,
+    open_migration_session,
+    open_reading_session,
+    open_session,
+    session_of,
+)
 from teltonika_processor.store.migrate import migrate
 from teltonika_processor.store.positions import PositionWriter, Receipt, SharedState
 from teltonika_processor.store.queries import END_STALE_SESSIONS
@@ -239,6 +245,24 @@ async def test_sessions_say_who_they_are_and_bound_their_waits(open_writer: Open
         "idle_in_transaction_session_timeout": "5s",
         "transaction_isolation": "read committed",
     }
+
+
+async def test_every_session_notices_a_peer_that_went_away_without_a_word(
+    own_postgres: EmbeddedPostgres,
+) -> None:
+    config = SessionConfig(dsn=own_postgres.dsn(over_tcp=True), instance="test")
+    for opening in (open_session, open_reading_session, open_migration_session):
+        async with session_of(opening, config) as session:
+            shown = [
+                await session.fetchval(f"SHOW {name}")
+                for name in (
+                    "tcp_keepalives_idle",
+                    "tcp_keepalives_interval",
+                    "tcp_keepalives_count",
+                    "client_connection_check_interval",
+                )
+            ]
+        assert (opening.__name__, shown) == (opening.__name__, ["10", "5", "3", "1s"])
 
 
 async def test_a_lock_is_given_up_before_the_statement(open_writer: Open) -> None:

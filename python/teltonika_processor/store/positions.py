@@ -49,11 +49,13 @@ class Receipt:
         n_stored: Rows that are new in `positions`.
         n_duplicates: The other storable records: copies inside the batch or stored before.
         staged: Whether the batch took the staged path.
+        fell_back: Whether it took it after the direct one had met a row that was there.
     """
 
     n_stored: int
     n_duplicates: int
     staged: bool
+    fell_back: bool = False
 
 
 class SharedState:
@@ -63,6 +65,11 @@ class SharedState:
         self.days: Final = KnownDays()
         self.days_tried_early: Final = KnownDays()
         self.devices: Final = KnownDevices()
+
+    def forget(self) -> None:
+        """What is known to be in the tables may not be in those of another server."""
+        for known in (self.days, self.days_tried_early, self.devices):
+            known.forget()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +111,7 @@ class PositionWriter:
         self._on_sessions_ended: Final = on_sessions_ended
         self._path: Final = PathChoice()
         self._session: _Opened | None = None
+        self._was_open = False
 
     async def write(self, rows: Rows, *, redelivered: bool = False) -> Receipt:
         """Commit `rows` to `positions` and move `last_position`; nothing of it on failure.
@@ -126,6 +134,21 @@ class PositionWriter:
         if not rows.n_rows:
             return Receipt(0, rows.n_records, staged=False)
         return await self._in_time(self._write(rows, redelivered=redelivered))
+
+    async def ensure_open(self) -> bool:
+        """Whether a session was lost and another one opened, perhaps to another server.
+
+        Raises:
+            As `write`; DayUnavailable never.
+        """
+        session = self._session
+        if session is not None and not session.connection.is_closed():
+            return False
+        await self._in_time(self._open())
+        was_open, self._was_open = self._was_open, True
+        if was_open:
+            self._state.forget()
+        return was_open
 
     async def last_positions(self, imeis: Sequence[int]) -> list[LastPosition]:
         """What `last_position` holds of these devices, in any order; one query.
@@ -169,7 +192,8 @@ class PositionWriter:
         if n_stored is None:
             n_stored = await write_staged(session.connection, session.paths, payload)
         self._path.note(redelivered=redelivered, duplicate=n_stored < rows.n_rows)
-        return Receipt(n_stored, rows.n_records - n_stored, staged)
+        fell_back = staged and path is Path.DIRECT
+        return Receipt(n_stored, rows.n_records - n_stored, staged, fell_back)
 
     async def _open(self) -> _Opened:
         if self._session is None or self._session.connection.is_closed():

@@ -35,6 +35,10 @@ class KnownDays:
         self._until_s = {day: until for day, until in self._until_s.items() if until > now_s}
         self._until_s.update(dict.fromkeys(days, now_s + self._known_s))
 
+    def forget(self) -> None:
+        """Every day has to be asked for."""
+        self._until_s = {}
+
 
 class KnownDevices:
     """Devices registered lately, in two generations: the older one is forgotten as a whole.
@@ -61,6 +65,10 @@ class KnownDevices:
         """Take note that these devices are registered."""
         self._age(now_s)
         self._younger.update(imeis)
+
+    def forget(self) -> None:
+        """Every device has to be registered."""
+        self._younger, self._older = set(), set()
 
     def _age(self, now_s: float) -> None:
         if now_s >= self._younger_until_s + self._generation_s:
