@@ -9,6 +9,20 @@ from typing import Final
 
 from typing_extensions import override
 
+RETRY_CAUSES: Final = (
+    *("away", "deadlock", "group_missing", "lock", "partition", "read_only", "resources"),
+    *("too_slow", "unknown"),
+)
+"""Why something is tried again: the label of the metric."""
+
+# By the class or code of SQLSTATE; all others are a connection that is lost or a server away.
+_CAUSES: Final = {
+    "25": "read_only",
+    "40": "deadlock",
+    "53": "resources",
+    "55": "lock",
+}
+
 
 class TeltonikaProcessorError(Exception):
     """Base of every error of this package; never raised itself."""
@@ -40,6 +54,11 @@ class ConfigError(TeltonikaProcessorError):
 class TransientError(TeltonikaProcessorError):
     """Not the data's fault: wait and try again, entries stay pending."""
 
+    @property
+    def cause(self) -> str:
+        """Why, as one of `RETRY_CAUSES`."""
+        return "away"
+
 
 class StreamUnavailable(TransientError):  # noqa: N818 -- states a fact, as the log line does
     """Redis is away, loading, read-only or out of memory."""
@@ -52,9 +71,22 @@ class SinkUnavailable(TransientError):  # noqa: N818 -- states a fact, as the lo
         super().__init__(message)
         self.sqlstate: Final = sqlstate
 
+    @property
+    @override
+    def cause(self) -> str:
+        state = self.sqlstate or ""
+        return next(
+            (cause for prefix, cause in _CAUSES.items() if state.startswith(prefix)), "away"
+        )
+
 
 class SinkTooSlow(SinkUnavailable):
     """A write did not end within its timeout: try again, with less at once if that fails too."""
+
+    @property
+    @override
+    def cause(self) -> str:
+        return "too_slow"
 
 
 class DayUnavailable(SinkUnavailable):
@@ -68,12 +100,22 @@ class DayUnavailable(SinkUnavailable):
         super().__init__(message, sqlstate)
         self.days: Final = tuple(days)
 
+    @property
+    @override
+    def cause(self) -> str:
+        return "partition"
+
 
 class SinkFault(SinkUnavailable):
     """Postgres failed in a way that nobody knows (XX000, an unlisted SQLSTATE): try a few times.
 
     If it stays, an entry may be what provokes it: bisect as after SinkRejected.
     """
+
+    @property
+    @override
+    def cause(self) -> str:
+        return "unknown"
 
 
 class SinkRejected(TeltonikaProcessorError):  # noqa: N818 -- states a fact, as the log line does

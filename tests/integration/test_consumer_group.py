@@ -5,7 +5,7 @@ import pytest
 
 from teltonika_processor.errors import ConfigError, StreamUnavailable
 from teltonika_processor.stream.connection import GroupMissingError, RedisClient, open_client
-from teltonika_processor.stream.group import ConsumerGroup, GroupNames
+from teltonika_processor.stream.group import BLOCK_MS, ConsumerGroup, GroupNames
 
 NAMES = GroupNames("telemetry:teltonika", "processor", "one")
 
@@ -43,14 +43,14 @@ async def test_what_waited_before_the_group_existed_is_read(
 ) -> None:
     entry_id = await add(client)
     await group.ensure()
-    entries = await group.read_new(10, block=False)
+    entries = await group.read_new(10, block_ms=0)
     assert entries == [[entry_id, [b"imei", b"350000000000001", b"frame", b"f"]]]
 
 
 async def test_an_empty_stream_reads_as_nothing(group: ConsumerGroup) -> None:
     await group.ensure()
-    assert await group.read_new(10, block=False) == []
-    assert await group.read_new(10, block=True) == []
+    assert await group.read_new(10, block_ms=0) == []
+    assert await group.read_new(10, block_ms=BLOCK_MS) == []
     assert await group.read_own(b"0", 10) == []
 
 
@@ -59,7 +59,7 @@ async def test_own_pending_entries_are_read_again_until_acknowledged(
 ) -> None:
     first, second = await add(client), await add(client)
     await group.ensure()
-    await group.read_new(10, block=False)
+    await group.read_new(10, block_ms=0)
     assert [entry[0] for entry in await group.read_own(b"0", 10)] == [first, second]
     assert [entry[0] for entry in await group.read_own(first, 10)] == [second]
     assert await group.xack([first]) == 1
@@ -72,7 +72,7 @@ async def test_a_payload_trimmed_while_pending_reads_as_none(
 ) -> None:
     entry_id = await add(client)
     await group.ensure()
-    await group.read_new(10, block=False)
+    await group.read_new(10, block_ms=0)
     await client.execute_command("XTRIM", NAMES.stream, "MAXLEN", 0)
     assert await group.read_own(b"0", 10) == [[entry_id, None]]
 
@@ -81,7 +81,7 @@ async def test_a_parked_read_returns_when_an_entry_comes(
     client: RedisClient, group: ConsumerGroup
 ) -> None:
     await group.ensure()
-    parked = asyncio.create_task(group.read_new(10, block=True))
+    parked = asyncio.create_task(group.read_new(10, block_ms=BLOCK_MS))
     entry_id = await add(client)
     assert [entry[0] for entry in await parked] == [entry_id]
 
@@ -92,7 +92,7 @@ async def test_a_vanished_group_has_its_own_error(
     await group.ensure()
     await client.execute_command("DEL", NAMES.stream)
     with pytest.raises(GroupMissingError):
-        await group.read_new(10, block=False)
+        await group.read_new(10, block_ms=0)
 
 
 async def test_a_key_of_another_type_is_a_matter_of_settings(

@@ -13,6 +13,7 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     ClusterDownError,
+    MasterDownError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -63,6 +64,11 @@ _URL_OPTIONS: Final = frozenset(
 
 class GroupMissingError(StreamUnavailable):
     """The stream or its consumer group is gone: flushed, evicted or failed over."""
+
+    @property
+    @override
+    def cause(self) -> str:
+        return "group_missing"
 
 
 class GroupExistsError(ContractError):
@@ -123,7 +129,17 @@ class _SaysLost(AbstractConnection):
     The pool may hand out a connection whose reset the loop has not seen yet. asyncio's own loop
     takes what is written to it then, and the next read fails; uvloop raises RuntimeError, which
     would be taken for a bug of ours.
+
+    And it leaves a server that was demoted: the next command asks anew where the name leads to.
     """
+
+    @override
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        try:
+            return await super().read_response(*args, **options)
+        except (ReadOnlyError, MasterDownError):
+            await self.disconnect(nowait=True)
+            raise
 
     @override
     async def send_packed_command(

@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from teltonika_processor.model import accounts_key, attempts_key, suspects_key
-from teltonika_processor.stream.connection import GroupExistsError, RedisClient, execute
+from teltonika_processor.stream.connection import (
+    GroupExistsError,
+    GroupMissingError,
+    RedisClient,
+    execute,
+)
 from teltonika_processor.stream.entry import FIRST_ID, RawEntry
 
 BLOCK_MS: Final = 500
@@ -80,10 +85,16 @@ class ConsumerGroup:
         return await self._read(count, after, ())
 
     async def deliveries(self, first: bytes, last: bytes, count: int) -> dict[bytes, int]:
-        """How often each of our own pending entries from id `first` to `last` was delivered."""
+        """How often each of our own pending entries from id `first` to `last` was delivered.
+
+        Empty where the group is gone: whoever reads makes it anew, so nobody may wait for it here.
+        """
         names = self.names
         where = (names.stream, names.group, first, last, count, names.consumer)
-        found = await execute(self._control, "XPENDING", *where)
+        try:
+            found = await execute(self._control, "XPENDING", *where)
+        except GroupMissingError:
+            return {}
         return {entry_id: times for entry_id, _, _, times in found}
 
     async def xack(self, ids: Sequence[bytes], *, redelivered: bool = False) -> int:
