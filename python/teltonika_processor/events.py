@@ -166,6 +166,7 @@ class BatchCommitted(Event):
     retransmitted: int
     suspect: int
     staged: bool
+    fell_back: bool
     redelivered: bool
     received_at_max_ms: int
     duration_ms: float
@@ -293,17 +294,23 @@ class EntriesVanished(Event):
     level = "error"
     count: int
     first_id: str
+    # Of their letters those that the claim itself wrote: no `entries.judged` tells of them.
+    claim_letters: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntrySuspected(Event):
-    """An entry was delivered so often that it is tried alone."""
+    """An entry was delivered so often that it is tried alone.
+
+    Rate-limited: `suppressed` more were tried since the line before, all of them counted.
+    """
 
     name = "entry.suspected"
     level = "warning"
     entry_id: str
     deliveries: int
     trials: int
+    suppressed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -336,6 +343,19 @@ class BreakerClosed(Event):
     level = "info"
     open_s: float
     probes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamOversized(Event):
+    """The stream is above STREAM_KEEP_BYTES, and all of it is undelivered or pending, so it stays.
+
+    Rate-limited to one line a minute; the gauges of the stream's and the group's sizes tell more.
+    """
+
+    name = "stream.oversized"
+    level = "warning"
+    bytes: int
+    keep_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

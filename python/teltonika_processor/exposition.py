@@ -3,7 +3,7 @@
 Names are ``teltonika_processor_<noun>_<unit>[_total]``, in seconds and bytes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from prometheus_client import (
@@ -20,6 +20,9 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 PREFIX: Final = "teltonika_processor"
+
+CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+"""Of Prometheus' text format."""
 
 OTHER: Final = "other"
 """The value of a label for what is not in its list."""
@@ -39,9 +42,10 @@ class Maker:
         self._registry: Final = CollectorRegistry()
         self._page: Final = _WithoutCreated(self._registry)
 
-    def render(self) -> tuple[bytes, str]:
-        """All metrics in Prometheus' text format, and its content type."""
-        return generate_latest(self._page), CONTENT_TYPE_PLAIN_0_0_4
+    def render(self) -> Iterator[bytes]:
+        """All metrics in Prometheus' text format, one after the other."""
+        for metric in self._page.collect():
+            yield generate_latest(_One(metric))
 
     def counter(self, name: str, text: str) -> Counter:
         """A counter without labels; its name gets ``_total``."""
@@ -80,6 +84,17 @@ class Maker:
         info = Gauge("build_info", "1.", ("version",), namespace=PREFIX, registry=self._registry)
         info.labels(version).set(1)
         ProcessCollector(namespace=PREFIX, registry=self._registry)
+
+
+class _One(Collector):
+    """A registry of one metric, collected already."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric: Final = metric
+
+    @override
+    def collect(self) -> Iterable[Metric]:
+        return (self._metric,)
 
 
 class _WithoutCreated(Collector):

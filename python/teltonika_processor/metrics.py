@@ -6,12 +6,13 @@ value of a label is known before the first event, so the page is bounded.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar, get_args
 
 from prometheus_client import Gauge
 
 from teltonika_processor import events
+from teltonika_processor.errors import RETRY_CAUSES
 from teltonika_processor.exposition import OTHER, Kept, Maker
 
 LOG_ONLY: Final[frozenset[type[events.Event]]] = frozenset(
@@ -49,15 +50,13 @@ _AGE_BUCKETS_S: Final = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 3600
 
 _LAG_BUCKETS_S: Final = (0.002, 0.01, 0.05, 0.25, 1.0)
 
-# Errors that have a series of their own; names as `RetryScheduled.error_type` has them.
-_STREAM_ERRORS: Final = ("StreamUnavailable", "GroupMissingError")
-_SINK_ERRORS: Final = ("SinkUnavailable", "SinkTooSlow", "DayUnavailable")
-_RETRY_ERRORS: Final[Mapping[str, tuple[str, ...]]] = {
-    "read": _STREAM_ERRORS,
-    "xack": _STREAM_ERRORS,
-    "dead_letter": _STREAM_ERRORS,
-    "sink": _SINK_ERRORS,
-    "state": _SINK_ERRORS,
+# What is tried again, and the causes that each can have.
+_STREAM_CAUSES: Final = ("away", "group_missing")
+_RETRY_CAUSES: Final[Mapping[str, tuple[str, ...]]] = {
+    "read": _STREAM_CAUSES,
+    "xack": _STREAM_CAUSES,
+    "dead_letter": _STREAM_CAUSES,
+    "sink": tuple(cause for cause in RETRY_CAUSES if cause != "group_missing"),
 }
 
 SomeEvent = TypeVar("SomeEvent", bound=events.Event)
@@ -184,9 +183,9 @@ class Metrics:
         """The events that `count` counts."""
         return frozenset(self._handlers)
 
-    def retried(self, stage: events.Stage, error_type: str) -> None:
+    def retried(self, stage: events.Stage, cause: str) -> None:
         """One more try failed; the log line about it is rate-limited, this is not."""
-        self._retries[stage][error_type].inc()
+        self._retries[stage][cause].inc()
 
     def group_seen(self, figures: GroupFigures | None) -> None:
         """The group's figures as of now; None: Redis could not be asked."""
@@ -210,8 +209,11 @@ class Metrics:
         """A sleep on the event loop ended so late."""
         self._loop_lag_s.observe(max(0.0, late_s))
 
-    def render(self) -> tuple[bytes, str]:
-        """The page in Prometheus' text format, and its content type."""
+    def render(self) -> Iterator[bytes]:
+        """The page in Prometheus' text format, metric by metric, each made when it is asked for.
+
+        A page takes longer than the event loop may stand still.
+        """
         return self._make.render()
 
     # Each counter beside the event that it counts
@@ -229,7 +231,7 @@ class Metrics:
 
         def entries_read(event: events.EntriesRead) -> None:
             read[event.source].inc(event.count)
-            self._in_flight.set(event.in_flight)
+            self._in_flight.set(event.in_flight + event.count)
             stage_s["read"].observe(event.duration_ms / 1e3)
 
         def batch_decoded(event: events.BatchDecoded) -> None:
@@ -263,8 +265,9 @@ class Metrics:
             duplicates.inc(event.duplicates)
             again.inc(event.retransmitted)
             suspect.inc(event.suspect)
-            # Redelivered entries go through a table on purpose; others cost a second transaction.
-            fallbacks.inc(event.staged and not event.redelivered)
+            fallbacks.inc(event.fell_back)
+            if event.records == event.retransmitted:
+                return  # Postgres was not asked
             stage_s["sink"].observe(event.duration_ms / 1e3)
             age_s.observe(max(0, now_ms - event.received_at_max_ms) / 1e3)
             last_s.set(now_ms / 1e3)
@@ -281,6 +284,7 @@ class Metrics:
         failed = make.counters("entries_failed", "Failures of entries that wait", "code", codes)
         moved = make.counters("entries_dead_lettered", "Dead letters written", "code", codes)
         xacked = make.counter("entries_xacked", "Settled entries acknowledged to Redis")
+        vanished = make.counter("entries_vanished", "Pending entries whose payload was trimmed")
 
         def entries_judged(event: events.EntriesJudged) -> None:
             for children, counts in ((failed, event.kept), (moved, event.dead_lettered)):
@@ -292,7 +296,12 @@ class Metrics:
             xacked.inc(event.count)
             stage_s["xack"].observe(event.duration_ms / 1e3)
 
+        def entries_vanished(event: events.EntriesVanished) -> None:
+            vanished.inc(event.count)
+            moved["payload_trimmed"].inc(event.claim_letters)
+
         self._on(events.EntriesJudged, entries_judged)
+        self._on(events.EntriesVanished, entries_vanished)
         self._on(events.EntriesXacked, entries_xacked)
 
     def _define_group_events(self) -> None:
@@ -301,6 +310,8 @@ class Metrics:
         created = make.counter("group_created", "Times that we made the group")
         trimmed = make.counter("entries_trimmed", "Acknowledged entries trimmed")
         reaped = make.counter("consumers_reaped", "Names of dead consumers removed")
+        oversized = make.counter("stream_oversized", "Minutes in which all of it was needed")
+        self._on(events.StreamOversized, lambda _: oversized.inc())
         self._on(events.GroupMissing, lambda _: missing.inc())
         self._on(events.GroupCreated, lambda _: created.inc())
         self._on(events.StreamTrimmed, lambda event: trimmed.inc(event.count))
@@ -308,7 +319,6 @@ class Metrics:
 
     def _define_warnings(self) -> None:
         make = self._make
-        vanished = make.counter("entries_vanished", "Pending entries whose payload was trimmed")
         suspected = make.counter("entries_suspected", "Times that an entry was tried alone")
         aside = make.counter("batches_set_aside", "Times that a batch waited for a partition")
         ended = make.counter("sessions_ended", "Postgres sessions of ours that were ended")
@@ -321,8 +331,7 @@ class Metrics:
             opened.inc()
             is_open.set(1)
 
-        self._on(events.EntriesVanished, lambda event: vanished.inc(event.count))
-        self._on(events.EntrySuspected, lambda _: suspected.inc())
+        self._on(events.EntrySuspected, lambda event: suspected.inc(1 + event.suppressed))
         self._on(events.BatchSetAside, lambda _: aside.inc())
         self._on(events.SessionsEnded, lambda event: ended.inc(event.count))
         self._on(events.ServerDoubted, lambda _: doubts.inc())
@@ -354,11 +363,11 @@ class _State:
 
 
 def _define_retries(make: Maker) -> Mapping[str, Kept]:
-    """By stage, then by error type."""
-    family = make.family("retries", "Tries that failed", ("stage", "error_type"))
+    """By stage, then by cause."""
+    family = make.family("retries", "Tries that failed", ("stage", "cause"))
     return {
-        stage: Kept({error: family.labels(stage, error) for error in (*known, OTHER)})
-        for stage, known in ((s, _RETRY_ERRORS.get(s, ())) for s in get_args(events.Stage))
+        stage: Kept({cause: family.labels(stage, cause) for cause in (*causes, OTHER)})
+        for stage, causes in ((s, _RETRY_CAUSES.get(s, ())) for s in get_args(events.Stage))
     }
 
 

@@ -1,9 +1,11 @@
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from teltonika_processor.processor.aside import RETRY_EVERY_S, WORKS_MAX, Aside
-from teltonika_processor.processor.work import Work
+
+if TYPE_CHECKING:
+    from teltonika_processor.processor.work import Work
 
 # The room does not look into what it keeps.
 WORKS = cast("list[Work]", [f"work {n}" for n in range(WORKS_MAX)])

@@ -117,7 +117,7 @@ def test_a_probe_of_a_closed_breaker_changes_nothing() -> None:
 
 def test_what_it_remembers_is_bounded() -> None:
     breaker = Breaker()
-    for tenth in range(3000):
-        breaker.note(5000, refused(2000, first=tenth), now=tenth / 10)
+    for tenth in range(700):
+        breaker.note(5000, refused(1100, first=tenth), now=tenth / 10)
     assert len(breaker._slices) <= 61
     assert all(len(part.devices) <= 1000 for part in breaker._slices)

@@ -237,6 +237,17 @@ def test_entries_that_wait_to_be_tried_again_keep_no_delivery_in_memory() -> Non
     assert len(ledger._deliveries) <= 64
 
 
+def test_orphans_are_in_flight_since_before_the_group_was_lost() -> None:
+    ledger = Ledger()
+    ledger.deliver([ID, OTHER, b"3-0"], now=1.0)
+    assert ledger.orphans() == []
+    ledger.group_lost(now=2.0)
+    ledger.deliver([b"4-0", OTHER], now=3.0)
+    ledger.record([b"3-0"], Happened.COMMITTED)
+    ledger.xacked([b"3-0"])
+    assert ledger.orphans() == [ID]
+
+
 EVENTS = st.lists(
     st.tuples(
         st.lists(st.sampled_from([b"1-0", b"2-0", b"3-0"]), min_size=1, unique=True),
@@ -275,7 +286,10 @@ class LedgerMachine(RuleBasedStateMachine):
         self.retry_since: dict[bytes, float] = {}
         self.now = 0.0
 
-    @rule(ids=st.lists(st.integers(1, 6), min_size=1, unique=True), happened=st.sampled_from(Happened))
+    @rule(
+        ids=st.lists(st.integers(1, 6), min_size=1, unique=True),
+        happened=st.sampled_from(Happened),
+    )
     def tell(self, ids: list[int], happened: Happened) -> None:
         self.now += 1.0
         named = [b"%d-0" % one for one in ids]

@@ -35,6 +35,7 @@ from teltonika_processor.service.panic import PanicRecorder
 from teltonika_processor.service.recorder import RecentEvents
 from teltonika_processor.service.run import exit_code_of
 from teltonika_processor.settings import Settings
+from waiting import eventually_async
 
 DAY_MS = 1_790_000_000_000
 
@@ -386,8 +387,11 @@ async def test_a_server_that_goes_away_is_no_panic(
         await asyncio.wait({asyncio.create_task(fail_with(error))})
         gc.collect()
         asyncio.get_running_loop().call_soon(raise_it, error)
-        await asyncio.sleep(0.01)
+        await eventually_async(both_are_logged)
         return "goes on"
+
+    async def both_are_logged() -> bool:
+        return len(log) == 2
 
     assert await recorded.panics.supervise(outlives_it()) == "goes on"
     assert recorded.dumps() == []

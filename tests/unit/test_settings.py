@@ -3,6 +3,8 @@ import pytest
 from teltonika_processor.errors import ConfigError
 from teltonika_processor.model import TELEMETRY_STREAM, dead_letter_stream
 from teltonika_processor.settings import Settings, load_settings, near_misses, redacted_url
+from teltonika_processor.stream import connection
+from teltonika_processor.stream.connection import require_hiredis
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +72,48 @@ def test_a_bad_value_names_the_setting_what_was_found_and_what_is_allowed(
         load_settings()
     for part in parts:
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("claim_threshold_ms", "write_timeout_ms"), [("19999", "5000"), ("30000", "7501")]
+)
+def test_a_threshold_below_four_write_timeouts_is_refused_with_both_names(
+    monkeypatch: pytest.MonkeyPatch, claim_threshold_ms: str, write_timeout_ms: str
+) -> None:
+    monkeypatch.setenv("CLAIM_THRESHOLD_MS", claim_threshold_ms)
+    monkeypatch.setenv("WRITE_TIMEOUT_MS", write_timeout_ms)
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert str(caught.value) == (
+        f"CLAIM_THRESHOLD_MS is {claim_threshold_ms}, WRITE_TIMEOUT_MS is {write_timeout_ms}: the "
+        "threshold must be at least 4 times the timeout, or the entries of an instance that is "
+        "merely slow are taken from it"
+    )
+
+
+def test_a_threshold_of_four_write_timeouts_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLAIM_THRESHOLD_MS", "20000")
+    monkeypatch.setenv("WRITE_TIMEOUT_MS", "5000")
+    assert load_settings().claim_threshold_ms == 20_000
+
+
+def test_a_pooler_without_a_way_past_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_POOLER", "transaction")
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert str(caught.value) == (
+        "DATABASE_POOLER is transaction and DATABASE_MIGRATION_URL is not set: migrations hold a "
+        "session's lock, so they need an address that leads to Postgres itself"
+    )
+    monkeypatch.setenv("DATABASE_MIGRATION_URL", "postgresql://h/fleet")
+    assert load_settings().database_pooler == "transaction"
+
+
+def test_the_clients_slow_parser_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_hiredis()
+    monkeypatch.setattr(connection, "HIREDIS_AVAILABLE", False)
+    with pytest.raises(ConfigError, match="hiredis is not installed: pip install"):
+        require_hiredis()
 
 
 def test_every_wrong_setting_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

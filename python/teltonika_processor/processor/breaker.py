@@ -75,12 +75,12 @@ class Breaker:
         """
         current = self._slice(now)
         current.n_entries += n_entries
-        for imei, code in failures:
-            if code in CODES:
-                current.codes[code] += 1
-                if len(current.devices) < _DEVICES_MAX:
-                    current.devices.add(imei)
-        if self.is_open or not current.codes:
+        counted = [(imei, code) for imei, code in failures if code in CODES]
+        for imei, code in counted:
+            current.codes[code] += 1
+            if len(current.devices) < _DEVICES_MAX:
+                current.devices.add(imei)
+        if self.is_open or not counted:
             return None
         evidence = self._evidence()
         if not evidence.is_damning:

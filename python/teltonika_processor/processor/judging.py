@@ -1,86 +1,111 @@
 """Judging: entries that failed are counted, kept pending, and dead-lettered in the end."""
 
+import contextlib
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import Final
 
-from teltonika_processor.errors import TransientError
+from teltonika_processor.errors import StreamUnavailable, TransientError
 from teltonika_processor.events import (
     BreakerOpened,
     EntriesJudged,
+    EntriesVanished,
     EntryDeadLettered,
     FrameRejected,
+    RetryScheduled,
 )
 from teltonika_processor.processor import breaker
 from teltonika_processor.processor.breaker import Breaker
 from teltonika_processor.processor.ledger import Happened, Ledger
 from teltonika_processor.processor.ratelimit import RateLimit
-from teltonika_processor.processor.retry import Surroundings
+from teltonika_processor.processor.refusals import may_be_the_servers
+from teltonika_processor.processor.regroup import Regroup
+from teltonika_processor.processor.retry import SAY_AGAIN_S, Surroundings, until_done
 from teltonika_processor.processor.work import Outcome, Reject, Totals, Work
+from teltonika_processor.stream.connection import GroupMissingError
 from teltonika_processor.stream.dead_letters import DeadLetters, Failure, Verdicts
 from teltonika_processor.stream.entry import RawEntry, entry_id, fields_of
 
 # Bound: log lines of single entries, 20 of a kind in ten seconds; all of them are counted.
-_LINES: Final = 20
-_LINES_WINDOW_S: Final = 10.0
+LINES: Final = 20
+LINES_WINDOW_S: Final = 10.0
 
 # Bound: entries that failed for no fault of theirs, one of which is tried while the breaker is
 # open; a frame has 64 KB at most unless the setting says otherwise.
 _CANDIDATES_MAX: Final = 16
 
+# Bound: a server that loses the group again and again; what was not judged is pending, if anywhere.
+_GROUP_WITHIN_S: Final = 2.0
+
 # Trying again cannot help, and there is nobody whose newer version could.
-_FINAL_CODES: Final = frozenset({"payload_trimmed", "crashed_processor"})
+_TRIMMED: Final = "payload_trimmed"
+_FINAL_CODES: Final = frozenset({_TRIMMED, "crashed_processor"})
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where failures are judged.
+
+    Attributes:
+        dead_letters: Counts failures and writes letters.
+        regroup: Makes the group anew, without which nothing can be judged.
+        now_ms: Unix milliseconds, for the letters' ``failed_at_ms``.
+    """
+
+    dead_letters: DeadLetters
+    regroup: Regroup
+    now_ms: Callable[[], int]
 
 
 class Judge:
     """Gives entries that failed their fate.
 
     Args:
-        dead_letters: Where failures are counted and letters written.
+        bench: Where they are judged.
         ledger: Told of what became of each entry.
         totals: The accounts of this run.
         around: Log, clock in seconds, randomness.
-        now_ms: Unix milliseconds, for the letters' ``failed_at_ms``.
     """
 
     def __init__(
         self,
-        dead_letters: DeadLetters,
+        bench: Bench,
         ledger: Ledger,
         totals: Totals,
         around: Surroundings,
-        now_ms: Callable[[], int],
     ) -> None:
-        self._dead_letters: Final = dead_letters
+        self._bench: Final = bench
         self._ledger: Final = ledger
         self._totals: Final = totals
         self._around: Final = around
-        self._now_ms: Final = now_ms
-        self._kept_lines: Final = RateLimit(burst=_LINES, interval_s=_LINES_WINDOW_S)
-        self._letter_lines: Final = RateLimit(burst=_LINES, interval_s=_LINES_WINDOW_S)
+        self._kept_lines: Final = RateLimit(burst=LINES, interval_s=LINES_WINDOW_S)
+        self._letter_lines: Final = RateLimit(burst=LINES, interval_s=LINES_WINDOW_S)
+        self._outage_lines: Final = RateLimit(burst=1, interval_s=SAY_AGAIN_S)
         self.breaker: Final = Breaker()
         self.candidates: Final[deque[RawEntry]] = deque(maxlen=_CANDIDATES_MAX)
 
-    async def judge(self, outcome: Outcome) -> None:
-        """Judge all entries of `outcome` that failed, and tell the breaker of all of them."""
+    async def judge(self, outcome: Outcome, *, anything_stored: bool) -> None:
+        """Judge all entries of `outcome` that failed, and tell the breaker of all of them.
+
+        Args:
+            outcome: What became of some entries.
+            anything_stored: Whether Postgres took anything yet; else what may be its fault is
+                counted against nobody.
+        """
         failures = outcome.failures()
         self._note(outcome, failures)
-        if not failures:
-            return
-        ids = [entry_id(part.entries[i]) for part, i in failures]
-        self._ledger.record(ids, Happened.REJECTED)
-        if outcome.parts[0].probe is not None:
-            # What shows that the cause is still there is no fault of the entry's.
-            self._ledger.record(ids, Happened.KEPT, now=self._around.clock())
-            return
-        await self._judge(failures, ids)
+        uncounted = [one for one in failures if _is_uncounted(*one, anything_stored)]
+        counted = [one for one in failures if one not in uncounted] if uncounted else failures
+        if uncounted:
+            await self._keep(uncounted)
+        if counted:
+            await self._judge(counted)
 
     def _note(self, outcome: Outcome, failures: list[tuple[Work, int]]) -> None:
         codes = [(part.batch.imei[i], part.rejects[i].code) for part, i in failures]
         evidence = self.breaker.note(outcome.n_entries, codes, now=self._around.clock())
-        for (part, i), (_, code) in zip(failures, codes, strict=True):
-            if code in breaker.CODES and part.probe is None:
-                self.candidates.append(part.entries[i])
         if evidence is not None:
             self._around.emit(
                 BreakerOpened(
@@ -91,13 +116,32 @@ class Judge:
                 )
             )
 
-    async def _judge(self, failures: list[tuple[Work, int]], ids: list[bytes]) -> None:
-        started = self._around.clock()
-        verdicts = await self._dead_letters.judge(
-            [_failure_of(part.entries[i], part.rejects[i]) for part, i in failures],
-            failed_at_ms=self._now_ms(),
+    def _remember(self, failures: Iterable[tuple[Work, int]]) -> None:
+        """Entries that are pending and failed for no fault of theirs may be probed."""
+        for part, i in failures:
+            entry = part.entries[i]
+            if part.rejects[i].code in breaker.CODES and entry not in self.candidates:
+                self.candidates.append(entry)
+
+    async def _keep(self, failures: list[tuple[Work, int]]) -> None:
+        """They stay pending, and nothing is counted."""
+        ids = _ids_of(failures)
+        self._ledger.record(ids, Happened.REJECTED)
+        self._ledger.record(ids, Happened.KEPT, now=self._around.clock())
+        self._remember(failures)
+        for part, _ in failures:
+            if part.trial is not None:
+                await part.trial.pause()
+
+    async def _judge(self, failures: list[tuple[Work, int]]) -> None:
+        started, ids = self._around.clock(), _ids_of(failures)
+        self._ledger.record(ids, Happened.REJECTED)
+        verdicts = await self._ask(
+            [_failure_of(part.entries[i], part.rejects[i]) for part, i in failures]
         )
+        lost = verdicts.not_pending.intersection(self._ledger.orphans())
         await self._record(verdicts, ids)
+        self._remember(one for one, id_ in zip(failures, ids, strict=True) if id_ in verdicts.kept)
         kept: Counter[str] = Counter()
         dead_lettered: Counter[str] = Counter()
         for (part, i), failed_id in zip(failures, ids, strict=True):
@@ -119,8 +163,43 @@ class Judge:
                 duration_ms=duration_ms,
             )
         )
+        self._tell_vanished(failures, verdicts, lost)
         if verdicts.error is not None and not isinstance(verdicts.error, TransientError):
             raise verdicts.error
+
+    def _tell_vanished(
+        self, failures: list[tuple[Work, int]], verdicts: Verdicts, lost: AbstractSet[bytes]
+    ) -> None:
+        """Our own pending entries that somebody trimmed, or that were lost with the group."""
+        vanished = [
+            failed_id
+            for part, i in failures
+            if (failed_id := entry_id(part.entries[i])) in lost
+            or (part.rejects[i].code == _TRIMMED and failed_id in verdicts.dead_lettered)
+        ]
+        if vanished:
+            first_id = vanished[0].decode()
+            self._around.emit(EntriesVanished(count=len(vanished), first_id=first_id))
+
+    async def _ask(self, failures: list[Failure]) -> Verdicts:
+        """The verdicts; a group that is gone is made anew first.
+
+        Without a group nothing was counted, so asking again is safe. Whether an entry went with the
+        group or is pending once more shows afterwards.
+        """
+        bench, verdicts = self._bench, Verdicts()
+
+        async def ask() -> None:
+            left = [one for one in failures if not verdicts.has(one.entry_id)]
+            verdicts.add(await bench.dead_letters.judge(left, failed_at_ms=bench.now_ms()))
+            if isinstance(verdicts.error, GroupMissingError):
+                await bench.regroup.restore()
+                raise verdicts.error
+
+        give_up_at = self._around.clock() + _GROUP_WITHIN_S
+        with contextlib.suppress(StreamUnavailable):
+            await until_done("dead_letter", ask, self._around, give_up_at=give_up_at)
+        return verdicts
 
     async def _record(self, verdicts: Verdicts, ids: list[bytes]) -> None:
         """What was not judged stays pending like what was kept: the script is not repeated."""
@@ -131,8 +210,21 @@ class Judge:
         self._ledger.record(stays, Happened.KEPT, now=self._around.clock())
         self._totals.entries += len(verdicts.dead_lettered)
         self._totals.dead_lettered += len(verdicts.dead_lettered)
-        if verdicts.error is not None:
-            self._around.retried("dead_letter", type(verdicts.error).__name__)
+        if isinstance(verdicts.error, TransientError):
+            self._tell_not_judged(verdicts.error)
+
+    def _tell_not_judged(self, error: TransientError) -> None:
+        self._around.retried("dead_letter", error.cause)
+        if self._outage_lines.admit(self._around.clock()) is not None:
+            self._around.emit(
+                RetryScheduled(
+                    stage="dead_letter",
+                    attempt=1,
+                    wait_s=0.0,
+                    error_type=type(error).__name__,
+                    error=str(error),
+                )
+            )
 
     def _tell_kept(self, failed_id: bytes, reject: Reject, imei: int, attempts: int) -> None:
         suppressed = self._kept_lines.admit(self._around.clock())
@@ -163,6 +255,17 @@ class Judge:
                     suppressed=suppressed,
                 )
             )
+
+
+def _ids_of(failures: Iterable[tuple[Work, int]]) -> list[bytes]:
+    return [entry_id(part.entries[i]) for part, i in failures]
+
+
+def _is_uncounted(part: Work, i: int, anything_stored: bool) -> bool:  # noqa: FBT001 -- star-called
+    """A probe that shows that the cause is still there, or what may be the fault of the server."""
+    if part.probe is not None:
+        return True
+    return not anything_stored and may_be_the_servers(part.rejects[i].sqlstate)
 
 
 def _is_gone(verdicts: Verdicts, failed_id: bytes) -> bool:

@@ -81,6 +81,7 @@ class Ledger:
         self._retry_since: Final[dict[bytes, float]] = {}
         self._deliveries: list[tuple[float, Sequence[bytes]]] = []
         self._deliveries_max = _DELIVERIES_MIN
+        self._group_lost_at = float("-inf")
 
     def __len__(self) -> int:
         """Entries in flight; RETRY is none."""
@@ -127,7 +128,7 @@ class Ledger:
         else:
             self._fates.update(dict.fromkeys(ids, Fate.PENDING))
         if len(self._deliveries) >= self._deliveries_max:
-            self._deliveries = [part for part in self._deliveries if self.knows_any(part[1])]
+            self._deliveries = [part for part in self._deliveries if self.holds_any(part[1])]
             self._deliveries_max = max(_DELIVERIES_MIN, 2 * len(self._deliveries))
         self._deliveries.append((now, ids))
 
@@ -203,6 +204,15 @@ class Ledger:
                 break
             found.update(dict.fromkeys(filter(self.in_flight, ids)))
         return list(found)
+
+    def group_lost(self, *, now: float) -> None:
+        """The consumer group is gone: what was delivered until `now` is pending nowhere."""
+        self._group_lost_at = now
+
+    def orphans(self) -> list[bytes]:
+        """Ids in flight whose delivery ended with the group; those delivered anew are none."""
+        anew = {one for at, ids in self._deliveries if at >= self._group_lost_at for one in ids}
+        return [one for one in self.in_flight_since(self._group_lost_at) if one not in anew]
 
     def _forget(self, entry_id: bytes) -> None:
         del self._retry_since[entry_id]

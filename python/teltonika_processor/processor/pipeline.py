@@ -16,9 +16,10 @@ from teltonika_processor.processor.aside import Aside
 from teltonika_processor.processor.batch import BatchLimits, BatchPolicy
 from teltonika_processor.processor.companions import companions
 from teltonika_processor.processor.handover import Handover
-from teltonika_processor.processor.judging import Judge
+from teltonika_processor.processor.judging import Bench, Judge
 from teltonika_processor.processor.ledger import Happened, Ledger
 from teltonika_processor.processor.reading import EntryReader, Sources
+from teltonika_processor.processor.regroup import Regroup
 from teltonika_processor.processor.retry import StopRequested, Surroundings, until_done
 from teltonika_processor.processor.singles import Singles, Suspicion
 from teltonika_processor.processor.work import Delivery, Totals
@@ -80,8 +81,9 @@ class Pipeline:
         self.ledger: Final = Ledger()
         self.totals: Final = Totals()
         self._handover: Final = Handover(policy, self.ledger, config.frame_max_bytes, around)
+        regroup = Regroup(ends.group, self.ledger, around)
         self._judge: Final = Judge(
-            ends.dead_letters, self.ledger, self.totals, around, wall_clock_ms
+            Bench(ends.dead_letters, regroup, wall_clock_ms), self.ledger, self.totals, around
         )
         self._finisher: Final = WorkFinisher(
             ends.group,
@@ -90,8 +92,8 @@ class Pipeline:
             clock_ahead_max_ms=config.clock_ahead_max_ms,
             around=around,
         )
-        sources = Sources(ends.group, ends.claims, config.claim_interval_s)
-        self._reader: Final = EntryReader(sources, policy, self.ledger, around, wall_clock_ms)
+        sources = Sources(ends.group, regroup, ends.claims, config.claim_interval_s, wall_clock_ms)
+        self._reader: Final = EntryReader(sources, policy, self.ledger, self.totals, around)
         suspicion = Suspicion(
             ends.group, ends.suspects, config.suspect_deliveries, config.attempts_max
         )
@@ -133,7 +135,7 @@ class Pipeline:
 
     async def _turn(self, stop: asyncio.Event) -> None:
         if self.breaker_is_open:
-            await self._singles.probe(stop)
+            await self._singles.probe(self._reader.read_one, stop)
             return
         while (work := self._aside.due(now=self._around.clock())) is not None:
             await self._handover.enqueue(work)
@@ -156,8 +158,13 @@ class Pipeline:
         )
 
     async def _take(self, delivery: Delivery, stop: asyncio.Event) -> None:
-        """Hand the entries to the writers; those that were delivered too often one by one."""
+        """Hand the entries to the writers; those that were delivered too often one by one.
+
+        What is left where the breaker opens meanwhile is pending under our name.
+        """
         entries = delivery.entries
+        if self._pauses():
+            return
         if not delivery.redelivered:
             await self._handover.dispatch(entries, redelivered=False)
             return
@@ -166,8 +173,16 @@ class Pipeline:
         if usual:
             await self._handover.dispatch(usual, redelivered=True)
         for entry in entries:
+            if self._pauses():
+                return
             if entry_id(entry) in suspects:
-                await self._singles.try_alone(entry, suspects[entry_id(entry)], stop)
+                await self._singles.try_alone(entry, stop)
+
+    def _pauses(self) -> bool:
+        """Whether the breaker is open; what was read is read again once it is not."""
+        if self.breaker_is_open:
+            self._reader.look_again()
+        return self.breaker_is_open
 
     # Writing
 

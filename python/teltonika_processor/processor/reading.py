@@ -1,22 +1,21 @@
 """Reading: own pending entries first, then idle ones of others, then new ones."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from teltonika_processor.errors import StreamUnavailable
 from teltonika_processor.events import (
     EntriesReclaimed,
     EntriesVanished,
-    GroupCreated,
-    GroupMissing,
 )
 from teltonika_processor.processor.batch import BatchPolicy
 from teltonika_processor.processor.ledger import Ledger
+from teltonika_processor.processor.regroup import Regroup
 from teltonika_processor.processor.retry import Surroundings, sleep_unless
-from teltonika_processor.processor.work import Delivery
-from teltonika_processor.stream.claims import Claims
+from teltonika_processor.processor.work import Delivery, Totals
+from teltonika_processor.stream.claims import ClaimedPage, Claims
 from teltonika_processor.stream.connection import GroupMissingError
 from teltonika_processor.stream.entry import FIRST_ID, RawEntry, entry_id
 from teltonika_processor.stream.group import BLOCK_MS, ConsumerGroup
@@ -27,8 +26,10 @@ class Sources:
     """Where entries come from."""
 
     group: ConsumerGroup
+    regroup: Regroup
     claims: Claims
     claim_interval_s: float
+    wall_clock_ms: Callable[[], int]
 
 
 class EntryReader:
@@ -47,22 +48,23 @@ class EntryReader:
         sources: Sources,
         policy: BatchPolicy,
         ledger: Ledger,
+        totals: Totals,
         around: Surroundings,
-        wall_clock_ms: Callable[[], int],
     ) -> None:
         self._group: Final = sources.group
+        self._regroup: Final = sources.regroup
         self._claims: Final = sources.claims
         self._claim_interval_s: Final = sources.claim_interval_s
         self._policy: Final = policy
         self._ledger: Final = ledger
+        self._totals: Final = totals
         self._around: Final = around
-        self._wall_clock_ms: Final = wall_clock_ms
+        self._wall_clock_ms: Final = sources.wall_clock_ms
         # None once our own pending entries are all seen.
         self._own_after: bytes | None = FIRST_ID
         self._claim_at = float("-inf")
         self._claimed_last = False
         self._delivered_twice: set[bytes] = set()
-        self._group_is_missing = False
 
     async def read(self, stop: asyncio.Event) -> Delivery:
         """Entries that are not in flight, perhaps none; one read and no other once `stop` is set.
@@ -72,16 +74,36 @@ class EntryReader:
         """
         if self._delivered_twice and not self._ledger.holds_any(self._delivered_twice):
             self._delivered_twice.clear()
-            self._look_again()
+            self.look_again()
+        return await self._healing(self._read_next(stop))
+
+    async def read_one(self) -> Delivery:
+        """One entry of our own pending ones that did not fail, else a new one; does not wait.
+
+        Raises:
+            StreamUnavailable: Call again; nothing was lost.
+        """
+        return await self._healing(self._read_next_one())
+
+    async def _read_next_one(self) -> Delivery:
+        while self._own_after is not None:
+            entries = await self._read_own(self._own_after)
+            if entries:
+                self._own_after = entry_id(entries[0])
+                return Delivery("own", entries[:1])
+        return Delivery("new", self._fresh(await self._group.read_new(1, block_ms=0)))
+
+    async def _healing(self, reading: Coroutine[Any, Any, Delivery]) -> Delivery:
         try:
-            delivery = await self._read_next(stop)
+            delivery = await reading
         except GroupMissingError:
-            await self._restore_group()
+            self.look_again()
+            await self._regroup.restore()
             raise
         except StreamUnavailable:
-            self._look_again()
+            self.look_again()
             raise
-        self._group_is_missing = False
+        self._regroup.is_there()
         return delivery
 
     async def _read_next(self, stop: asyncio.Event) -> Delivery:
@@ -92,10 +114,13 @@ class EntryReader:
             self._claimed_last = True
             return Delivery("claimed", await self._claim())
         self._claimed_last = False
-        return Delivery("new", await self._read_new(stop))
+        return Delivery("new", self._fresh(await self._read_one_write(stop)))
 
-    def _look_again(self) -> None:
-        """A reply may have been lost on the way: its entries are pending under our name."""
+    def look_again(self) -> None:
+        """Entries may be pending under our name that are not in flight: read them next.
+
+        A reply may have been lost on the way, or what was read was not handed over.
+        """
         self._own_after = FIRST_ID
 
     # Own pending entries
@@ -116,12 +141,23 @@ class EntryReader:
         if page.ends_sweep:
             self._end_sweep()
         if page.vanished:
-            first_id = page.vanished[0].decode()
-            self._around.emit(EntriesVanished(count=len(page.vanished), first_id=first_id))
+            self._tell_vanished(page)
         fresh = self._not_in_flight(page.entries)
         if fresh:
             self._around.emit(EntriesReclaimed(count=len(fresh)))
         return fresh
+
+    def _tell_vanished(self, page: ClaimedPage) -> None:
+        """The letters were written by the script that claimed."""
+        self._totals.entries += page.n_letters
+        self._totals.dead_lettered += page.n_letters
+        self._around.emit(
+            EntriesVanished(
+                count=len(page.vanished),
+                first_id=page.vanished[0].decode(),
+                claim_letters=page.n_letters,
+            )
+        )
 
     def _end_sweep(self) -> None:
         now = self._around.clock()
@@ -132,8 +168,8 @@ class EntryReader:
 
     # New entries
 
-    async def _read_new(self, stop: asyncio.Event) -> list[RawEntry]:
-        entries = await self._read_one_write(stop)
+    def _fresh(self, entries: list[RawEntry]) -> list[RawEntry]:
+        """Those that are not in flight; the others are looked for again once they are not."""
         fresh = self._not_in_flight(entries)
         if len(fresh) < len(entries):
             self._delivered_twice |= {*map(entry_id, entries)}.difference(map(entry_id, fresh))
@@ -148,12 +184,23 @@ class EntryReader:
         await sleep_unless(stop, wait_s)
         if stop.is_set():
             return entries
-        more = max(1, self._policy.read_count() - len(entries))
         try:
-            return entries + await self._group.read_new(more, block_ms=0)
+            return entries + self._unlike(entries, await self._read_more(len(entries)))
         except StreamUnavailable:
-            self._look_again()
+            self.look_again()
             return entries
+
+    async def _read_more(self, n_read: int) -> list[RawEntry]:
+        more = max(1, self._policy.read_count() - n_read)
+        return await self._group.read_new(more, block_ms=0)
+
+    def _unlike(self, entries: list[RawEntry], more: list[RawEntry]) -> list[RawEntry]:
+        """Those of `more` that are not the same again, as after the group was set back."""
+        ids = set(map(entry_id, entries))
+        if ids.isdisjoint(map(entry_id, more)):
+            return more
+        self._delivered_twice |= ids
+        return [entry for entry in more if entry_id(entry) not in ids]
 
     def _block_ms(self) -> int:
         """Until the next claim is due; in the middle of a sweep not at all."""
@@ -164,14 +211,3 @@ class EntryReader:
             return entries
         in_flight = self._ledger.in_flight
         return [entry for entry in entries if not in_flight(entry_id(entry))]
-
-    # The group
-
-    async def _restore_group(self) -> None:
-        names = self._group.names
-        if not self._group_is_missing:
-            self._group_is_missing = True
-            self._around.emit(GroupMissing(stream=names.stream, group=names.group))
-        self._look_again()
-        if await self._group.ensure():
-            self._around.emit(GroupCreated(stream=names.stream, group=names.group))

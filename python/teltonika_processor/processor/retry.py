@@ -41,7 +41,7 @@ class Surroundings:
         clock: Seconds, monotonic.
         jitter: Uniform numbers in [0, 1).
         touch: Called whenever something happens, see ``progress``.
-        retried: Called at each failure of a server with the stage and the error's type, since the
+        retried: Called at each failure of a server with the stage and the error's cause, since the
             log tells an outage only now and then.
         guard: Wraps each task, so that a panic is recorded while the tasks beside it still run.
     """
@@ -74,7 +74,7 @@ async def until_done(
             result = await operation()
         except TransientError as error:
             around.touch()
-            around.retried(stage, type(error).__name__)
+            around.retried(stage, error.cause)
             wait_s = outage.failed(error)
             if around.clock() + wait_s >= give_up_at:
                 raise

@@ -1,18 +1,19 @@
 """Entries that are tried one by one: those that may crash us, and probes of an open breaker."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from teltonika_processor.codec.native import decode_entries
 from teltonika_processor.events import BreakerClosed, EntrySuspected
 from teltonika_processor.processor.handover import Handover
-from teltonika_processor.processor.judging import Judge
+from teltonika_processor.processor.judging import LINES, LINES_WINDOW_S, Judge
 from teltonika_processor.processor.ledger import Ledger
+from teltonika_processor.processor.ratelimit import RateLimit
 from teltonika_processor.processor.retry import Surroundings, sleep_unless, until_done
 from teltonika_processor.processor.trial import Trial
-from teltonika_processor.processor.work import Outcome, Probe, Reject, Work
+from teltonika_processor.processor.work import Delivery, Outcome, Probe, Reject, Work
 from teltonika_processor.stream.entry import RawEntry, entry_id
 from teltonika_processor.stream.group import ConsumerGroup
 from teltonika_processor.stream.suspects import Suspects
@@ -54,25 +55,32 @@ class Singles:
         self._judge: Final = judge
         self._ledger: Final = ledger
         self._around: Final = around
+        self._lines: Final = RateLimit(burst=LINES, interval_s=LINES_WINDOW_S)
 
     async def suspects_among(
         self, entries: Sequence[RawEntry], stop: asyncio.Event
     ) -> dict[bytes, int]:
         """Those of redelivered `entries` that are to be tried alone, and how often they came."""
+        deliveries = await self._deliveries(entries, stop)
+        most = self._suspicion.deliveries_max
+        ids = map(entry_id, entries)
+        return {one: deliveries[one] for one in ids if deliveries.get(one, 0) > most}
+
+    async def _deliveries(
+        self, entries: Sequence[RawEntry], stop: asyncio.Event
+    ) -> dict[bytes, int]:
+        """How often those of our own pending entries came that lie between these, ascending."""
         # Ours in the range are these and what is in flight or failed before.
         count = len(entries) + len(self._ledger) + self._ledger.n_retries
         first, last = entry_id(entries[0]), entry_id(entries[-1])
-        deliveries = await until_done(
+        return await until_done(
             "read",
             lambda: self._suspicion.group.deliveries(first, last, count),
             self._around,
             stop=stop,
         )
-        most = self._suspicion.deliveries_max
-        ids = map(entry_id, entries)
-        return {one: deliveries[one] for one in ids if deliveries.get(one, 0) > most}
 
-    async def try_alone(self, entry: RawEntry, deliveries: int, stop: asyncio.Event) -> None:
+    async def try_alone(self, entry: RawEntry, stop: asyncio.Event) -> None:
         """Try a suspect, so that a crash convicts this entry and no other.
 
         Raises:
@@ -80,12 +88,14 @@ class Singles:
         """
         suspects, suspect_id = self._suspicion.suspects, entry_id(entry)
         await self._handover.until_quiet(stop)
+        # Others may have claimed it while it waited for its turn: one trial at a time.
+        deliveries = (await self._deliveries([entry], stop)).get(suspect_id)
+        if deliveries is None:
+            return
         crashes = await until_done(
             "read", lambda: suspects.crashes(suspect_id), self._around, stop=stop
         )
-        self._around.emit(
-            EntrySuspected(entry_id=suspect_id.decode(), deliveries=deliveries, trials=crashes)
-        )
+        self._tell(suspect_id, deliveries, crashes)
         if crashes >= self._suspicion.crashes_max:
             await self._condemn(entry, crashes)
             return
@@ -93,6 +103,18 @@ class Singles:
         await until_done("read", trial.begin, self._around, stop=stop)
         await self._handover.dispatch([entry], redelivered=True, trial=trial)
         await self._handover.until_quiet(stop)
+
+    def _tell(self, suspect_id: bytes, deliveries: int, crashes: int) -> None:
+        suppressed = self._lines.admit(self._around.clock())
+        if suppressed is not None:
+            self._around.emit(
+                EntrySuspected(
+                    entry_id=suspect_id.decode(),
+                    deliveries=deliveries,
+                    trials=crashes,
+                    suppressed=suppressed,
+                )
+            )
 
     async def _condemn(self, entry: RawEntry, crashes: int) -> None:
         """Dead-letter an entry without looking into it."""
@@ -107,27 +129,45 @@ class Singles:
             stop=1,
             redelivered=True,
         )
-        await self._judge.judge(Outcome([work]))
+        await self._judge.judge(Outcome([work]), anything_stored=True)
 
-    async def probe(self, stop: asyncio.Event) -> None:
-        """While the breaker is open: every now and then one of the entries that failed.
+    async def probe(self, read_one: Callable[[], Awaitable[Delivery]], stop: asyncio.Event) -> None:
+        """While the breaker is open: every now and then one entry.
+
+        Args:
+            read_one: Reads another one, for when nothing that failed is pending any more.
+            stop: Ends the waiting.
 
         Raises:
             StopRequested: `stop` is set.
         """
-        breaker, candidates = self._judge.breaker, self._judge.candidates
+        breaker = self._judge.breaker
         wait_s = breaker.wait_s(now=self._around.clock())
         if wait_s > 0:
             await sleep_unless(stop, min(wait_s, _LOOK_EVERY_S))
             return
         await self._handover.until_quiet(stop)
-        entry, probe = candidates[0], Probe()
-        candidates.rotate(-1)
-        if not self._ledger.in_flight(entry_id(entry)):
-            await self._handover.dispatch([entry], redelivered=True, probe=probe)
+        delivery, probe = await self._to_probe(read_one, stop), Probe()
+        if delivery.entries:
+            await self._handover.dispatch(
+                delivery.entries, redelivered=delivery.redelivered, probe=probe
+            )
             await self._handover.until_quiet(stop)
         n_probes = breaker.probes + 1
         open_s = breaker.probed(stored=probe.stored, now=self._around.clock())
         if open_s is not None:
-            candidates.clear()
+            self._judge.candidates.clear()
             self._around.emit(BreakerClosed(open_s=round(open_s, 3), probes=n_probes))
+
+    async def _to_probe(
+        self, read_one: Callable[[], Awaitable[Delivery]], stop: asyncio.Event
+    ) -> Delivery:
+        """An entry that failed and is still pending under our name, else one not tried yet."""
+        candidates = self._judge.candidates
+        while candidates:
+            entry = candidates[0]
+            if await self._deliveries([entry], stop):
+                candidates.rotate(-1)
+                return Delivery("own", [entry])
+            candidates.popleft()
+        return await until_done("read", read_one, self._around, stop=stop)

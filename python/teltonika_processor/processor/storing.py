@@ -11,7 +11,7 @@ from teltonika_processor.errors import (
     SinkFault,
     SinkRejected,
     SinkTooSlow,
-    SinkUnavailable,
+    TeltonikaProcessorError,
     TransientError,
 )
 from teltonika_processor.events import DevicesRehydrated
@@ -22,12 +22,6 @@ from teltonika_processor.store.positions import PositionWriter, Receipt
 
 # A write that runs into its deadline so often is cut in two instead of being tried unchanged.
 _TOO_SLOW_MAX: Final = 2
-
-# A fault that nobody knows is taken for a refusal once it was met so often.
-_FAULTS_MAX: Final = 5
-
-# What a failover looks like: what is remembered as committed may not be there.
-_FAILOVER_CLASSES: Final = ("08", "25", "57P0")
 
 Committed = Callable[[Work, Rows, Receipt, float], None]
 """Called after a commit with the seconds that the write took."""
@@ -74,21 +68,17 @@ class Storing:
             DecoderBug: The native code panicked on these entries.
             ContractError: Going on would do harm.
         """
-        tries = _Tries(self.aside)
+        tries = _Tries(self.aside, work)
 
         async def once() -> None:
             try:
                 await self._once(work, writer)
-            except TransientError as error:
+            except (TeltonikaProcessorError, asyncio.CancelledError) as error:
+                # Whatever it is, it left us alive.
                 if work.trial is not None:
                     await work.trial.pause()
-                if _may_have_failed_over(error):
-                    self.state.clear()
-                tries.note(work, error)
-                raise
-            except asyncio.CancelledError:
-                if work.trial is not None:
-                    await work.trial.pause()
+                if isinstance(error, TransientError):
+                    tries.note(error)
                 raise
 
         await until_done("sink", once, self.around)
@@ -97,6 +87,10 @@ class Storing:
         if work.trial is not None:
             await work.trial.begin()
         self.around.touch()
+        if await writer.ensure_open():
+            # It may be another server, or the same one with an older history: what is remembered
+            # as committed may not be there.
+            self.state.clear()
         await self._rehydrate(work, writer)
         rows = work.batch.rows(
             work.start, work.stop, clock_ahead_max_ms=self.clock_ahead_max_ms, state=self.state
@@ -105,6 +99,9 @@ class Storing:
             return
         started = self.around.clock()
         receipt = await writer.write(rows, redelivered=work.redelivered)
+        if work.trial is not None:
+            # What is stored did not crash us, whoever ends us before it is acknowledged.
+            await work.trial.pause()
         self.state.committed(rows)
         self.committed(work, rows, receipt, self.around.clock() - started)
 
@@ -125,14 +122,17 @@ class Storing:
 class _Tries:
     """Decides whether trying again unchanged makes sense."""
 
-    def __init__(self, aside: Aside) -> None:
+    def __init__(self, aside: Aside, work: Work) -> None:
         self._aside: Final = aside
+        self._work: Final = work
         self._too_slow = 0
         self._faults = 0
 
-    def note(self, work: Work, error: TransientError) -> None:
+    def note(self, error: TransientError) -> None:
         """One try failed; raises what to do instead of trying again."""
-        if isinstance(error, DayUnavailable) and self._aside.has_room:
+        work = self._work
+        # What is tried alone would come back among other work.
+        if isinstance(error, DayUnavailable) and self._aside.has_room and work.trial is None:
             raise SetAside(error) from error
         if isinstance(error, SinkTooSlow):
             self._too_slow += 1
@@ -141,11 +141,5 @@ class _Tries:
                 raise CutInTwo from error
         if isinstance(error, SinkFault):
             self._faults += 1
-            if self._faults >= _FAULTS_MAX:
+            if self._faults >= work.faults_max:
                 raise SinkRejected(str(error), error.sqlstate or "XX000") from error
-
-
-def _may_have_failed_over(error: TransientError) -> bool:
-    if isinstance(error, SinkTooSlow) or not isinstance(error, SinkUnavailable):
-        return False
-    return error.sqlstate is None or error.sqlstate.startswith(_FAILOVER_CLASSES)

@@ -67,6 +67,8 @@ class Work:
     start: int
     stop: int
     redelivered: bool
+    # A fault that nobody knows is taken for a refusal once it was met so often.
+    faults_max: int = 5
     trial: Trial | None = None
     probe: Probe | None = None
 

@@ -1,6 +1,6 @@
 """Writing: commit, acknowledge what is stored, then judge what failed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from teltonika_processor.codec.native import DeviceState, Rows
@@ -10,18 +10,18 @@ from teltonika_processor.processor.aside import Aside
 from teltonika_processor.processor.judging import Judge
 from teltonika_processor.processor.ledger import Happened, Ledger
 from teltonika_processor.processor.ratelimit import RateLimit
+from teltonika_processor.processor.refusals import Refusals, may_be_the_servers
 from teltonika_processor.processor.retry import Surroundings, until_done
 from teltonika_processor.processor.storing import CutInTwo, SetAside, Storing
 from teltonika_processor.processor.work import Outcome, Reject, Totals, Work
 from teltonika_processor.store.positions import PositionWriter, Receipt
+from teltonika_processor.stream.entry import entry_id
 from teltonika_processor.stream.group import ConsumerGroup
 
-# From so many entries on, of which all were refused by the server's types or faults, it is the
-# server and not the entries.
-_ALL_REFUSED_MIN: Final = 10
-_SERVER_CLASSES: Final = ("22", "XX")
-
 _ASIDE_LINES_WINDOW_S: Final = 60.0
+
+# Tries of a part of what failed with an error that nobody knows: a batch has hundreds of parts.
+_FAULTS_MAX_OF_PARTS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,7 @@ class WorkFinisher:
         self._judge: Final = judge
         self._memory: Final = memory
         self._around: Final = around
+        self._refusals: Final = Refusals()
         self._storing: Final = Storing(
             memory.state, memory.aside, clock_ahead_max_ms, around, self._committed
         )
@@ -74,13 +75,26 @@ class WorkFinisher:
         """Store and acknowledge; cut in two what cannot be stored, until the culprits are alone.
 
         Raises:
-            SchemaMismatch: Every one of many entries was refused by a type or a fault of the
-                server's; none is judged, all are pending.
+            SchemaMismatch: Many entries in a row were refused in a way that may be the server's
+                fault; none is judged, all are pending.
         """
-        outcome = Outcome()
+        outcome, n_commits = Outcome(), self._refusals.n_commits
         await self._finish_part(work, writer, outcome)
-        _demand_not_all_refused(outcome)
-        await self._judge.judge(outcome)
+        self._demand_not_everything_refused(outcome, n_commits)
+        await self._judge.judge(outcome, anything_stored=self._refusals.n_commits > 0)
+
+    def _demand_not_everything_refused(self, outcome: Outcome, n_commits: int) -> None:
+        refused = {
+            entry_id(part.entries[i]): part.rejects[i]
+            for part, i in outcome.failures()
+            if may_be_the_servers(part.rejects[i].sqlstate)
+        }
+        self._refusals.refused(refused, n_commits_before=n_commits)
+        if refused and self._refusals.hit_everything:
+            example = next(iter(refused.values())).error
+            raise SchemaMismatch(
+                f"{self._refusals.n_in_a_row} entries in a row were refused: {example}"
+            )
 
     async def _finish_part(self, work: Work, writer: PositionWriter, outcome: Outcome) -> None:
         try:
@@ -91,7 +105,9 @@ class WorkFinisher:
             self._set_aside(work, error.cause)
         except SinkRejected as error:
             reject = Reject("refused_by_postgres", 0, str(error), error.sqlstate)
-            await self._isolate(work, writer, outcome, reject)
+            # What nobody knows was met often enough by the whole: its parts find out soon.
+            isolated = replace(work, faults_max=_FAULTS_MAX_OF_PARTS)
+            await self._isolate(isolated, writer, outcome, reject)
         except DecoderBug as error:
             await self._isolate(work, writer, outcome, Reject("decoder_bug", 0, str(error)))
         else:
@@ -130,6 +146,8 @@ class WorkFinisher:
         totals.records += rows.n_records
         totals.stored += receipt.n_stored
         totals.duplicates += duplicates
+        if rows.n_rows:
+            self._refusals.committed()
         self._around.emit(
             BatchCommitted(
                 batch_id=work.batch_id,
@@ -140,6 +158,7 @@ class WorkFinisher:
                 retransmitted=rows.n_retransmitted,
                 suspect=rows.n_suspect,
                 staged=receipt.staged,
+                fell_back=receipt.fell_back,
                 redelivered=work.redelivered,
                 received_at_max_ms=rows.received_at_max_ms,
                 duration_ms=round(duration_s * 1e3, 3),
@@ -165,13 +184,3 @@ class WorkFinisher:
         self._around.emit(
             EntriesXacked(batch_id=work.batch_id, count=count, duration_ms=duration_ms)
         )
-
-
-def _demand_not_all_refused(outcome: Outcome) -> None:
-    """Many entries, and every one refused by the server's types or faults: stop, all is pending."""
-    failures = outcome.failures()
-    refused = [part.rejects[i] for part, i in failures if part.rejects[i].sqlstate]
-    if len(failures) < outcome.n_entries or len(refused) < _ALL_REFUSED_MIN:
-        return
-    if all(reject.sqlstate.startswith(_SERVER_CLASSES) for reject in refused):
-        raise SchemaMismatch(f"each of {len(refused)} entries was refused: {refused[0].error}")

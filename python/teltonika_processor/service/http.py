@@ -1,7 +1,8 @@
 """Metrics and health over HTTP, on the service's own event loop."""
 
+import asyncio
 import errno
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -10,6 +11,7 @@ from aiohttp import web
 
 from teltonika_processor.errors import ConfigError
 from teltonika_processor.events import Emit, HttpPortTaken, HttpStarted
+from teltonika_processor.exposition import CONTENT_TYPE
 
 # Bounds: requests have no body and need few headers; a scraper that comes again after a minute
 # opens a new connection; who still reads an answer when we stop has a moment for it.
@@ -24,16 +26,16 @@ _TEXT: Final = "text/plain; charset=utf-8"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """What is served; every function returns at once.
+    """What is served; every function and every part returns at once.
 
     Attributes:
-        metrics: The body of /metrics and its content type.
+        metrics: The body of /metrics in parts; others have their turn between two of them.
         livez: Why the process is dead, as sentences; empty: 200.
         readyz: Why it is not ready, as sentences; empty: 200.
         status: The document of /status.
     """
 
-    metrics: Callable[[], tuple[bytes, str]]
+    metrics: Callable[[], Iterable[bytes]]
     livez: Callable[[], Sequence[str]]
     readyz: Callable[[], Sequence[str]]
     status: Callable[[], Mapping[str, object]]
@@ -112,8 +114,11 @@ class HttpServer:
 
 def _application(answers: Answers) -> web.Application:
     async def metrics(_: web.Request) -> web.Response:
-        body, content_type = answers.metrics()
-        return _response(body, content_type)
+        body = bytearray()
+        for part in answers.metrics():
+            body += part
+            await asyncio.sleep(0)
+        return _response(bytes(body), CONTENT_TYPE)
 
     async def livez(_: web.Request) -> web.Response:
         return _health(answers.livez())

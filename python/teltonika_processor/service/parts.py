@@ -138,7 +138,7 @@ class Parts:
             "stream": self._names.stream,
             "group": self._names.group,
             "ledger": ledger.counts(),
-            "in_flight_ids": [entry_id.decode() for entry_id in ledger.ids()],
+            "in_flight_ids": [one.decode() for one in filter(ledger.in_flight, ledger.ids())],
             "breaker_open": self.pipeline.breaker_is_open,
             "progress_age_s": round(self._progress.age_s, 3),
             "device_state": {
