@@ -42,8 +42,11 @@ from teltonika_processor.stream.group import BLOCK_MS, ConsumerGroup, GroupNames
 from teltonika_processor.stream.lease import RENEW_S, ConsumerLease
 from teltonika_processor.stream.server_checks import Doubt, check_server, refuse
 
-# Bound: what a farewell may take of the time between SIGTERM and SIGKILL.
+# Bounds: what one farewell to a server may take, and all of them together after the drain. With the
+# cancelling of what hangs and the drain itself they stay below Docker's 10 s.
 _FAREWELL_S: Final = 1.0
+_FAREWELLS_S: Final = 1.2
+_CANCELLING_S: Final = 0.5
 
 T = TypeVar("T")
 
@@ -102,7 +105,9 @@ class Instance:
             gc.freeze()
             async with self._beside(parts, lease):
                 code = await self._until_stopped(parts.pipeline)
+                leaving = self._leave_soon(parts.pipeline, code)
             await self._leave_group(clients, names)
+        leaving.cancel()
         self._say_stopped(parts.pipeline, code)
         return code
 
@@ -234,7 +239,7 @@ class Instance:
                 self._leave_at_once(pipeline)
         finally:
             work.cancel()
-            await asyncio.wait({work}, timeout=_FAREWELL_S)
+            await asyncio.wait({work}, timeout=_CANCELLING_S)
         if not work.done():
             # On Python 3.11 a time-out in a client's code may swallow a cancellation.
             self._leave_at_once(pipeline)
@@ -258,9 +263,22 @@ class Instance:
 
         await _say_farewell(remove)
 
+    def _leave_soon(self, pipeline: Pipeline, code: ExitCode) -> asyncio.Task[None]:
+        """End the process after a second signal, or if the farewells take too long together."""
+
+        async def leave() -> None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_FAREWELLS_S):
+                    await self._stop.at_once.wait()
+            self._leave(pipeline, code)
+
+        return asyncio.create_task(leave(), name="leaving")
+
     def _leave_at_once(self, pipeline: Pipeline) -> NoReturn:
+        self._leave(pipeline, ExitCode.DRAIN_DEADLINE if len(pipeline.ledger) else ExitCode.DRAINED)
+
+    def _leave(self, pipeline: Pipeline, code: ExitCode) -> NoReturn:
         """Without a farewell to anybody: the servers see the sockets close, entries are pending."""
-        code = ExitCode.DRAIN_DEADLINE if len(pipeline.ledger) else ExitCode.DRAINED
         self._say_stopped(pipeline, code)
         sys.stderr.flush()
         os._exit(code)
