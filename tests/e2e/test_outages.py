@@ -2,13 +2,17 @@
 
 import os
 import signal
+import time
 
 import pytest
 
+from fault.proxy import Proxy
 from processes import Processor
 from telemetry import (
     BASE_MS,
+    GROUP,
     IMEI,
+    STREAM,
     Key,
     Telemetry,
     entry,
@@ -23,6 +27,11 @@ from waiting import eventually
 
 NOWHERE_REDIS = "redis://127.0.0.1:1/0"
 NOWHERE_POSTGRES = "postgresql://127.0.0.1:1/nowhere"
+
+END_SESSIONS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE application_name LIKE 'teltonika-processor/%'
+"""
 
 
 def test_redis_killed_and_restarted_is_read_on(
@@ -79,6 +88,26 @@ def test_a_flushed_redis_gets_its_group_back(
         eventually(telemetry.settled)
         assert processor.terminate() == 0
     telemetry.close()
+
+
+def test_what_a_server_restored_from_a_backup_lacks_is_not_taken_for_stored(
+    own_postgres: EmbeddedPostgres, redis_url: str
+) -> None:
+    """The instance is idle meanwhile: what it remembers as committed is not there any more."""
+    telemetry = Telemetry(redis_url)
+    dsn = own_postgres.dsn()
+    with Processor(redis_url, dsn) as processor:
+        processor.wait_for("consumer.started")
+        telemetry.publish([entry(frame_at(BASE_MS + i * 1000)) for i in range(4)])
+        eventually(telemetry.settled)
+        fetch(dsn, END_SESSIONS)
+        fetch(dsn, "TRUNCATE positions, last_position, devices")
+        telemetry.client.xgroup_setid(STREAM, GROUP, "0")
+        eventually(lambda: telemetry.settled() and len(stored_keys(dsn)) == 4)
+        assert processor.terminate() == 0
+    telemetry.close()
+    assert fetch(dsn, "SELECT count(*) AS n FROM devices")[0]["n"] == 1
+    assert fetch(dsn, "SELECT count(*) AS n FROM last_position")[0]["n"] == 1
 
 
 def test_a_start_without_servers_waits_and_can_be_stopped() -> None:
@@ -153,6 +182,33 @@ def test_a_redis_that_hangs_leaves_the_drain_within_its_deadline(
             assert processor.terminate(timeout_s=5) == 73
         finally:
             go_on(own_redis)
+
+
+@pytest.mark.parametrize(("n_signals", "within_s"), [(1, 2.7), (2, 1.5)])
+def test_two_servers_that_hang_hold_up_the_end_for_no_longer_than_docker_waits(
+    own_redis: EmbeddedRedis, own_postgres: EmbeddedPostgres, n_signals: int, within_s: float
+) -> None:
+    """The drain, 0.5 s for what does not hear that it is cancelled, 1.2 s for all farewells."""
+    telemetry = Telemetry(own_redis.url())
+    settings = {"DRAIN_TIMEOUT_MS": "500", "WRITE_TIMEOUT_MS": "500"}
+    with Proxy(own_redis.port) as redis_wire, Proxy(own_postgres.port) as postgres_wire:
+        redis_url = redis_wire.through(own_redis.url(over_tcp=True))
+        dsn = postgres_wire.through(own_postgres.dsn(over_tcp=True))
+        with Processor(redis_url, dsn, settings=settings) as processor:
+            processor.wait_for("consumer.started")
+            postgres_wire.stall()
+            telemetry.publish([entry(frame_at(BASE_MS))])
+            eventually(lambda: telemetry.pending() == 1)
+            redis_wire.stall()
+            began = time.monotonic()
+            processor.signal(signal.SIGTERM)
+            processor.wait_for("consumer.draining")
+            if n_signals == 2:
+                processor.signal(signal.SIGTERM)
+            assert processor.exit_code(timeout_s=10) == 73
+            took_s = time.monotonic() - began
+    telemetry.close()
+    assert took_s < within_s
 
 
 def test_postgres_not_reached_in_time_is_exit_75() -> None:

@@ -16,6 +16,7 @@ from fault.proxy import Direction, Proxy
 from fault.stand import QUICK, STOPPINGS, Stand, frozen
 from processes import Processor
 from servers import run_sql
+from teltonika_processor.embedded import EmbeddedRedis
 from waiting import eventually
 
 NAMES: Final = ("one", "two")
@@ -147,7 +148,8 @@ class Chaos:
             "instance killed": self._kill,
             "instance terminated": self._terminate,
             "instance frozen": self._freeze,
-            "Redis killed": self._kill_redis,
+            "Redis killed": lambda: self._stop_redis(EmbeddedRedis.kill),
+            "Redis restarted": lambda: self._stop_redis(EmbeddedRedis.stop),
             "Redis frozen": self._freeze_redis,
             "sessions ended": lambda: run_sql(self.stand.postgres.dsn(), END_SESSIONS),
             **{f"Postgres: {how}": lambda how=how: self._stop_postgres(how) for how in STOPPINGS},
@@ -171,8 +173,8 @@ class Chaos:
         with frozen(self._running[self._rng.choice(NAMES)].pid):
             self._rest(_FREEZE_MAX_S)
 
-    def _kill_redis(self) -> None:
-        self.stand.redis.kill()
+    def _stop_redis(self, stop: Callable[[EmbeddedRedis], None]) -> None:
+        stop(self.stand.redis)
         self._rest(_PAUSE_MAX_S)
         self.stand.redis.start()
 
@@ -195,7 +197,7 @@ class Chaos:
         self._running[name] = Processor(
             redis_wire.through(self.stand.redis_url),
             postgres_wire.through(self.stand.dsn),
-            settings={**QUICK, "REDIS_CONSUMER_NAME": name},
+            settings={**QUICK, "MAX_ATTEMPTS": "3", "REDIS_CONSUMER_NAME": name},
         )
 
     def _restart(self, name: str) -> None:

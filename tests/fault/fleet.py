@@ -7,7 +7,7 @@ was sent again.
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,8 +22,10 @@ REFUSED_KMH: Final = 4711
 
 REFUSED: Final = "refused_by_postgres"
 
+COUNTS_OF_ENTRIES: Final = (f"{STREAM}:attempts", f"{STREAM}:suspects")
+"""Hashes that hold something of an entry only until it has its fate."""
+
 _DAY_MS: Final = 86_400_000
-_RECORDS_MAX: Final = 13
 _NUMBER: Final = "number"
 _PAGE: Final = 2000
 
@@ -48,17 +50,19 @@ class Mixture:
         damaged: Share of the frames that cannot be decoded, all kinds of damage in turn.
         refused_every: One record in so many has a value that Postgres refuses; 0: none.
         duplicated: Everything is sent a second time, a little later.
+        records_max: Records of the longest frames; the shortest have one.
     """
 
     devices: int = 12
     damaged: float = 0.1
     refused_every: int = 0
     duplicated: bool = False
+    records_max: int = 13
 
 
 @dataclass(slots=True)
 class Fleet:
-    """Devices that send frames of 1 to 13 records; the same seed makes the same frames."""
+    """Devices that send frames; the same seed makes the same frames."""
 
     seed: int
     mixture: Mixture = field(default_factory=Mixture)
@@ -75,9 +79,10 @@ class Fleet:
 
     def entries(self, count: int) -> list[Fields]:
         """The next `count` entries, ready for XADD."""
-        return [self._numbered(self._next()) for _ in range(count)]
+        return [self.entry(self._next()) for _ in range(count)]
 
-    def _numbered(self, sending: Sending) -> Fields:
+    def entry(self, sending: Sending) -> Fields:
+        """An entry of the caller's own, ready for XADD, that counts as the fleet's."""
         self.sendings.append(sending)
         return {**sending.fields, _NUMBER: len(self.sendings) - 1}
 
@@ -91,7 +96,7 @@ class Fleet:
 
     def _make(self) -> Sending:
         device = self._rng.randrange(self.mixture.devices)
-        times_ms = self._times(device, self._rng.randint(1, _RECORDS_MAX))
+        times_ms = self._times(device, self._rng.randint(1, self.mixture.records_max))
         if self._rng.random() < self.mixture.damaged:
             return self._damaged(device, times_ms)
         return self._good(device, times_ms)
@@ -167,13 +172,19 @@ def assert_balanced(fleet: Fleet, telemetry: Telemetry, redis_url: str, dsn: str
     assert (telemetry.settled(), telemetry.pending()) == (True, 0)
     assert_same(stored_keys(dsn), {key for sending in sent.values() for key in sending.keys})
     codes = [(entry_id, sending.code) for entry_id, sending in sent.items() if sending.code]
-    assert letters_by_source(telemetry) == sorted(codes)
-    assert telemetry.client.hgetall(f"{STREAM}:attempts") == {}
+    assert_same(letters_by_source(telemetry), codes)
+    assert_nothing_is_counted(telemetry)
     assert_clean(redis_url, dsn)
 
 
-def assert_same(found: Iterable[Key], expected: Iterable[Key]) -> None:
-    """Each expected record once, and no other; says what differs, not all there is."""
+def assert_nothing_is_counted(telemetry: Telemetry) -> None:
+    """No failure and no trial is remembered of an entry that has its fate."""
+    left = {key: telemetry.client.hgetall(key) for key in COUNTS_OF_ENTRIES}
+    assert left == {f"{STREAM}:attempts": {}, f"{STREAM}:suspects": {}}
+
+
+def assert_same(found: Iterable[Hashable], expected: Iterable[Hashable]) -> None:
+    """Each that is expected once, and no other; says what differs, not all there is."""
     missing, extra = Counter(expected) - Counter(found), Counter(found) - Counter(expected)
     facts = (len(missing), len(extra), list(missing)[:5], list(extra)[:5])
     assert facts == (0, 0, [], []), f"missing, too many, examples of both: {facts}"

@@ -3,16 +3,20 @@
 ``python patched.py WHAT run``
 """
 
+import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
 from teltonika_processor.cli.app import main
+from teltonika_processor.codec.native import DecodedBatch
 from teltonika_processor.errors import LedgerViolation
 from teltonika_processor.processor import handover
 from teltonika_processor.processor.ledger import Ledger
 from teltonika_processor.service import instance
+from teltonika_processor.simulate.device import imei_of
 from teltonika_processor.store.positions import PositionWriter
 from teltonika_processor.stream.lease import ConsumerLease
 
@@ -61,6 +65,23 @@ BREAKS: Final = MappingProxyType(
     }
 )
 
+POISON: Final = "poison"
+POISON_DEVICES: Final = (901, 902, 903, 904, 905)
+"""An entry of one of these kills the process as soon as it is decoded, in whatever company."""
+
+
+def die_of_poison() -> None:
+    decode = handover.decode_entries
+    poison = {imei_of(number).encode() for number in POISON_DEVICES}
+
+    def decode_or_die(entries: Sequence[Any], **named: Any) -> DecodedBatch:
+        if any(poison.intersection(fields) for _, fields in entries):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return decode(entries, **named)
+
+    handover.decode_entries = decode_or_die  # type: ignore[assignment]
+
+
 if __name__ == "__main__":
-    BREAKS[sys.argv.pop(1)]()
+    {**BREAKS, POISON: die_of_poison}[sys.argv.pop(1)]()
     main()

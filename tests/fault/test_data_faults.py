@@ -4,9 +4,18 @@ from typing import Final
 
 import pytest
 
-from fault.fleet import REFUSED, Fleet, Mixture, letters_by_source, n_letters, refuse_a_value
+from audited import assert_clean
+from fault.fleet import (
+    REFUSED,
+    Fleet,
+    Mixture,
+    assert_nothing_is_counted,
+    letters_by_source,
+    n_letters,
+    refuse_a_value,
+)
 from fault.proxy import Direction
-from fault.stand import Stand, frozen
+from fault.stand import COUNTING, Stand, frozen
 from fault.wire import JUDGE
 from telemetry import BASE_MS, IMEI, Key, entry, frame_at, stored_keys
 from waiting import eventually
@@ -52,6 +61,9 @@ def test_of_2000_records_only_the_frame_with_the_refused_value_suffers(
     assert stored_keys(stand.dsn) == [Key(IMEI, time_ms) for i in good for time_ms in times_of(i)]
     letters = letters_by_source(stand.telemetry)
     assert letters == sorted((ids[i], REFUSED) for i in culprits)
+    assert (stand.telemetry.settled(), stand.telemetry.pending()) == (True, 0)
+    assert_nothing_is_counted(stand.telemetry)
+    assert_clean(stand.redis_url, stand.dsn)
 
 
 def test_damage_duplicates_and_refusals_together_balance_between_two_instances(
@@ -59,7 +71,7 @@ def test_damage_duplicates_and_refusals_together_balance_between_two_instances(
 ) -> None:
     refuse_a_value(stand.dsn)
     fleet = Fleet(seed=30, mixture=Mixture(refused_every=2000, duplicated=True))
-    with stand.reading("one") as first, stand.reading("two") as second:
+    with stand.reading("one", **COUNTING) as first, stand.reading("two", **COUNTING) as second:
         stand.publish(fleet.entries(1500))
         stand.drain(first, second)
     stand.assert_balanced(fleet)
@@ -77,18 +89,24 @@ def test_a_fleet_of_nothing_but_damage_is_all_dead_letters(stand: Stand) -> None
     stand.assert_balanced(fleet)
 
 
-def test_an_instance_frozen_before_its_verdict_writes_no_second_letter(stand: Stand) -> None:
+@pytest.mark.parametrize("attempts", ["1", "3"])
+def test_an_instance_frozen_before_its_verdict_writes_no_second_letter_and_counts_nothing(
+    stand: Stand, attempts: str
+) -> None:
     fleet = Fleet(seed=32, mixture=Mixture(damaged=1.0))
-    with stand.reading("one") as sleeper:
+    settings = {**COUNTING, "MAX_ATTEMPTS": attempts}
+    with stand.reading("one", **settings) as sleeper:
         verdict = stand.redis_wire.on(JUDGE, Direction.TO_SERVER)
         stand.publish(fleet.entries(20))
         verdict.wait()
-        with frozen(sleeper.pid), stand.reading("two") as other:
+        with frozen(sleeper.pid), stand.reading("two", **settings) as other:
             other.wait_for("entries.reclaimed")
             stand.drain(other)
             assert n_letters(stand.telemetry) == 20
         verdict.release()
         # What it says now is about entries that are no longer pending.
-        sleeper.wait_for("entries.judged", lambda event: event["dead_lettered"] == {})
+        sleeper.wait_for(
+            "entries.judged", lambda event: (event["dead_lettered"], event["kept"]) == ({}, {})
+        )
         stand.drain(sleeper)
     stand.assert_balanced(fleet)

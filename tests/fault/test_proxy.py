@@ -105,7 +105,7 @@ def test_bytes_pass_both_ways(client: socket.socket) -> None:
 def test_an_orderly_end_is_passed_on(echo: Echo, client: socket.socket) -> None:
     client.shutdown(socket.SHUT_WR)
     assert client.recv(1) == b""
-    assert echo.ends == ["end"]
+    eventually(lambda: echo.ends == ["end"])
 
 
 def test_a_url_leads_through_the_proxy(proxy: Proxy) -> None:

@@ -2,15 +2,26 @@
 
 from collections.abc import Callable
 from typing import Final
+from urllib.request import urlopen
 
 import pytest
 
-from fault.fleet import Fleet, assert_same, in_stream, letters_by_source
+from audited import assert_clean
+from fault.fleet import (
+    Fleet,
+    assert_nothing_is_counted,
+    assert_same,
+    in_stream,
+    letters_by_source,
+)
 from fault.proxy import Direction, Moment, Proxy
 from fault.stand import Stand, frozen
 from fault.wire import COMMIT, COPY_BEGUN, JUDGE, XACK
-from telemetry import GROUP, STREAM, stored_keys
+from processes import Processor
+from telemetry import GROUP, STREAM, Telemetry, stored_keys
 from waiting import eventually
+
+PREFIX: Final = "teltonika_processor_"
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 
@@ -38,6 +49,25 @@ def test_redis_killed_at(stand: Stand, stage: str) -> None:
     stand.assert_balanced(fleet)
 
 
+def test_redis_restarted_in_order_brings_back_the_stream_and_what_was_pending(
+    stand: Stand,
+) -> None:
+    fleet = Fleet(seed=27)
+    with stand.reading() as processor:
+        held = stand.postgres_wire.on(COMMIT, TO_SERVER)
+        stand.publish(fleet.entries(100))
+        held.wait()
+        before = stand.telemetry.pending()
+        stand.redis.stop()
+        held.release()
+        assert processor.wait_for("retry.scheduled")["error_type"] == "StreamUnavailable"
+        stand.redis.start()
+        assert 0 < stand.telemetry.pending() <= before
+        stand.publish(fleet.entries(50))
+        stand.drain(processor)
+    stand.assert_balanced(fleet)
+
+
 def test_a_group_that_was_destroyed_is_made_anew_and_reads_from_the_beginning(
     stand: Stand,
 ) -> None:
@@ -52,31 +82,50 @@ def test_a_group_that_was_destroyed_is_made_anew_and_reads_from_the_beginning(
         eventually(lambda: stand.telemetry.client.xinfo_groups(STREAM))
         stand.publish(fleet.entries(100))
         stand.drain(processor)
-    stored = set(stored_keys(stand.dsn))
-    assert stored == {key for sending in fleet.sendings for key in sending.keys}
-    assert len(stored_keys(stand.dsn)) == len(stored)
+    assert_same(stored_keys(stand.dsn), [key for one in fleet.sendings for key in one.keys])
+    assert stand.telemetry.pending() == 0
+    codes = codes_in_stream(fleet, stand.telemetry)
+    # What had its letter before was read once more, so there may be two of it.
+    assert set(letters_by_source(stand.telemetry)) == set(codes.items())
+    assert_clean(stand.redis_url, stand.dsn)
 
 
-def test_what_is_sent_after_a_flush_lands_and_nothing_is_made_up(stand: Stand) -> None:
+def test_a_flush_loses_what_was_not_delivered_and_nothing_else(stand: Stand) -> None:
+    """What was pending is in our hands, so it is stored; what is sent afterwards lands."""
     fleet = Fleet(seed=22)
     with stand.reading() as processor:
         held = stand.postgres_wire.on(COMMIT, TO_SERVER)
         stand.publish(fleet.entries(200))
         held.wait()
-        stand.telemetry.client.flushall()
+        with frozen(processor.pid):
+            undelivered = stand.publish(fleet.entries(50))
+            (group,) = stand.telemetry.client.xinfo_groups(STREAM)
+            lost = undelivered_in_stream(stand.telemetry, group["last-delivered-id"])
+            assert set(lost) >= set(undelivered)
+            assert group["pending"] > 0
+            before = codes_in_stream(fleet, stand.telemetry)
+            pending = stand.telemetry.client.xpending_range(STREAM, GROUP, "-", "+", 1000)
+            stand.telemetry.client.flushall()
         held.release()
         processor.wait_for("group.missing")
         stand.publish(fleet.entries(100))
         stand.drain(processor)
-    later = {key for sending in fleet.sendings[200:] for key in sending.keys}
-    every = {key for sending in fleet.sendings for key in sending.keys}
-    stored = stored_keys(stand.dsn)
-    assert len(stored) == len(set(stored))
-    assert later <= set(stored) <= every
-    entries = in_stream(stand.telemetry)
-    damaged = [(entry_id, fleet.sendings[n].code) for entry_id, n in entries.items()]
-    ours = [pair for pair in letters_by_source(stand.telemetry) if pair[0] in entries]
-    assert ours == sorted(pair for pair in damaged if pair[1])
+    stored = [one for n, one in enumerate(fleet.sendings) if n not in set(lost.values())]
+    assert_same(stored_keys(stand.dsn), [key for one in stored for key in one.keys])
+    after = codes_in_stream(fleet, stand.telemetry)
+    letters = letters_by_source(stand.telemetry)
+    assert [pair for pair in letters if pair[0] not in before] == sorted(after.items())
+    assert [pair for pair in letters if pair[0] in before and pair not in before.items()] == []
+    # Of those that were pending and cannot be stored each has its letter or is reported as lost.
+    unstorable = {one["message_id"] for one in pending} & before.keys()
+    assert unstorable
+    vanished = sum(
+        event["count"] for event in processor.events if event["event"] == "entries.vanished"
+    )
+    assert len(unstorable & {source for source, _ in letters}) + vanished == len(unstorable)
+    assert stand.telemetry.pending() == 0
+    assert_nothing_is_counted(stand.telemetry)
+    assert_clean(stand.redis_url, stand.dsn)
 
 
 @pytest.mark.slow
@@ -132,9 +181,13 @@ def test_a_line_to_redis_that_is(stand: Stand, how: str) -> None:
     stand.assert_balanced(fleet)
 
 
-def test_a_stream_trimmed_under_pending_entries_is_reported_to_the_id(stand: Stand) -> None:
+@pytest.mark.parametrize("finder", ["one", "two"])
+def test_a_stream_trimmed_under_pending_entries_is_reported_to_the_id(
+    stand: Stand, finder: str
+) -> None:
+    """By the instance's successor, which looks for its own, or by another one that claims them."""
     fleet = Fleet(seed=26)
-    with stand.reading() as processor:
+    with stand.reading("one") as processor:
         held = stand.postgres_wire.on(COPY_BEGUN, TO_SERVER)
         stand.publish(fleet.entries(100))
         held.wait()
@@ -144,11 +197,44 @@ def test_a_stream_trimmed_under_pending_entries_is_reported_to_the_id(stand: Sta
     pending = stand.telemetry.client.xpending_range(STREAM, GROUP, "-", "+", 200)
     stand.telemetry.client.xtrim(STREAM, maxlen=0)
     later = stand.publish(fleet.entries(100))
-    with stand.reading() as processor:
+    with stand.reading(finder) as processor:
+        eventually(stand.telemetry.settled)
+        eventually(lambda: scraped(processor, "entries_vanished_total") == 100)
         stand.drain(processor)
+    vanished = [event for event in processor.events if event["event"] == "entries.vanished"]
+    assert sum(event["count"] for event in vanished) == 100
+    assert pending[0]["message_id"].decode() in {event["first_id"] for event in vanished}
     codes = [fleet.sendings[100 + i].code for i in range(100)]
     letters = [(entry["message_id"], "payload_trimmed") for entry in pending]
     letters += [(entry_id, code) for entry_id, code in zip(later, codes, strict=True) if code]
     assert letters_by_source(stand.telemetry) == sorted(letters)
     expected = [key for sending in fleet.sendings[100:] for key in sending.keys]
     assert_same(stored_keys(stand.dsn), expected)
+    assert_nothing_is_counted(stand.telemetry)
+    assert_clean(stand.redis_url, stand.dsn)
+
+
+def scraped(processor: Processor, metric: str) -> float:
+    """The value that an instance reports at /metrics."""
+    port = processor.wait_for("http.started")["port"]
+    with urlopen(f"http://127.0.0.1:{port}/metrics") as page:
+        lines = page.read().decode().splitlines()
+    (value,) = [line.split()[1] for line in lines if line.startswith(f"{PREFIX}{metric} ")]
+    return float(value)
+
+
+def codes_in_stream(fleet: Fleet, telemetry: Telemetry) -> dict[bytes, str]:
+    """Every entry that the stream holds and that must have a letter, and its code."""
+    codes = {id_: fleet.sendings[number].code for id_, number in in_stream(telemetry).items()}
+    return {entry_id: code for entry_id, code in codes.items() if code}
+
+
+def undelivered_in_stream(telemetry: Telemetry, last_delivered_id: bytes) -> dict[bytes, int]:
+    """Every entry behind this one, and its number."""
+    entries = in_stream(telemetry)
+    return {entry_id: n for entry_id, n in entries.items() if follows(entry_id, last_delivered_id)}
+
+
+def follows(entry_id: bytes, other: bytes) -> bool:
+    first, second = (tuple(map(int, one.split(b"-"))) for one in (entry_id, other))
+    return first > second

@@ -7,7 +7,8 @@ COPY_BEGUN: Final = b"PGCOPY\n"
 """The first bytes of the rows."""
 
 COPY_ALMOST_DONE: Final = b"\xff\xffc\x00\x00\x00\x04"
-"""The end of the rows, then CopyDone."""
+"""The end of the rows, then CopyDone. Held before its last byte, the server has all of the rows and
+waits; of more than 1,000 it has inserted the first thousand, with their locks."""
 
 COPY_ANSWER: Final = b"COPY "
 COMMIT: Final = b"COMMIT\0"
