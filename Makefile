@@ -57,7 +57,7 @@ test-pythons: $(VENV)/.wheel ## the tests without servers on every newer Python 
 	WORKERS=$(WORKERS) scripts/test-pythons.sh
 
 check: export PYO3_PYTHON = $(abspath $(BIN)/python)
-check: $(VENV)/.wheel ## format, lint, types, layers and the Rust tests: exactly what CI runs
+check: $(VENV)/.wheel ## format, lint, types, layers and the Rust tests; CI runs it, then the tests
 	@scripts/prerequisites.sh check
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --quiet -- --deny warnings
