@@ -190,7 +190,7 @@ def test_two_servers_that_hang_hold_up_the_end_for_no_longer_than_docker_waits(
 ) -> None:
     """The drain, 0.5 s for what does not hear that it is cancelled, 1.2 s for all farewells."""
     telemetry = Telemetry(own_redis.url())
-    settings = {"DRAIN_TIMEOUT_MS": "500", "WRITE_TIMEOUT_MS": "500"}
+    settings = {"DRAIN_TIMEOUT_MS": "500", "WRITE_TIMEOUT_MS": "500", "LOG_LEVEL": "debug"}
     with Proxy(own_redis.port) as redis_wire, Proxy(own_postgres.port) as postgres_wire:
         redis_url = redis_wire.through(own_redis.url(over_tcp=True))
         dsn = postgres_wire.through(own_postgres.dsn(over_tcp=True))
@@ -198,7 +198,7 @@ def test_two_servers_that_hang_hold_up_the_end_for_no_longer_than_docker_waits(
             processor.wait_for("consumer.started")
             postgres_wire.stall()
             telemetry.publish([entry(frame_at(BASE_MS))])
-            eventually(lambda: telemetry.pending() == 1)
+            processor.wait_for("batch.decoded")
             redis_wire.stall()
             began = time.monotonic()
             processor.signal(signal.SIGTERM)

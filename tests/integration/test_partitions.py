@@ -164,7 +164,8 @@ async def test_more_days_than_one_call_takes_get_their_partitions(
 ) -> None:
     batch = [Record(recorded_at_ms=NOON_MS - n * DAY_MS, digest=n) for n in range(120)]
     assert (await write(writer, *batch)).n_stored == 120
-    assert await admin.fetchval("SELECT count(*) FROM positions_default") == 0
+    left = "SELECT recorded_at, tableoid::regclass::text, imei, digest FROM positions_default"
+    assert [tuple(row) for row in await admin.fetch(left)] == []
 
 
 async def test_days_made_by_four_sessions_at_once_deadlock_nobody(

@@ -92,14 +92,14 @@ class Instance:
                 clients = self._open_clients(closing)
                 await self._check_redis(clients)
                 lease = await self._take_name(clients, closing)
-                names = await self._join_group(clients, lease.name)
+                names = self._names_of(lease.name)
+                parts = self._make_parts(clients, names, closing)
+                # Now, since a session that is opened later clears what is remembered of devices.
+                for writer in parts.writers:
+                    await self._reach("sink", writer.ensure_open)
+                await self._join_group(clients, names)
             except StopRequested:
                 return ExitCode.DRAINED
-            parts = Parts(self._settings, self._observability, self._panics.guard, clients, names)
-            self._panics.facts = parts.facts
-            for writer in parts.writers:
-                closing.push_async_callback(writer.close)
-            closing.push_async_callback(parts.probe.close)
             # Bound: a full collection over what start-up made would stall the loop.
             gc.collect()
             gc.freeze()
@@ -172,16 +172,26 @@ class Instance:
             self._emit(ConsumerRenamed(wanted=wanted, taken=taken))
         return lease
 
-    async def _join_group(self, clients: Clients, consumer: str) -> GroupNames:
-        """Make the group where it is missing, and say what is read."""
+    def _names_of(self, consumer: str) -> GroupNames:
         settings = self._settings
-        stream, group = settings.redis_telemetry_stream, settings.redis_consumer_group
-        names = GroupNames(stream, group, consumer)
+        return GroupNames(settings.redis_telemetry_stream, settings.redis_consumer_group, consumer)
+
+    def _make_parts(
+        self, clients: Clients, names: GroupNames, closing: contextlib.AsyncExitStack
+    ) -> Parts:
+        parts = Parts(self._settings, self._observability, self._panics.guard, clients, names)
+        self._panics.facts = parts.facts
+        for writer in parts.writers:
+            closing.push_async_callback(writer.close)
+        closing.push_async_callback(parts.probe.close)
+        return parts
+
+    async def _join_group(self, clients: Clients, names: GroupNames) -> None:
+        """Make the group where it is missing, and say what is read."""
         consumer_group = ConsumerGroup(clients.blocking, clients.control, names)
         if await self._reach("read", consumer_group.ensure):
-            self._emit(GroupCreated(stream=stream, group=group))
+            self._emit(GroupCreated(stream=names.stream, group=names.group))
         self._say_started(names, await self._reach("read", consumer_group.last_delivered_id))
-        return names
 
     async def _reach(self, stage: Stage, operation: Callable[[], Awaitable[T]]) -> T:
         """Run a step of the start; a stop request ends it, whatever it waits for.

@@ -111,7 +111,6 @@ class PositionWriter:
         self._on_sessions_ended: Final = on_sessions_ended
         self._path: Final = PathChoice()
         self._session: _Opened | None = None
-        self._was_open = False
 
     async def write(self, rows: Rows, *, redelivered: bool = False) -> Receipt:
         """Commit `rows` to `positions` and move `last_position`; nothing of it on failure.
@@ -136,7 +135,7 @@ class PositionWriter:
         return await self._in_time(self._write(rows, redelivered=redelivered))
 
     async def ensure_open(self) -> bool:
-        """Whether a session was lost and another one opened, perhaps to another server.
+        """Whether a session had to be opened, perhaps to another server than before.
 
         Raises:
             As `write`; DayUnavailable never.
@@ -145,10 +144,8 @@ class PositionWriter:
         if session is not None and not session.connection.is_closed():
             return False
         await self._in_time(self._open())
-        was_open, self._was_open = self._was_open, True
-        if was_open:
-            self._state.forget()
-        return was_open
+        self._state.forget()
+        return True
 
     async def last_positions(self, imeis: Sequence[int]) -> list[LastPosition]:
         """What `last_position` holds of these devices, in any order; one query.
