@@ -12,9 +12,12 @@ export PYTHON
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
-# What needs no server, or is about the embedded ones, has no business in `make test-old`.
-WITH_SERVERS := $(wildcard tests/integration tests/fault tests/e2e) \
-	$(addprefix --ignore=tests/e2e/, test_demo.py test_docker_script.py test_wheel.py)
+# What needs no server, is about the embedded ones, or about our process whatever the server, has no
+# business in `make test-old`.
+WITH_SERVERS := tests/integration tests/e2e \
+	$(addprefix tests/fault/, test_postgres_faults.py test_redis_faults.py) \
+	$(addprefix --ignore=tests/e2e/, test_demo.py test_docker_script.py test_wheel.py \
+	test_outages.py test_panic.py test_shutdown.py)
 
 # What writes to Postgres goes through a pooler as well.
 BY_POOLER := tests/system $(addprefix tests/integration/, test_positions.py test_schema_drift.py \
@@ -41,9 +44,9 @@ test: $(VENV)/.wheel ## all tests of the installed wheel, against servers that t
 test-quick: $(VENV)/.wheel ## the tests that take no more than a few seconds each
 	$(PYTEST) -m 'not slow'
 
-test-old: $(VENV)/.wheel ## the tests with servers on Debian's Redis 7.0 and PostgreSQL 15
+test-old: $(VENV)/.wheel ## what depends on servers, on Debian's Redis 7.0 and PostgreSQL 15
 	@scripts/prerequisites.sh old-servers
-	TEST_SERVERS=old $(PYTEST) --junitxml=build/test-old.xml $(WITH_SERVERS)
+	TEST_SERVERS=old $(PYTEST) -m "not slow" --junitxml=build/test-old.xml $(WITH_SERVERS)
 
 test-system: $(VENV)/.wheel ## the write path by Debian's PgBouncer; as root, apt installs that
 	@scripts/prerequisites.sh system
