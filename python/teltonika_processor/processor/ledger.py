@@ -211,8 +211,11 @@ class Ledger:
 
     def orphans(self) -> list[bytes]:
         """Ids in flight whose delivery ended with the group; those delivered anew are none."""
+        lost = self.in_flight_since(self._group_lost_at)
+        if not lost:
+            return lost
         anew = {one for at, ids in self._deliveries if at >= self._group_lost_at for one in ids}
-        return [one for one in self.in_flight_since(self._group_lost_at) if one not in anew]
+        return [one for one in lost if one not in anew]
 
     def _forget(self, entry_id: bytes) -> None:
         del self._retry_since[entry_id]
