@@ -17,7 +17,7 @@ RETRY_CAUSES: Final = (
 
 # By the class or code of SQLSTATE; all others are a connection that is lost or a server away.
 _CAUSES: Final = {
-    "25": "read_only",
+    "25006": "read_only",
     "40": "deadlock",
     "53": "resources",
     "55": "lock",

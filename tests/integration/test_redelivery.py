@@ -8,7 +8,7 @@ from pipelines import Held, Running, published, running
 from telemetry import BASE_MS, GROUP, STREAM, entry, frame_at
 from teltonika_processor.codec.native import Rows
 from teltonika_processor.errors import DecoderBug, SinkTooSlow
-from teltonika_processor.events import GroupMissing
+from teltonika_processor.events import EntriesJudged, EntriesVanished, GroupMissing
 from waiting import eventually_async
 
 
@@ -114,6 +114,38 @@ async def test_a_group_set_back_between_the_two_reads_of_a_trickle_settles_once(
         run.held.before_more = None
         await eventually_async(run.settled)
     assert run.pipeline.totals.stored == 2
+
+
+async def vanished(run: Running) -> int:
+    return sum(event.count for event in run.events if isinstance(event, EntriesVanished))
+
+
+async def test_what_waited_for_its_next_try_is_reported_when_the_stream_is_gone(
+    redis_url: str, migrated_database: str
+) -> None:
+    async with running(redis_url, migrated_database, attempts_max=3) as run:
+        run.held.write_now.set()
+        run.telemetry.publish([entry(frame_at(BASE_MS)[:-1]), entry(frame_at(BASE_MS + 1000))])
+        await run.said(EntriesJudged)
+        await run.in_flight(0)
+        run.telemetry.client.delete(STREAM)
+        await run.said(EntriesVanished)
+        assert await vanished(run) == 1
+        assert run.pipeline.ledger.n_retries == 0
+
+
+async def test_a_group_that_was_destroyed_loses_nothing_that_failed(
+    redis_url: str, migrated_database: str
+) -> None:
+    damaged = entry(frame_at(BASE_MS)[:-1])
+    async with running(redis_url, migrated_database) as run:
+        run.telemetry.publish([damaged, entry(frame_at(BASE_MS + 1000))])
+        await run.in_flight(2)
+        run.telemetry.client.xgroup_destroy(STREAM, GROUP)
+        run.held.write_now.set()
+        await eventually_async(run.settled)
+        assert len(run.telemetry.letters()) == 1
+        assert await vanished(run) == 0
 
 
 async def test_a_write_that_is_too_slow_twice_is_halved_until_it_fits(

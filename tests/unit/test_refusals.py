@@ -24,31 +24,56 @@ def ids(n: int, first: int = 0) -> list[bytes]:
     return [b"%d-0" % i for i in range(first, first + n)]
 
 
-def test_ten_entries_in_a_row_are_everything() -> None:
+def refuse(refusals: Refusals, refused: list[bytes], *, are_new: bool = True) -> bool:
+    return refusals.refused(refused, n_commits_before=refusals.n_commits, are_new=are_new)
+
+
+def test_ten_new_entries_in_a_row_are_everything() -> None:
     refusals = Refusals()
-    refusals.refused(ids(9), n_commits_before=0)
+    refuse(refusals, ids(9))
     assert not refusals.hit_everything
-    refusals.refused(ids(1, first=9), n_commits_before=0)
+    refuse(refusals, ids(1, first=9))
     assert refusals.hit_everything
 
 
-def test_one_entry_that_is_tried_again_and_again_is_one() -> None:
+def test_redelivered_entries_say_nothing_of_the_server() -> None:
+    refusals = Refusals()
+    refuse(refusals, ids(50), are_new=False)
+    assert (refusals.n_in_a_row, refusals.hit_everything) == (0, False)
+
+
+def test_one_entry_that_comes_again_and_again_is_one() -> None:
     refusals = Refusals()
     for _ in range(100):
-        refusals.refused([b"1-0"], n_commits_before=0)
+        refuse(refusals, [b"1-0"])
     assert refusals.n_in_a_row == 1
 
 
 def test_a_commit_ends_the_row() -> None:
     refusals = Refusals()
-    refusals.refused(ids(9), n_commits_before=0)
+    refuse(refusals, ids(9))
     refusals.committed()
-    refusals.refused(ids(1, first=9), n_commits_before=1)
+    refuse(refusals, ids(1, first=9))
     assert refusals.n_in_a_row == 1
 
 
 def test_what_was_refused_beside_a_commit_is_in_no_row() -> None:
     refusals = Refusals()
     refusals.committed()
-    refusals.refused(ids(50), n_commits_before=0)
+    refusals.refused(ids(50), n_commits_before=0, are_new=True)
     assert (refusals.n_in_a_row, refusals.hit_everything) == (0, False)
+
+
+def test_a_refusal_is_the_entrys_own_fault_after_a_commit_only() -> None:
+    refusals = Refusals()
+    assert refuse(refusals, ids(1)) is False
+    refusals.committed()
+    assert refuse(refusals, ids(1)) is True
+    assert refuse(refusals, ids(1)) is False
+
+
+def test_no_refusal_asks_for_no_commit() -> None:
+    refusals = Refusals()
+    refusals.committed()
+    assert refuse(refusals, []) is False
+    assert refuse(refusals, ids(1)) is True

@@ -86,17 +86,17 @@ class Judge:
         self.breaker: Final = Breaker()
         self.candidates: Final[deque[RawEntry]] = deque(maxlen=_CANDIDATES_MAX)
 
-    async def judge(self, outcome: Outcome, *, anything_stored: bool) -> None:
+    async def judge(self, outcome: Outcome, *, refused_are_guilty: bool) -> None:
         """Judge all entries of `outcome` that failed, and tell the breaker of all of them.
 
         Args:
             outcome: What became of some entries.
-            anything_stored: Whether Postgres took anything yet; else what may be its fault is
-                counted against nobody.
+            refused_are_guilty: Whether a refusal that may be the server's fault is counted against
+                its entry.
         """
         failures = outcome.failures()
         self._note(outcome, failures)
-        uncounted = [one for one in failures if _is_uncounted(*one, anything_stored)]
+        uncounted = [one for one in failures if _is_uncounted(*one, refused_are_guilty)]
         counted = [one for one in failures if one not in uncounted] if uncounted else failures
         if uncounted:
             await self._keep(uncounted)
@@ -129,7 +129,9 @@ class Judge:
         self._ledger.record(ids, Happened.REJECTED)
         self._ledger.record(ids, Happened.KEPT, now=self._around.clock())
         self._remember(failures)
-        for part, _ in failures:
+        for (part, i), kept_id in zip(failures, ids, strict=True):
+            if part.probe is None:
+                self._tell_kept(kept_id, part.rejects[i], part.batch.imei[i], attempts=0)
             if part.trial is not None:
                 await part.trial.pause()
 
@@ -139,7 +141,9 @@ class Judge:
         verdicts = await self._ask(
             [_failure_of(part.entries[i], part.rejects[i]) for part, i in failures]
         )
-        lost = verdicts.not_pending.intersection(self._ledger.orphans())
+        lost = await self._bench.regroup.gone(
+            verdicts.not_pending.intersection(self._ledger.orphans())
+        )
         await self._record(verdicts, ids)
         self._remember(one for one, id_ in zip(failures, ids, strict=True) if id_ in verdicts.kept)
         kept: Counter[str] = Counter()
@@ -210,7 +214,7 @@ class Judge:
         self._ledger.record(stays, Happened.KEPT, now=self._around.clock())
         self._totals.entries += len(verdicts.dead_lettered)
         self._totals.dead_lettered += len(verdicts.dead_lettered)
-        if isinstance(verdicts.error, TransientError):
+        if isinstance(verdicts.error, TransientError) and not _was_told(verdicts.error):
             self._tell_not_judged(verdicts.error)
 
     def _tell_not_judged(self, error: TransientError) -> None:
@@ -257,15 +261,20 @@ class Judge:
             )
 
 
+def _was_told(error: TransientError) -> bool:
+    """Whether asking again for it has said so."""
+    return isinstance(error, GroupMissingError)
+
+
 def _ids_of(failures: Iterable[tuple[Work, int]]) -> list[bytes]:
     return [entry_id(part.entries[i]) for part, i in failures]
 
 
-def _is_uncounted(part: Work, i: int, anything_stored: bool) -> bool:  # noqa: FBT001 -- star-called
+def _is_uncounted(part: Work, i: int, refused_are_guilty: bool) -> bool:  # noqa: FBT001 -- star-called
     """A probe that shows that the cause is still there, or what may be the fault of the server."""
     if part.probe is not None:
         return True
-    return not anything_stored and may_be_the_servers(part.rejects[i].sqlstate)
+    return not refused_are_guilty and may_be_the_servers(part.rejects[i].sqlstate)
 
 
 def _is_gone(verdicts: Verdicts, failed_id: bytes) -> bool:

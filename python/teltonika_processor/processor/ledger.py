@@ -196,6 +196,16 @@ class Ledger:
         for entry_id, _ in late:
             self._forget(entry_id)
 
+    def retries(self) -> list[bytes]:
+        """Ids that failed and wait to be tried again."""
+        return list(self._retry_since)
+
+    def forget_gone(self, ids: Iterable[bytes]) -> None:
+        """Entries that waited to be tried again are in the stream no more; others stay."""
+        for entry_id in ids:
+            if entry_id in self._retry_since:
+                self._forget(entry_id)
+
     def in_flight_since(self, before: float) -> list[bytes]:
         """Ids delivered before this time that are still in flight, each once."""
         found: dict[bytes, None] = {}

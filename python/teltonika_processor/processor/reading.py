@@ -20,6 +20,9 @@ from teltonika_processor.stream.connection import GroupMissingError
 from teltonika_processor.stream.entry import FIRST_ID, RawEntry, entry_id
 from teltonika_processor.stream.group import BLOCK_MS, ConsumerGroup
 
+# Each look through our own pending entries is a delivery of what it looks at.
+_PROBE_PAGE: Final = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Sources:
@@ -87,7 +90,7 @@ class EntryReader:
 
     async def _read_next_one(self) -> Delivery:
         while self._own_after is not None:
-            entries = await self._read_own(self._own_after)
+            entries = await self._read_own(self._own_after, _PROBE_PAGE)
             if entries:
                 self._own_after = entry_id(entries[0])
                 return Delivery("own", entries[:1])
@@ -108,7 +111,7 @@ class EntryReader:
 
     async def _read_next(self, stop: asyncio.Event) -> Delivery:
         if self._own_after is not None:
-            return Delivery("own", await self._read_own(self._own_after))
+            return Delivery("own", await self._read_own(self._own_after, self._policy.read_count()))
         # A page and a new read in turn: neither a long list nor a busy stream starves the other.
         if self._claim_in_s() <= 0 and not self._claimed_last:
             self._claimed_last = True
@@ -125,8 +128,8 @@ class EntryReader:
 
     # Own pending entries
 
-    async def _read_own(self, after: bytes) -> list[RawEntry]:
-        entries = await self._group.read_own(after, self._policy.read_count())
+    async def _read_own(self, after: bytes, count: int) -> list[RawEntry]:
+        entries = await self._group.read_own(after, count)
         self._own_after = entry_id(entries[-1]) if entries else None
         return [entry for entry in entries if entry_id(entry) not in self._ledger]
 

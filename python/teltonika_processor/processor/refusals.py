@@ -2,12 +2,13 @@
 
 Rules. What is refused with a data exception (class 22) or with an error that nobody knows may be
 the entry's fault or the server's: a column that was altered, a trigger, a damaged index. It is the
-entry's only if others are stored beside it. So it is counted against nobody until something was
-committed, and `ENTRIES_MAX` entries in a row, whatever the batches, with no commit between them,
-are everything.
+entry's only if others are stored beside it. So it is counted against the entry only if rows were
+committed since the last such refusal; and `ENTRIES_MAX` new entries in a row, whatever the batches,
+with no commit between them, are everything. Redelivered ones say nothing of the server: among them
+are by nature those that fail again and again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Final
 
 from teltonika_processor.errors import SinkFault
@@ -31,11 +32,12 @@ class Refusals:
 
     def __init__(self) -> None:
         self._in_a_row: Final[set[bytes]] = set()
+        self._n_commits_at_refusal = 0
         self.n_commits = 0
 
     @property
     def n_in_a_row(self) -> int:
-        """Entries refused with no commit between them."""
+        """New entries refused with no commit between them."""
         return len(self._in_a_row)
 
     @property
@@ -48,7 +50,18 @@ class Refusals:
         self.n_commits += 1
         self._in_a_row.clear()
 
-    def refused(self, ids: Iterable[bytes], *, n_commits_before: int) -> None:
-        """Entries were refused; commits since `n_commits_before` came between or beside them."""
-        if self.n_commits == n_commits_before:
+    def refused(self, ids: Collection[bytes], *, n_commits_before: int, are_new: bool) -> bool:
+        """Entries were refused; whether that is their own fault.
+
+        Args:
+            ids: The entries.
+            n_commits_before: `n_commits` when they were taken in hand.
+            are_new: They were delivered for the first time.
+        """
+        if not ids:
+            return False
+        are_guilty = self.n_commits > self._n_commits_at_refusal
+        self._n_commits_at_refusal = self.n_commits
+        if are_new and self.n_commits == n_commits_before:
             self._in_a_row.update(ids)
+        return are_guilty

@@ -129,7 +129,7 @@ class Singles:
             stop=1,
             redelivered=True,
         )
-        await self._judge.judge(Outcome([work]), anything_stored=True)
+        await self._judge.judge(Outcome([work]), refused_are_guilty=True)
 
     async def probe(self, read_one: Callable[[], Awaitable[Delivery]], stop: asyncio.Event) -> None:
         """While the breaker is open: every now and then one entry.
@@ -164,10 +164,11 @@ class Singles:
     ) -> Delivery:
         """An entry that failed and is still pending under our name, else one not tried yet."""
         candidates = self._judge.candidates
-        while candidates:
-            entry = candidates[0]
+        for entry in list(candidates):
+            if self._ledger.in_flight(entry_id(entry)):
+                continue  # it waits for its day's partition
+            candidates.remove(entry)
             if await self._deliveries([entry], stop):
-                candidates.rotate(-1)
+                candidates.append(entry)
                 return Delivery("own", [entry])
-            candidates.popleft()
         return await until_done("read", read_one, self._around, stop=stop)

@@ -131,8 +131,7 @@ class _Tries:
     def note(self, error: TransientError) -> None:
         """One try failed; raises what to do instead of trying again."""
         work = self._work
-        # What is tried alone would come back among other work.
-        if isinstance(error, DayUnavailable) and self._aside.has_room and work.trial is None:
+        if isinstance(error, DayUnavailable) and (self._aside.has_room or work.is_single):
             raise SetAside(error) from error
         if isinstance(error, SinkTooSlow):
             self._too_slow += 1

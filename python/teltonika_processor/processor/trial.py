@@ -8,7 +8,7 @@ from teltonika_processor.errors import TransientError
 from teltonika_processor.stream.suspects import Suspects
 
 # Bound: what it may take of the time between SIGTERM and SIGKILL.
-_PAUSE_S: Final = 1.0
+_PAUSE_S: Final = 0.4
 
 
 class Trial:

@@ -78,6 +78,11 @@ class Work:
         return replace(self, stop=middle), replace(self, start=middle)
 
     @property
+    def is_single(self) -> bool:
+        """Whether it is tried alone: a suspect, or a probe."""
+        return self.trial is not None or self.probe is not None
+
+    @property
     def n_entries(self) -> int:
         """Entries of this part, at least one."""
         return self.stop - self.start

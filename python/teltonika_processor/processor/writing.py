@@ -80,21 +80,25 @@ class WorkFinisher:
         """
         outcome, n_commits = Outcome(), self._refusals.n_commits
         await self._finish_part(work, writer, outcome)
-        self._demand_not_everything_refused(outcome, n_commits)
-        await self._judge.judge(outcome, anything_stored=self._refusals.n_commits > 0)
+        are_guilty = self._note_refusals(outcome, n_commits, are_new=not work.redelivered)
+        await self._judge.judge(outcome, refused_are_guilty=are_guilty)
 
-    def _demand_not_everything_refused(self, outcome: Outcome, n_commits: int) -> None:
+    def _note_refusals(self, outcome: Outcome, n_commits: int, *, are_new: bool) -> bool:
+        """Whether what may be the server's fault is counted against the entries."""
         refused = {
             entry_id(part.entries[i]): part.rejects[i]
             for part, i in outcome.failures()
             if may_be_the_servers(part.rejects[i].sqlstate)
         }
-        self._refusals.refused(refused, n_commits_before=n_commits)
+        are_guilty = self._refusals.refused(
+            refused.keys(), n_commits_before=n_commits, are_new=are_new
+        )
         if refused and self._refusals.hit_everything:
             example = next(iter(refused.values())).error
             raise SchemaMismatch(
                 f"{self._refusals.n_in_a_row} entries in a row were refused: {example}"
             )
+        return are_guilty
 
     async def _finish_part(self, work: Work, writer: PositionWriter, outcome: Outcome) -> None:
         try:
@@ -130,7 +134,11 @@ class WorkFinisher:
 
     def _set_aside(self, work: Work, cause: DayUnavailable) -> None:
         now = self._around.clock()
-        self._memory.aside.add(work, now=now)
+        if work.is_single:
+            # It would come back among other work; as it is, it comes again when it is claimed.
+            self._memory.ledger.record(work.ids(), Happened.GIVEN_BACK, now=now)
+        else:
+            self._memory.aside.add(work, now=now)
         if self._aside_lines.admit(now) is not None:
             self._around.emit(
                 BatchSetAside(
@@ -148,6 +156,8 @@ class WorkFinisher:
         totals.duplicates += duplicates
         if rows.n_rows:
             self._refusals.committed()
+            if work.probe is not None:
+                work.probe.stored = True
         self._around.emit(
             BatchCommitted(
                 batch_id=work.batch_id,
@@ -178,8 +188,6 @@ class WorkFinisher:
         )
         ledger.xacked(ids)
         self._memory.totals.entries += count
-        if work.probe is not None:
-            work.probe.stored = True
         duration_ms = round((self._around.clock() - started) * 1e3, 3)
         self._around.emit(
             EntriesXacked(batch_id=work.batch_id, count=count, duration_ms=duration_ms)

@@ -75,7 +75,7 @@ class Housekeeping:
             return
         if trimmed.n_removed:
             self._emit(StreamTrimmed(count=trimmed.n_removed))
-        if trimmed.is_needed and self._lines.admit(self._pace.clock()) is not None:
+        if trimmed.excess_is_needed and self._lines.admit(self._pace.clock()) is not None:
             self._emit(StreamOversized(bytes=trimmed.n_bytes, keep_bytes=trimmed.keep_bytes))
 
     async def _sweep(self) -> None:

@@ -103,7 +103,7 @@ class Instance:
             # Bound: a full collection over what start-up made would stall the loop.
             gc.collect()
             gc.freeze()
-            async with self._beside(parts, lease):
+            async with self._beside(parts):
                 code = await self._until_stopped(parts.pipeline)
                 leaving = self._leave_soon(parts.pipeline, code)
             await self._leave_group(clients, names)
@@ -168,6 +168,9 @@ class Instance:
         )
         taken = await self._reach("read", lease.take)
         closing.push_async_callback(_say_farewell, lease.release)
+        # From now on: the start may wait for Postgres for longer than the lease lasts.
+        renewing = self._panics.guard(self._renew_forever(lease))
+        await closing.enter_async_context(companions({"lease": renewing}))
         if taken != wanted:
             self._emit(ConsumerRenamed(wanted=wanted, taken=taken))
         return lease
@@ -213,11 +216,10 @@ class Instance:
     # Running
 
     @contextlib.asynccontextmanager
-    async def _beside(self, parts: Parts, lease: ConsumerLease) -> AsyncIterator[None]:
+    async def _beside(self, parts: Parts) -> AsyncIterator[None]:
         """What goes on beside the pipeline while the block runs; a bug in it ends the block."""
         guard = self._panics.guard
         beside = {
-            "lease": guard(self._renew_forever(lease)),
             "housekeeping": guard(parts.housekeeping.run()),
             "commands": guard(parts.serve_commands()),
         }
@@ -250,6 +252,8 @@ class Instance:
         finally:
             work.cancel()
             await asyncio.wait({work}, timeout=_CANCELLING_S)
+        if work.done() and not work.cancelled():
+            await work  # a panic while it was cancelled
         if not work.done():
             # On Python 3.11 a time-out in a client's code may swallow a cancellation.
             self._leave_at_once(pipeline)
@@ -289,6 +293,7 @@ class Instance:
 
     def _leave(self, pipeline: Pipeline, code: ExitCode) -> NoReturn:
         """Without a farewell to anybody: the servers see the sockets close, entries are pending."""
+        code = ExitCode.PANIC if self._panics.has_panicked else code
         self._say_stopped(pipeline, code)
         sys.stderr.flush()
         os._exit(code)

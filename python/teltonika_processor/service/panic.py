@@ -95,6 +95,11 @@ class PanicRecorder:
         self.dumped: Path | None = None
         self.facts: Facts = dict
 
+    @property
+    def has_panicked(self) -> bool:
+        """Whether a panic was recorded."""
+        return self._snapshot is not None
+
     async def guard(self, work: Coroutine[Any, Any, T]) -> T:
         """Await `work`; a panic in it is recorded here, while the tasks beside it still run."""
         try:

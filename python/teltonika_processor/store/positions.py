@@ -111,6 +111,7 @@ class PositionWriter:
         self._on_sessions_ended: Final = on_sessions_ended
         self._path: Final = PathChoice()
         self._session: _Opened | None = None
+        self._was_opened = False
 
     async def write(self, rows: Rows, *, redelivered: bool = False) -> Receipt:
         """Commit `rows` to `positions` and move `last_position`; nothing of it on failure.
@@ -135,17 +136,16 @@ class PositionWriter:
         return await self._in_time(self._write(rows, redelivered=redelivered))
 
     async def ensure_open(self) -> bool:
-        """Whether a session had to be opened, perhaps to another server than before.
+        """Open a session if there is none; whether one was opened since this was asked last.
+
+        It may lead to another server than the one before, or to an older history of the same.
 
         Raises:
             As `write`; DayUnavailable never.
         """
-        session = self._session
-        if session is not None and not session.connection.is_closed():
-            return False
         await self._in_time(self._open())
-        self._state.forget()
-        return True
+        was_opened, self._was_opened = self._was_opened, False
+        return was_opened
 
     async def last_positions(self, imeis: Sequence[int]) -> list[LastPosition]:
         """What `last_position` holds of these devices, in any order; one query.
@@ -206,6 +206,8 @@ class PositionWriter:
                 connection.terminate()
                 raise
             self._session = _Opened(connection, io_type, paths)
+            self._was_opened = True
+            self._state.forget()
         return self._session
 
     async def _register_devices(self, connection: Session, rows: Rows) -> None:

@@ -48,7 +48,7 @@ _TRIMMED: Final = "the entry was trimmed from the stream while it was pending"
 _CURSOR_START: Final = b"0-0"
 
 # Bound: ids in one script.
-_KEEP_PART: Final = 1000
+_KEEP_PART: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Claims:
         return ClaimedPage(entries, vanished, cursor == _CURSOR_START, n_letters)
 
     async def keep(self, ids: Sequence[bytes]) -> int:
-        """Say that we work on these, so that nobody claims them; of how many it was worth saying.
+        """Say that we work on these, so that nobody claims them; how many were idle for some time.
 
         An entry that was touched within a quarter of the threshold stays whose it is: woken from a
         freeze we must not take back what somebody claimed meanwhile.

@@ -1,6 +1,6 @@
 """The consumer group: reading new entries and own pending ones, and XACK."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,6 +27,18 @@ if ARGV[2] == '1' then
 end
 return count
 """
+
+# KEYS: stream. ARGV: entry ids.
+_GONE: Final = b"""
+local gone = {}
+for i = 1, #ARGV do
+  if #redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i]) == 0 then gone[#gone + 1] = ARGV[i] end
+end
+return gone
+"""
+
+# Bound: entries that one script looks at.
+_GONE_PART: Final = 200
 
 # Bound: a Lua call takes about 8,000 arguments.
 _XACK_PART: Final = 5000
@@ -96,6 +108,19 @@ class ConsumerGroup:
         except GroupMissingError:
             return {}
         return {entry_id: times for entry_id, _, _, times in found}
+
+    async def gone(self, ids: Iterable[bytes]) -> set[bytes]:
+        """Those of the entries `ids` that the stream does not hold.
+
+        Raises:
+            StreamUnavailable: Redis is away.
+        """
+        gone: set[bytes] = set()
+        rest = list(ids)
+        for first in range(0, len(rest), _GONE_PART):
+            part = rest[first : first + _GONE_PART]
+            gone.update(await execute(self._control, "EVAL", _GONE, 1, self.names.stream, *part))
+        return gone
 
     async def xack(self, ids: Sequence[bytes], *, redelivered: bool = False) -> int:
         """Acknowledge settled entries; how many of them were still pending, which are counted.

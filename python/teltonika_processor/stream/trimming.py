@@ -116,19 +116,13 @@ class Trimmed:
         n_removed: Entries that went.
         n_bytes: Memory of the stream afterwards, as MEMORY USAGE estimates it.
         keep_bytes: What it was to be at most.
+        excess_is_needed: It is larger, and nothing more may go: undelivered or pending.
     """
 
     n_removed: int
     n_bytes: int
     keep_bytes: int
-
-    @property
-    def is_needed(self) -> bool:
-        """Whether what is above the size is needed: undelivered or pending, so it stays.
-
-        Whole nodes are kept, so a little more than the size says nothing.
-        """
-        return not self.n_removed and self.n_bytes > self.keep_bytes + _NODE_MAX_BYTES
+    excess_is_needed: bool
 
 
 class Trimmer:
@@ -166,14 +160,16 @@ class Trimmer:
             StreamUnavailable: Redis is away; what was removed until then was due.
             ConfigError: The key is no stream, or the user may not do this.
         """
-        removed = n_bytes = 0
+        removed = found = n_bytes = 0
+        is_over = False
         for _ in range(_CALLS_A_TRIM):
             found, n_bytes = await self._trim_some(now_ms)
             removed += found
+            is_over = n_bytes > self._keep_bytes + _NODE_MAX_BYTES
             # A node that does not fit into the limit stays for the next call.
-            if found < _ENTRIES_A_CALL // 2:
+            if found == 0 or (found < _ENTRIES_A_CALL // 2 and not is_over):
                 break
-        return Trimmed(removed, n_bytes, self._keep_bytes)
+        return Trimmed(removed, n_bytes, self._keep_bytes, excess_is_needed=is_over and not found)
 
     async def forget_old(self) -> int:
         """Forget what the hashes hold about entries that are gone; how many fields went.
