@@ -142,7 +142,7 @@ class EmbeddedServer(ABC):
                 return
 
     def _run_again(self) -> None:
-        """Start after a stop or a crash: children of a killed server may hold its memory a while."""
+        """Start after a stop or a crash, whose orphans may hold the memory for a moment."""
         deadline = time.monotonic() + _CHILDREN_GONE_S
         while True:
             try:
