@@ -230,6 +230,29 @@ run._CLOSING_S = 0.5
     assert telemetry.pending() == 1
 
 
+def test_a_panic_while_stopping_is_not_told_as_a_drain(
+    redis_url: str, migrated_database: str, broken: Broken
+) -> None:
+    fault = """
+async def hang(*_arguments):
+    await asyncio.Event().wait()
+async def break_when_cancelled(*_arguments):
+    try:
+        await asyncio.Event().wait()
+    finally:
+        broken()
+from teltonika_processor.service.housekeeping import Housekeeping
+Housekeeping.run = break_when_cancelled
+PositionWriter.close = hang
+"""
+    settings = broken.settings(fault)
+    with Processor(redis_url, migrated_database, settings=settings) as processor:
+        processor.wait_for("consumer.started")
+        assert processor.terminate() == 70
+        processor.wait_for("panic.dumped")
+    assert broken.dump()["error"]["message"] == "broken on purpose"
+
+
 def test_a_schema_that_does_not_fit_is_no_panic(
     redis_url: str, database: str, broken: Broken
 ) -> None:

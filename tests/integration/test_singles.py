@@ -9,9 +9,10 @@ import pytest
 from pipelines import Held, Running, running
 from telemetry import BASE_MS, GROUP, IMEI, STREAM, Key, Telemetry, entry, frame_at, stored_keys
 from teltonika_processor.codec.native import Rows
-from teltonika_processor.errors import SchemaMismatch, SinkRejected, SinkUnavailable
+from teltonika_processor.errors import DayUnavailable, SchemaMismatch, SinkRejected, SinkUnavailable
 from teltonika_processor.events import (
     BatchDecoded,
+    BatchSetAside,
     BreakerClosed,
     BreakerOpened,
     EntriesJudged,
@@ -191,6 +192,27 @@ async def test_a_suspect_that_another_instance_claimed_meanwhile_is_not_tried(
         await eventually_async(next_stored)
         suspected = await run.said(EntrySuspected)
         assert [getattr(event, "entry_id", "") for event in suspected] == [first.decode()]
+
+
+async def test_a_suspect_whose_day_gets_no_partition_holds_nobody_up(
+    redis_url: str, migrated_database: str
+) -> None:
+    (entry_id,) = pending_of_ours(redis_url, [20])
+    held = Held(
+        fault=lambda rows: DayUnavailable("locked", "55P03", [1]) if IMEI in rows.imeis else None
+    )
+    held.write_now.set()
+    async with running(redis_url, migrated_database, held=held) as run:
+        await run.said(BatchSetAside)
+        run.telemetry.publish([frame_of(5)])
+
+        async def other_stored() -> bool:
+            return run.pipeline.totals.stored == 1
+
+        await eventually_async(other_stored)
+        assert run.telemetry.pending() == 1
+        assert run.pipeline.ledger.n_retries == 1
+        assert crashes(run, entry_id) is None
 
 
 # Refused by the server, or by what the entry holds
