@@ -21,12 +21,15 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 # Bound: an immediate shutdown takes milliseconds; a server that hangs longer is killed.
 _LAST_STOP_S = 5.0
 _ABANDONED_CHILDREN_S = 5.0
+_STOPPED_WITHIN_S = 1.0
+_STOPPED_LOOK_S = 0.001
 
 
 class Guardian:
@@ -92,11 +95,13 @@ class Guardian:
     def _kill(self) -> None:
         """SIGKILL the server and its children, and return when all of them have ended.
 
-        Why the children: a backend outlives its postmaster for a moment and holds the shared memory
-        that the next start asks about.
+        Why the children: a backend outlives its postmaster, for ever if it waits for a lock that one
+        of the killed holds, and holds the shared memory that the next start asks about.
         """
         if self._server is None or self._reaper is None:
             return
+        self._server.send_signal(signal.SIGSTOP)  # so that it makes no more of them
+        wait_until_stopped(self._server.pid)
         children = children_of(self._server.pid)
         self._server.kill()
         for pid in children:
@@ -116,6 +121,20 @@ def reply(message: dict[str, Any]) -> None:
 def report_exit(server: subprocess.Popen[bytes]) -> None:
     """Reap `server` and say so."""
     reply({"exited": server.wait()})
+
+
+def wait_until_stopped(pid: int) -> None:
+    """Wait until SIGSTOP has reached a process, or it has ended."""
+    give_up_at = time.monotonic() + _STOPPED_WITHIN_S
+    stat = Path(f"/proc/{pid}/stat")
+    while time.monotonic() < give_up_at:
+        try:
+            state = stat.read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return
+        if state in {"T", "Z"}:
+            return
+        time.sleep(_STOPPED_LOOK_S)
 
 
 def children_of(pid: int) -> list[int]:
