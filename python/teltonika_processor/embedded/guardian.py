@@ -95,8 +95,8 @@ class Guardian:
     def _kill(self) -> None:
         """SIGKILL the server and its children, and return when all of them have ended.
 
-        Why the children: a backend outlives its postmaster, for ever if it waits for a lock that one
-        of the killed holds, and holds the shared memory that the next start asks about.
+        Why the children: a backend outlives its postmaster, for ever if it waits for a lock that a
+        killed one holds, and it holds the shared memory that the next start asks about.
         """
         if self._server is None or self._reaper is None:
             return
