@@ -113,7 +113,7 @@ class Settings(BaseSettings):
         ge=1,
         le=100,
         description="Failures seen on an entry before it is dead-lettered; between two of them "
-        "lies CLAIM_THRESHOLD_MS, so that a newer version may get it.",
+        "lies CLAIM_THRESHOLD_MS or a restart, so that a newer version may get it.",
     )
     suspect_deliveries: int = Field(
         default=5,

@@ -82,6 +82,23 @@ def test_a_process_that_has_asked_nobody_is_not_ready() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("stage", "failing_of_it"),
+    [("sink", "Postgres is not writable: refused"), ("read", "Redis is not reachable: refused")],
+)
+def test_a_server_that_the_start_waits_for_is_told(stage: events.Stage, failing_of_it: str) -> None:
+    retry = events.RetryScheduled(
+        stage=stage, attempt=1, wait_s=0.1, error_type="SinkUnavailable", error="refused"
+    )
+    readiness = Readiness()
+    readiness.see(retry)
+    assert failing_of_it in readiness.failings()
+    # Once it was asked itself, a single retry says nothing.
+    asked = ready()
+    asked.see(retry)
+    assert asked.is_ready
+
+
 def test_a_process_with_every_fact_is_ready() -> None:
     assert ready().is_ready
     assert list(ready().failings()) == []

@@ -13,6 +13,9 @@ from teltonika_processor.metrics import GroupFigures, StateFigures
 _WEDGED_FLOOR_S: Final = 60.0
 _WEDGED_WRITES: Final = 4
 
+_REDIS_UNASKED: Final = "Redis was not asked yet."
+_POSTGRES_UNASKED: Final = "Postgres was not asked yet."
+
 
 def wedged_after_s(write_timeout_s: float) -> float:
     """How long the pipeline may show no progress before it is taken for wedged."""
@@ -52,9 +55,9 @@ class Readiness:
     def __init__(self) -> None:
         # None: the fact holds.
         self._failings: Final[dict[str, str | None]] = {
-            "redis_reachable": "Redis was not asked yet.",
+            "redis_reachable": _REDIS_UNASKED,
             "group_exists": "The consumer group was not looked for yet.",
-            "postgres_writable": "Postgres was not asked yet.",
+            "postgres_writable": _POSTGRES_UNASKED,
             "migrations_current": "The schema was not checked yet.",
             "not_draining": None,
         }
@@ -99,12 +102,21 @@ class Readiness:
                 self.redis_answered(group_exists=False)
             case events.GroupCreated():
                 self.redis_answered(group_exists=True)
+            case events.RetryScheduled():
+                self._see_retry(event)
             case events.ConsumerDraining():
                 self._failings["not_draining"] = f"Draining: {event.reason}."
             case events.BreakerOpened() | events.BreakerClosed():
                 self.breaker_is_open = isinstance(event, events.BreakerOpened)
             case _:
                 pass
+
+    def _see_retry(self, event: events.RetryScheduled) -> None:
+        """At the start, before the watch asks, this says which server is waited for."""
+        if event.stage == "sink" and self._failings["postgres_writable"] == _POSTGRES_UNASKED:
+            self.postgres_answered(event.error)
+        if event.stage == "read" and self._failings["redis_reachable"] == _REDIS_UNASKED:
+            self.redis_failed(event.error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
