@@ -12,12 +12,12 @@ export PYTHON
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
-# What needs no server, is about the embedded ones, or about our process whatever the server, has no
-# business in `make test-old`.
+# What needs no server, is about the embedded ones, about our process whatever the server, or asks the
+# server nothing that tests/integration does not, has no business in `make test-old`.
 WITH_SERVERS := tests/integration tests/e2e \
 	$(addprefix tests/fault/, test_postgres_faults.py test_redis_faults.py) \
 	$(addprefix --ignore=tests/e2e/, test_demo.py test_docker_script.py test_wheel.py \
-	test_outages.py test_panic.py test_shutdown.py)
+	test_audit.py test_cli_dlq.py test_outages.py test_panic.py test_shutdown.py)
 
 # What writes to Postgres goes through a pooler as well.
 BY_POOLER := tests/system $(addprefix tests/integration/, test_positions.py test_schema_drift.py \

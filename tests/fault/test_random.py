@@ -13,7 +13,7 @@ from fault.fleet import Fleet, Mixture, refuse_a_value
 from fault.stand import Stand
 from telemetry import GROUP, STREAM
 
-SECONDS: Final = float(os.environ.get("FAULT_SECONDS") or 20)
+SECONDS: Final = float(os.environ.get("FAULT_SECONDS") or 12)
 SEED: Final = int(os.environ.get("FAULT_SEED") or random.SystemRandom().randrange(10**6))
 IS_LONG: Final = SECONDS > 60
 RESTARTS: Final = 100 if IS_LONG else 4
