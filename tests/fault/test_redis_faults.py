@@ -187,7 +187,8 @@ def test_a_stream_trimmed_under_pending_entries_is_reported_to_the_id(
 ) -> None:
     """By the instance's successor, which looks for its own, or by another one that claims them."""
     fleet = Fleet(seed=26)
-    with stand.reading("one") as processor:
+    # One writer, so that nothing is committed beside what is held.
+    with stand.reading("one", WRITERS="1", BATCH_FRAMES="100") as processor:
         held = stand.postgres_wire.on(COPY_BEGUN, TO_SERVER)
         stand.publish(fleet.entries(100))
         held.wait()
