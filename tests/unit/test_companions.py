@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from teltonika_processor.processor.companions import companions, end
+from teltonika_processor.processor.companions import companions, end, run_together
 
 
 async def wait_through(n_cancellations: int) -> None:
@@ -55,3 +55,52 @@ async def test_a_companion_that_fails_ends_the_block() -> None:
     with pytest.raises(ExceptionGroup, match="unhandled errors"):
         async with companions({"one": fail()}):
             await asyncio.Event().wait()
+
+
+async def test_what_runs_together_ends_when_all_have_ended() -> None:
+    gate, seen = asyncio.Event(), []
+
+    async def wait(name: str) -> None:
+        await gate.wait()
+        seen.append(name)
+
+    async def open_gate() -> None:
+        gate.set()
+
+    await run_together({"one": wait("one"), "two": wait("two"), "three": open_gate()})
+    assert seen == ["one", "two"]
+
+
+async def test_one_that_fails_ends_those_beside_it_though_they_lose_a_cancellation() -> None:
+    ended = []
+
+    async def lose_one() -> None:
+        try:
+            await wait_through(1)
+        finally:
+            ended.append("one")
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise RuntimeError("broken")
+
+    with pytest.raises(ExceptionGroup) as raised:
+        async with asyncio.timeout(5):
+            await run_together({"one": lose_one(), "two": fail()})
+    assert [str(error) for error in raised.value.exceptions] == ["broken"]
+    assert ended == ["one"]
+
+
+async def test_what_fails_while_it_is_cancelled_is_raised() -> None:
+    async def fail_in_the_end() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise RuntimeError("broken")
+
+    together = asyncio.create_task(run_together({"one": fail_in_the_end()}))
+    await asyncio.sleep(0)
+    together.cancel()
+    with pytest.raises(ExceptionGroup) as raised:
+        await together
+    assert [str(error) for error in raised.value.exceptions] == ["broken"]

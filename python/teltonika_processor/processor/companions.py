@@ -1,4 +1,4 @@
-"""Tasks that run beside something and end with it."""
+"""Tasks that run together, or beside something, and end with it."""
 
 import asyncio
 import contextlib
@@ -19,6 +19,25 @@ async def companions(works: Mapping[str, Coroutine[Any, Any, Any]]) -> AsyncIter
             yield
         finally:
             await end(tasks)
+
+
+async def run_together(works: Mapping[str, Coroutine[Any, Any, Any]]) -> None:
+    """Run `works` as tasks of these names until all have ended; one that fails ends the others.
+
+    A task group would cancel them once, see `end`.
+
+    Raises:
+        BaseExceptionGroup: What the tasks raised.
+    """
+    tasks = [asyncio.create_task(work, name=name) for name, work in works.items()]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        await end(tasks)
+        raised = [task.exception() for task in tasks if not task.cancelled()]
+        errors = [error for error in raised if error is not None]
+        if errors:
+            raise BaseExceptionGroup("tasks that ran together failed", errors)
 
 
 async def end(tasks: Collection[asyncio.Task[Any]], *, within_s: float = math.inf) -> None:

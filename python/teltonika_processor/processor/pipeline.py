@@ -14,7 +14,7 @@ from teltonika_processor.errors import TransientError
 from teltonika_processor.events import EntriesRead, HeartbeatSent
 from teltonika_processor.processor.aside import Aside
 from teltonika_processor.processor.batch import BatchLimits, BatchPolicy
-from teltonika_processor.processor.companions import companions
+from teltonika_processor.processor.companions import companions, run_together
 from teltonika_processor.processor.handover import Handover
 from teltonika_processor.processor.judging import Bench, Judge
 from teltonika_processor.processor.ledger import Happened, Ledger
@@ -112,13 +112,11 @@ class Pipeline:
                 not acknowledged are still pending.
         """
         guard = self._around.guard
-        async with (
-            companions({"heartbeat": guard(self._beat_forever())}),
-            asyncio.TaskGroup() as tasks,
-        ):
-            tasks.create_task(guard(self._read_until(stop)), name="reader")
-            for number, writer in enumerate(self._ends.writers, start=1):
-                tasks.create_task(guard(self._write_all(writer)), name=f"writer-{number}")
+        works = {"reader": guard(self._read_until(stop))}
+        for number, writer in enumerate(self._ends.writers, start=1):
+            works[f"writer-{number}"] = guard(self._write_all(writer))
+        async with companions({"heartbeat": guard(self._beat_forever())}):
+            await run_together(works)
         for work in self._aside.take_all():
             self.ledger.record(work.ids(), Happened.GIVEN_BACK, now=self._around.clock())
 
