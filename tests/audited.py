@@ -1,10 +1,9 @@
 """The audit as an operator runs it: the last word of every test that breaks something."""
 
 import json
-import os
-import subprocess
-import sys
 from typing import Any, NamedTuple
+
+from commands import own_environment, run_command
 
 
 class Audited(NamedTuple):
@@ -23,10 +22,8 @@ class Audited(NamedTuple):
 
 def run_audit(redis_url: str, dsn: str, *arguments: str) -> Audited:
     """``teltonika-processor audit`` in a process of its own."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("REDIS", "DATA"))}
-    environment |= {"REDIS_URL": redis_url, "DATABASE_URL": dsn}
-    command = [sys.executable, "-m", "teltonika_processor", "audit", *arguments]
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    environment = own_environment(REDIS_URL=redis_url, DATABASE_URL=dsn)
+    finished = run_command("audit", *arguments, environment=environment)
     return Audited(finished.returncode, finished.stdout, finished.stderr)
 
 

@@ -3,14 +3,13 @@
 import asyncio
 import itertools
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 import redis
 import uvloop
 
+from commands import own_environment, run_command
 from servers import (
     check_given_database,
     check_given_redis,
@@ -118,8 +117,5 @@ def new_database_name() -> str:
 
 def migrate(dsn: str) -> None:
     """Apply every migration, as an operator does."""
-    environment = {**os.environ, "DATABASE_URL": dsn}
-    environment.pop("DATABASE_MIGRATION_URL", None)
-    command = [sys.executable, "-m", "teltonika_processor", "migrate"]
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    finished = run_command("migrate", environment=own_environment(DATABASE_URL=dsn))
     assert finished.returncode == 0, finished.stdout + finished.stderr

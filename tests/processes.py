@@ -6,14 +6,24 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from commands import COMMAND, ForkedCommand, own_environment
+
 
 class Processor:
-    """``teltonika-processor run`` in a process of its own; killed when the block ends."""
+    """``teltonika-processor run`` in a process of its own; killed when the block ends.
+
+    Args:
+        redis_url: REDIS_URL.
+        database_url: DATABASE_URL.
+        arguments: After ``run``.
+        settings: More of the environment.
+        first: Called in the new process before the command; not with `fresh`.
+        fresh: In an interpreter of its own, as users start it.
+    """
 
     def __init__(
         self,
@@ -21,27 +31,40 @@ class Processor:
         database_url: str,
         *arguments: str,
         settings: Mapping[str, str] | None = None,
-        program: Sequence[str | Path] = (sys.executable, "-m", "teltonika_processor"),
+        first: Callable[[], None] | None = None,
+        fresh: bool = False,
     ) -> None:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("REDIS", "DATA"))}
-        environment |= {
-            "REDIS_URL": redis_url,
-            "DATABASE_URL": database_url,
-            "REDIS_CONSUMER_NAME": "one",
-            "LOG_FORMAT": "json",
-            "HTTP_PORT": "0",
-            **(settings or {}),
-        }
+        environment = own_environment(
+            **{
+                "REDIS_URL": redis_url,
+                "DATABASE_URL": database_url,
+                "REDIS_CONSUMER_NAME": "one",
+                "LOG_FORMAT": "json",
+                "HTTP_PORT": "0",
+                **(settings or {}),
+            }
+        )
         self.events: list[dict[str, Any]] = []
         self.output: list[str] = []
         self._changed = threading.Condition()
         self._has_ended = False
-        self._process = subprocess.Popen(
-            [*program, "run", *arguments],
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        log, log_end = os.pipe()
+        self._log = os.fdopen(log)
+        self._process: subprocess.Popen[bytes] | ForkedCommand
+        if fresh:
+            self._process = subprocess.Popen(
+                [*COMMAND, "run", *arguments], env=environment, stderr=log_end
+            )
+        else:
+            self._process = ForkedCommand(
+                "run",
+                *arguments,
+                environment=environment,
+                stdout=log_end,
+                stderr=log_end,
+                first=first,
+            )
+        os.close(log_end)
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
 
@@ -58,8 +81,7 @@ class Processor:
             self._process.kill()
         self._process.wait()
         self._reader.join()
-        assert self._process.stderr is not None
-        self._process.stderr.close()
+        self._log.close()
         if exception is not None:
             sys.stderr.write("".join(self.output))
 
@@ -103,8 +125,7 @@ class Processor:
         return next((e for e in self.events if e.get("event") == name and matches(e)), None)
 
     def _read_log(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
+        for line in self._log:
             with self._changed:
                 self.output.append(line)
                 if line.startswith("{"):

@@ -7,7 +7,6 @@ import pty
 import select
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import redis
 
+from commands import COMMAND, own_environment, run_command
 from letters import add_letter
 from processes import Processor
 from telemetry import BASE_MS, IMEI, LETTERS, STREAM, Key, Telemetry, entry, frame_at, stored_keys
@@ -23,18 +23,12 @@ from waiting import eventually
 FRAME = frame_at(BASE_MS, BASE_MS + 1_000)
 DAMAGED = FRAME[:-1] + bytes([FRAME[-1] ^ 0x01])
 CRC_OFFSET = len(FRAME) - 4
-COMMAND = (sys.executable, "-m", "teltonika_processor", "dlq")
 
 
 @pytest.fixture
 def client(redis_url: str) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(redis_url) as client:
         yield client
-
-
-def environment(redis_url: str, **settings: str) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("REDIS", "DATA"))}
-    return {**kept, "REDIS_URL": redis_url, **settings}
 
 
 class Dlq:
@@ -44,20 +38,13 @@ class Dlq:
         self._url = redis_url
 
     def __call__(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*COMMAND, *arguments],
-            env=environment(self._url, **settings),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        environment = own_environment(**{"REDIS_URL": self._url, **settings})
+        return run_command("dlq", *arguments, environment=environment)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [*COMMAND, *arguments],
-            env=environment(self._url),
+            [*COMMAND, "dlq", *arguments],
+            env=own_environment(REDIS_URL=self._url),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -586,8 +573,8 @@ def on_terminal(redis_url: str, *arguments: str, answer: str | None = None) -> O
     """Run the command on a terminal of its own; type `answer` when it asks."""
     master, terminal = pty.openpty()
     process = subprocess.Popen(
-        [*COMMAND, *arguments],
-        env=environment(redis_url, COLUMNS="100", TERM="xterm"),
+        [*COMMAND, "dlq", *arguments],
+        env=own_environment(REDIS_URL=redis_url, COLUMNS="100", TERM="xterm"),
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,

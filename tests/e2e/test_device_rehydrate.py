@@ -1,14 +1,13 @@
 """`device rehydrate` as an operator runs it, against processors that run."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
+from commands import own_environment, run_command
 from processes import Processor
 from telemetry import BASE_MS, IMEI, Telemetry, entry, fetch, frame_at
 from waiting import eventually
@@ -24,14 +23,8 @@ def telemetry(redis_url: str) -> Iterator[Telemetry]:
 
 
 def rehydrate(redis_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "teltonika_processor", "device", "rehydrate", *arguments],
-        env={**os.environ, "REDIS_URL": redis_url},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    environment = own_environment(REDIS_URL=redis_url)
+    return run_command("device", "rehydrate", *arguments, environment=environment)
 
 
 def test_every_running_instance_reloads_the_device(

@@ -127,7 +127,7 @@ def test_what_breaks_under_an_entry_leaves_it_pending_and_a_dump(
     fault, error_type = IN_THE_WAY_OF_AN_ENTRY[where]
     (entry_id,) = telemetry.publish([entry(frame_at(BASE_MS))])
     settings = broken.settings(fault)
-    with Processor(redis_url, migrated_database, settings=settings) as processor:
+    with Processor(redis_url, migrated_database, settings=settings, fresh=True) as processor:
         assert processor.exit_code() == 70
         assert processor.wait_for("service.panicked")["exception"].count("broken on purpose") >= 1
         dumped = processor.wait_for("panic.dumped")
@@ -159,7 +159,7 @@ def test_what_breaks_beside_the_pipeline_ends_it_too(
     settings = broken.settings(BESIDE[where])
     with (
         locked(migrated_database, "positions"),
-        Processor(redis_url, migrated_database, settings=settings) as processor,
+        Processor(redis_url, migrated_database, settings=settings, fresh=True) as processor,
     ):
         (entry_id,) = telemetry.publish([entry(frame_at(BASE_MS))])
         eventually(lambda: telemetry.pending() == 1)
@@ -187,7 +187,9 @@ PositionWriter.write = tell
     password = url.partition("://:")[2].partition("@")[0]
     telemetry = Telemetry(url)
     telemetry.publish([entry(frame_at(BASE_MS))])
-    with Processor(url, migrated_database, settings=broken.settings(fault)) as processor:
+    with Processor(
+        url, migrated_database, settings=broken.settings(fault), fresh=True
+    ) as processor:
         assert processor.exit_code() == 70
     telemetry.close()
     assert len(password) > 10
@@ -203,7 +205,7 @@ def test_a_dump_that_cannot_be_written_changes_neither_code_nor_log(
     telemetry.publish([entry(frame_at(BASE_MS))])
     settings = broken.settings("PositionWriter.write = broken_task")
     broken.directory.write_text("in the way")
-    with Processor(redis_url, migrated_database, settings=settings) as processor:
+    with Processor(redis_url, migrated_database, settings=settings, fresh=True) as processor:
         assert processor.exit_code() == 70
         assert "broken on purpose" in processor.wait_for("service.panicked")["exception"]
         assert "File exists" in processor.wait_for("panic.dump_failed")["exception"]
@@ -223,7 +225,7 @@ run._CLOSING_S = 0.5
 """
     telemetry.publish([entry(frame_at(BASE_MS))])
     settings = broken.settings(fault)
-    with Processor(redis_url, migrated_database, settings=settings) as processor:
+    with Processor(redis_url, migrated_database, settings=settings, fresh=True) as processor:
         assert processor.exit_code() == 70
         assert "closing did not end" in processor.wait_for("failure.ignored")["what"]
     assert broken.dump()["error"]["message"] == "broken on purpose"
@@ -246,7 +248,7 @@ Housekeeping.run = break_when_cancelled
 PositionWriter.close = hang
 """
     settings = broken.settings(fault)
-    with Processor(redis_url, migrated_database, settings=settings) as processor:
+    with Processor(redis_url, migrated_database, settings=settings, fresh=True) as processor:
         processor.wait_for("consumer.started")
         assert processor.terminate() == 70
         processor.wait_for("panic.dumped")
@@ -257,7 +259,7 @@ def test_a_schema_that_does_not_fit_is_no_panic(
     redis_url: str, database: str, broken: Broken
 ) -> None:
     settings = broken.settings("", MIGRATE_ON_START="false")
-    with Processor(redis_url, database, settings=settings) as processor:
+    with Processor(redis_url, database, settings=settings, fresh=True) as processor:
         assert processor.exit_code() == 76
     assert not broken.directory.exists()
 
@@ -265,7 +267,9 @@ def test_a_schema_that_does_not_fit_is_no_panic(
 def test_a_fault_of_the_native_code_leaves_the_stacks_in_the_log(
     telemetry: Telemetry, redis_url: str, migrated_database: str, broken: Broken
 ) -> None:
-    with Processor(redis_url, migrated_database, settings=broken.settings("")) as processor:
+    with Processor(
+        redis_url, migrated_database, settings=broken.settings(""), fresh=True
+    ) as processor:
         processor.wait_for("consumer.started")
         processor.signal(signal.SIGSEGV)
         assert processor.exit_code() == -signal.SIGSEGV

@@ -54,7 +54,7 @@ def test_frames_become_rows_exactly_once(
 ) -> None:
     entries, keys = backlog()
     telemetry.publish(entries)
-    with Processor(redis_url, migrated_database) as processor:
+    with Processor(redis_url, migrated_database, fresh=True) as processor:
         eventually(telemetry.settled)
         assert processor.terminate() == 0
         stopped = processor.wait_for("consumer.stopped")

@@ -98,7 +98,7 @@ def test_a_signal_under_full_load_settles_what_was_read_and_leaves_the_rest(
     entries, keys = backlog()
     telemetry.publish(entries)
     settings = {"BATCH_FRAMES": "50", **DEBUG}
-    with Processor(redis_url, migrated_database, settings=settings) as processor:
+    with Processor(redis_url, migrated_database, settings=settings, fresh=True) as processor:
         processor.wait_for("batch.committed")
         processor.signal(number)
         assert processor.exit_code() == 0

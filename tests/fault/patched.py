@@ -1,16 +1,14 @@
-"""The command line with one method of the package replaced by one that fails: no hook in it.
+"""One method of the installed package replaced by one that fails: no hook in the product.
 
-``python patched.py WHAT run``
+Each function is the `first` of a `Processor`.
 """
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
-from teltonika_processor.cli.app import main
 from teltonika_processor.codec.native import DecodedBatch
 from teltonika_processor.errors import LedgerViolation
 from teltonika_processor.processor import handover
@@ -65,7 +63,6 @@ BREAKS: Final = MappingProxyType(
     }
 )
 
-POISON: Final = "poison"
 POISON_DEVICES: Final = (901, 902, 903, 904, 905)
 """An entry of one of these kills the process as soon as it is decoded, in whatever company."""
 
@@ -80,8 +77,3 @@ def die_of_poison() -> None:
         return decode(entries, **named)
 
     handover.decode_entries = decode_or_die  # type: ignore[assignment]
-
-
-if __name__ == "__main__":
-    {**BREAKS, POISON: die_of_poison}[sys.argv.pop(1)]()
-    main()

@@ -58,12 +58,15 @@ class Stand:
     redis_wire: Proxy
     postgres_wire: Proxy
 
-    def processor(self, name: str = "one", **settings: str) -> Processor:
-        """An instance behind both proxies, not yet reading."""
+    def processor(
+        self, name: str = "one", first: Callable[[], None] | None = None, **settings: str
+    ) -> Processor:
+        """An instance behind both proxies, not yet reading; `first` as for `Processor`."""
         return Processor(
             self.redis_wire.through(self.redis_url),
             self.postgres_wire.through(self.dsn),
             settings={**QUICK, "REDIS_CONSUMER_NAME": name, **settings},
+            first=first,
         )
 
     @contextmanager

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+from commands import own_environment, run_command
 from teltonika_processor.errors import SchemaMismatch, SinkUnavailable
 from teltonika_processor.store import migrate as runner
 from teltonika_processor.store.migrate import (
@@ -385,10 +386,7 @@ async def test_create_on_the_schema_is_not_enough_once_another_owns_the_table(
 
 
 def run_migrate(dsn: str, *arguments: str) -> tuple[int, str, str]:
-    environment = {**os.environ, "DATABASE_URL": dsn}
-    environment.pop("DATABASE_MIGRATION_URL", None)
-    command = [sys.executable, "-m", "teltonika_processor", "migrate", *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = run_command("migrate", *arguments, environment=own_environment(DATABASE_URL=dsn))
     return done.returncode, done.stdout, done.stderr
 
 
