@@ -9,6 +9,7 @@ from redis.asyncio import Connection, Redis, SSLConnection, UnixDomainSocketConn
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.connection import HiredisRespSerializer
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
@@ -32,6 +33,8 @@ RedisClient = Redis
 
 CONNECT_TIMEOUT_S: Final = 5.0
 COMMAND_TIMEOUT_S: Final = 5.0
+
+_SERIALIZER: Final = HiredisRespSerializer()
 
 # The first word of an error reply is its code (Redis protocol specification, "Simple errors").
 # Other codes the client takes off the text and turns into classes.
@@ -123,15 +126,24 @@ def open_client(
     return client
 
 
-class _SaysLost(AbstractConnection):
-    """Says that the connection is lost where uvloop says that a handle is closed.
+class _OurConnection(AbstractConnection):
+    """What all our connections do otherwise than the client's.
 
-    The pool may hand out a connection whose reset the loop has not seen yet. asyncio's own loop
-    takes what is written to it then, and the next read fails; uvloop raises RuntimeError, which
-    would be taken for a bug of ours.
+    They say that the connection is lost where uvloop says that a handle is closed: the pool may
+    hand out a connection whose reset the loop has not seen yet. asyncio's own loop takes what is
+    written to it then, and the next read fails; uvloop raises RuntimeError, which would be taken
+    for a bug of ours.
 
-    And it leaves a server that was demoted: the next command asks anew where the name leads to.
+    They leave a server that was demoted: the next command asks anew where the name leads to.
+
+    And commands are packed by hiredis, as the client's synchronous half has it: 83 against 390 us
+    for an XACK of 400 ids.
     """
+
+    @override
+    def pack_command(self, *args: Any) -> list[bytes]:
+        packed: list[bytes] = _SERIALIZER.pack(*args)
+        return packed
 
     @override
     async def read_response(self, *args: Any, **options: Any) -> Any:
@@ -151,15 +163,15 @@ class _SaysLost(AbstractConnection):
             raise RedisConnectionError(f"the connection is lost: {error}") from error
 
 
-class _TcpConnection(_SaysLost, Connection):
+class _TcpConnection(_OurConnection, Connection):
     pass
 
 
-class _TlsConnection(_SaysLost, SSLConnection):
+class _TlsConnection(_OurConnection, SSLConnection):
     pass
 
 
-class _UnixConnection(_SaysLost, UnixDomainSocketConnection):
+class _UnixConnection(_OurConnection, UnixDomainSocketConnection):
     pass
 
 
