@@ -77,7 +77,10 @@ class ForkedCommand:
 
 
 def run_command(
-    *arguments: str, environment: Mapping[str, str], timeout_s: float = 60.0
+    *arguments: str,
+    environment: Mapping[str, str],
+    first: Callable[[], None] | None = None,
+    timeout_s: float = 60.0,
 ) -> subprocess.CompletedProcess[str]:
     """Run ``teltonika-processor`` with `arguments` to its end; what it printed and its exit code.
 
@@ -86,7 +89,11 @@ def run_command(
     """
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
         command = ForkedCommand(
-            *arguments, environment=environment, stdout=out.fileno(), stderr=errors.fileno()
+            *arguments,
+            environment=environment,
+            stdout=out.fileno(),
+            stderr=errors.fileno(),
+            first=first,
         )
         try:
             code = command.wait(timeout_s)

@@ -1,6 +1,6 @@
 """One method of the installed package replaced by one that fails: no hook in the product.
 
-Each function is the `first` of a `Processor`.
+Each function is the `first` of a `Processor` or of a command.
 """
 
 import os
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
+from teltonika_processor.cli import audit as cli_audit
 from teltonika_processor.codec.native import DecodedBatch
 from teltonika_processor.errors import LedgerViolation
 from teltonika_processor.processor import handover
@@ -52,6 +53,10 @@ def break_ledger() -> None:
 def break_lease() -> None:
     instance.RENEW_S = 0.5  # type: ignore[attr-defined]
     ConsumerLease.renew = failing_async(RuntimeError("injected"))  # type: ignore[method-assign]
+
+
+def break_audit() -> None:
+    cli_audit.audit = failing_async(RuntimeError("injected"))  # type: ignore[assignment]
 
 
 BREAKS: Final = MappingProxyType(

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from commands import own_environment, run_command
 from fault.fleet import Fleet, Sending, published
-from fault.patched import BREAKS, POISON_DEVICES, die_of_poison
+from fault.patched import BREAKS, POISON_DEVICES, break_audit, die_of_poison
 from fault.stand import COUNTING, Stand
 from telemetry import BASE_MS, STREAM, frame_at
 from waiting import eventually
@@ -73,3 +74,10 @@ def test_good_entries_that_were_in_flight_through_twenty_crashes_land(stand: Sta
 def poisoned(device: int) -> Sending:
     frame = published(device, frame_at(BASE_MS), [BASE_MS])
     return Sending(frame.fields("test"), (), "crashed_processor")
+
+
+def test_a_bug_in_a_command_is_not_told_as_a_finding(stand: Stand) -> None:
+    addresses = {"REDIS_URL": stand.redis_url, "DATABASE_URL": stand.dsn}
+    done = run_command("audit", environment=own_environment(**addresses), first=break_audit)
+    assert (done.returncode, done.stdout) == (70, "")
+    assert "RuntimeError: injected" in done.stderr

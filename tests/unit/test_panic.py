@@ -33,7 +33,7 @@ from teltonika_processor.service import dump_file
 from teltonika_processor.service.dump_file import DUMP_MAX_BYTES, bounded_list, plain
 from teltonika_processor.service.panic import PanicRecorder
 from teltonika_processor.service.recorder import RecentEvents
-from teltonika_processor.service.run import exit_code_of
+from teltonika_processor.service.run import exit_code_of_failure
 from teltonika_processor.settings import Settings
 from waiting import eventually_async
 
@@ -65,7 +65,7 @@ class Recorded:
             self.settings,
             self.recent,
             self.recent.recording(self.events.append),
-            exit_code_of=exit_code_of,
+            exit_code_of=exit_code_of_failure,
             hurry=self.hurry,
         )
 

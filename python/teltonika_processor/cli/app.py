@@ -11,6 +11,8 @@ from typing import Annotated, Final
 
 import typer
 
+from teltonika_processor.service.exit_codes import ExitCode
+
 SUBCOMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "run": "teltonika_processor.cli.run",
@@ -65,7 +67,13 @@ def teltonika_processor(
 
 def main() -> None:
     """Run the command line: the entry point of the distribution."""
-    build_app(sys.argv[1:])(prog_name="teltonika-processor")
+    try:
+        build_app(sys.argv[1:])(prog_name="teltonika-processor")
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException:  # noqa: BLE001 -- a bug must not end with 1, which tells of a finding
+        sys.excepthook(*sys.exc_info())
+        sys.exit(ExitCode.PANIC)
 
 
 if __name__ == "__main__":

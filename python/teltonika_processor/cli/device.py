@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-import re
 import uuid
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from teltonika_processor.errors import ConfigError, TransientError
+from teltonika_processor.cli.arguments import imei_of
+from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.service.exit_codes import ExitCode
 from teltonika_processor.settings import Settings, load_settings
 from teltonika_processor.stream.connection import open_client
@@ -33,15 +33,9 @@ def device() -> None:
     """One device's state in the running instances."""
 
 
-def _imei_of(text: str) -> int:
-    if not re.fullmatch("[0-9]{15}", text):
-        raise typer.BadParameter("an IMEI is 15 digits")
-    return int(text)
-
-
 @_device.command()
 def rehydrate(
-    imei: Annotated[int, typer.Argument(parser=_imei_of, metavar="IMEI", help="15 digits.")],
+    imei: Annotated[int, typer.Argument(parser=imei_of, metavar="IMEI", help="15 digits.")],
     timeout: Annotated[
         float,
         typer.Option(min=0.1, max=ASK_TIMEOUT_MAX_S, help="Seconds to wait for the answers."),
@@ -52,12 +46,8 @@ def rehydrate(
 
     Exits with 0 if every instance did, 1 if one did not, did not answer, or none is running.
     """
-    try:
+    with failures_told():
         outcome = asyncio.run(_ask(load_settings(), imei, timeout))
-    except (ConfigError, TransientError) as error:
-        typer.echo(str(error), err=True)
-        refused = isinstance(error, ConfigError)
-        raise typer.Exit(ExitCode.CONFIG if refused else ExitCode.UNREACHABLE) from None
     if as_json:
         _print_json(outcome)
     else:

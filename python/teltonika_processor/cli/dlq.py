@@ -34,9 +34,8 @@ from teltonika_processor.cli.dlq_output import (
     reasons_of,
 )
 from teltonika_processor.cli.dlq_show import Shown, print_letter, print_letter_json
+from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.codec.native import error_catalogue
-from teltonika_processor.errors import ConfigError, TeltonikaProcessorError, TransientError
-from teltonika_processor.service.exit_codes import ExitCode
 from teltonika_processor.settings import Settings, load_settings
 from teltonika_processor.stream.letter import Letter, LetterHead, fault_of, is_entry_id
 from teltonika_processor.stream.letters import Letters, open_letters
@@ -213,18 +212,9 @@ def _run(command: Command) -> NoReturn:
         async with open_letters(url, settings.redis_telemetry_stream) as letters:
             return await command(letters, settings)
 
-    try:
+    with failures_told():
         code = asyncio.run(run(load_settings()))
-    except TeltonikaProcessorError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(_exit_code(error)) from None
     raise typer.Exit(code)
-
-
-def _exit_code(error: TeltonikaProcessorError) -> ExitCode:
-    if isinstance(error, ConfigError):
-        return ExitCode.CONFIG
-    return ExitCode.UNREACHABLE if isinstance(error, TransientError) else ExitCode.PANIC
 
 
 def _refuse(message: str) -> NoReturn:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from teltonika_processor.errors import ConfigError, SchemaMismatch, TransientError
+from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.service.exit_codes import ExitCode
 from teltonika_processor.settings import Settings, load_settings
 from teltonika_processor.store.migrate import SchemaReport, inspect, migrate
@@ -27,15 +27,12 @@ def migrate_command(
 
     Any number of instances may do so at once: each step is applied once.
     """
-    try:
+    with failures_told():
         dsn = _owner_dsn(load_settings())
         if check:
             code = _print_state(asyncio.run(inspect(dsn)), as_json=as_json)
         else:
             code = _print_report(asyncio.run(migrate(dsn)), as_json=as_json)
-    except (ConfigError, SchemaMismatch, TransientError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(_exit_code(error)) from None
     raise typer.Exit(code)
 
 
@@ -74,9 +71,3 @@ def _print_state(state: SchemaState, *, as_json: bool) -> ExitCode:
 def _warn_of_newer(names: tuple[str, ...]) -> None:
     for name in names:
         typer.echo(f"applied by a later version, harmless to this one: {name}", err=True)
-
-
-def _exit_code(error: Exception) -> ExitCode:
-    if isinstance(error, SchemaMismatch):
-        return ExitCode.SCHEMA
-    return ExitCode.CONFIG if isinstance(error, ConfigError) else ExitCode.UNREACHABLE

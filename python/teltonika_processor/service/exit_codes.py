@@ -2,6 +2,8 @@
 
 from enum import IntEnum
 
+from teltonika_processor.errors import ConfigError, SchemaMismatch
+
 
 class ExitCode(IntEnum):
     """Exit status of the services; each member's comment says what a supervisor should do."""
@@ -12,3 +14,17 @@ class ExitCode(IntEnum):
     UNREACHABLE = 75  # A server was not reached within STARTUP_TIMEOUT_MS. Restart.
     SCHEMA = 76  # The database's schema does not fit this version. Migrate, then restart.
     CONFIG = 78  # A setting is wrong. Restarting does not help.
+
+
+def exit_code_of(error: BaseException, *, unreachable: type[Exception]) -> ExitCode:
+    """What the supervisor or the script is told of `error`.
+
+    Args:
+        error: What ended the process.
+        unreachable: The class that says that a server was not there.
+    """
+    if isinstance(error, SchemaMismatch):
+        return ExitCode.SCHEMA
+    if isinstance(error, ConfigError):
+        return ExitCode.CONFIG
+    return ExitCode.UNREACHABLE if isinstance(error, unreachable) else ExitCode.PANIC

@@ -9,9 +9,8 @@ from typing import Final
 
 import uvloop
 
-from teltonika_processor.errors import ConfigError, SchemaMismatch
 from teltonika_processor.events import Emit, ServiceFailed, SettingMistyped
-from teltonika_processor.service.exit_codes import ExitCode
+from teltonika_processor.service.exit_codes import ExitCode, exit_code_of
 from teltonika_processor.service.instance import Instance, UnreachableError
 from teltonika_processor.service.logging import configure_logging, log_aside
 from teltonika_processor.service.observability import Observability
@@ -31,7 +30,9 @@ def run_processor(settings: Settings) -> ExitCode:
     )
     observability = Observability(settings, recent.recording(log), _unix_ms)
     emit = observability.emit
-    panics = PanicRecorder(settings, recent, emit, exit_code_of=exit_code_of, hurry=_leave_soon)
+    panics = PanicRecorder(
+        settings, recent, emit, exit_code_of=exit_code_of_failure, hurry=_leave_soon
+    )
     install_hooks()
     for found, likely in near_misses(os.environ):
         emit(SettingMistyped(found=found, likely=likely))
@@ -42,20 +43,13 @@ def run_processor(settings: Settings) -> ExitCode:
         return _explain_failure(error, emit)
 
 
-def exit_code_of(error: BaseException) -> ExitCode:
-    """What the supervisor is told: in a group of errors the first one decides."""
-    cause = first_cause(error)
-    if isinstance(cause, SchemaMismatch):
-        return ExitCode.SCHEMA
-    if isinstance(cause, ConfigError):
-        return ExitCode.CONFIG
-    if isinstance(cause, UnreachableError):
-        return ExitCode.UNREACHABLE
-    return ExitCode.PANIC
+def exit_code_of_failure(error: BaseException) -> ExitCode:
+    """In a group of errors the first one decides."""
+    return exit_code_of(first_cause(error), unreachable=UnreachableError)
 
 
 def _explain_failure(error: BaseException, emit: Emit) -> ExitCode:
-    cause, code = first_cause(error), exit_code_of(error)
+    cause, code = first_cause(error), exit_code_of_failure(error)
     with contextlib.suppress(OSError, ValueError):  # the code counts, even if nobody reads the log
         emit(ServiceFailed(error_type=type(cause).__name__, error=str(cause), exit_code=int(code)))
     return code
