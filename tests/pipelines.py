@@ -45,6 +45,7 @@ class Held:
         before_answer: What the answer to an XACK waits for after Redis has done it.
         before_more: Called before the second read of a trickle.
         fails_to_read_more: The second read of a trickle gets lost on its way back.
+        fails_to_make_group: How often making the group fails from now on.
     """
 
     write_now: asyncio.Event = field(default_factory=asyncio.Event)
@@ -52,6 +53,7 @@ class Held:
     before_answer: Hold | None = None
     before_more: Callable[[], object] | None = None
     fails_to_read_more: bool = False
+    fails_to_make_group: int = 0
 
 
 class HeldWriter(PositionWriter):
@@ -74,6 +76,13 @@ class HeldGroup(ConsumerGroup):
     """The real group, whose answers the test may hold back or lose."""
 
     held: Held
+
+    @override
+    async def ensure(self) -> bool:
+        if self.held.fails_to_make_group:
+            self.held.fails_to_make_group -= 1
+            raise StreamUnavailable("Redis is loading")
+        return await super().ensure()
 
     @override
     async def read_new(self, count: int, *, block_ms: int) -> list[RawEntry]:

@@ -16,6 +16,7 @@ LETTERS = "telemetry:teltonika:dlq"
 ATTEMPTS = "telemetry:teltonika:attempts"
 SUSPECTS = "telemetry:teltonika:suspects"
 ACCOUNTS = "telemetry:teltonika:accounts"
+LETTERED = "telemetry:teltonika:lettered"
 NOW_MS = 1_790_000_000_000
 
 THRESHOLD_MS = 600_000
@@ -300,6 +301,25 @@ async def test_what_was_known_of_a_vanished_entry_is_forgotten(
     await client.hset(key, mapping={gone: 1, left: 2})
     await claims.next_page(10, now_ms=NOW_MS)
     assert await client.hgetall(key) == {left: b"2"}
+
+
+async def test_a_trimmed_entry_that_has_its_letter_is_not_lost(
+    client: RedisClient, claims: Claims
+) -> None:
+    gone = await trimmed(client, "dead")
+    await client.hset(LETTERED, mapping={gone: "crc_mismatch"})
+    page = await claims.next_page(10, now_ms=NOW_MS)
+    assert page == ClaimedPage([], [], ends_sweep=True)
+    assert await client.exists(LETTERS, ACCOUNTS) == 0
+    assert await pending(client) == {}
+
+
+async def test_a_vanished_entry_is_known_to_have_its_letter(
+    client: RedisClient, claims: Claims
+) -> None:
+    gone = await trimmed(client, "dead")
+    await claims.next_page(10, now_ms=NOW_MS)
+    assert await client.hgetall(LETTERED) == {gone: b"payload_trimmed"}
 
 
 async def test_out_of_memory_vanished_entries_are_still_reported(

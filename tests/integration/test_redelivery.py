@@ -1,6 +1,7 @@
 """Entries that Redis delivers again while they are in flight, and replies that come too late."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -132,6 +133,92 @@ async def test_what_waited_for_its_next_try_is_reported_when_the_stream_is_gone(
         await run.said(EntriesVanished)
         assert await vanished(run) == 1
         assert run.pipeline.ledger.n_retries == 0
+
+
+def make_group_as_another_instance(run: Running) -> None:
+    """The stream was lost; before we miss the group, another instance makes it and reads on."""
+    client = run.telemetry.client
+    with client.pipeline(transaction=True) as pipeline:
+        pipeline.delete(STREAM)
+        pipeline.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+        pipeline.execute()
+
+
+async def test_what_failed_in_flight_is_reported_when_another_instance_made_the_group(
+    redis_url: str, migrated_database: str
+) -> None:
+    async with running(redis_url, migrated_database) as run:
+        (lost, _) = run.telemetry.publish(
+            [entry(frame_at(BASE_MS)[:-1]), entry(frame_at(BASE_MS + 1000))]
+        )
+        await run.in_flight(2)
+        make_group_as_another_instance(run)
+        run.held.write_now.set()
+        (told,) = await run.said(EntriesVanished)
+        await run.in_flight(0)
+    assert told == EntriesVanished(count=1, first_id=lost.decode())
+    assert run.pipeline.totals.stored == 1
+
+
+async def test_what_waited_is_reported_at_the_next_sweep_when_another_instance_made_the_group(
+    redis_url: str, migrated_database: str
+) -> None:
+    ahead_s = 0.0
+    async with running(
+        redis_url, migrated_database, attempts_max=3, clock=lambda: time.monotonic() + ahead_s
+    ) as run:
+        run.held.write_now.set()
+        (lost, _) = run.telemetry.publish(
+            [entry(frame_at(BASE_MS)[:-1]), entry(frame_at(BASE_MS + 1000))]
+        )
+        await run.said(EntriesJudged)
+        await run.in_flight(0)
+        make_group_as_another_instance(run)
+        # Past the next sweep, and past the time after which what waits is in other hands.
+        ahead_s = 600.0
+        (told,) = await run.said(EntriesVanished)
+        assert run.pipeline.ledger.n_retries == 0
+    assert told == EntriesVanished(count=1, first_id=lost.decode())
+
+
+async def test_what_waited_is_reported_though_the_group_could_not_be_made_at_once(
+    redis_url: str, migrated_database: str
+) -> None:
+    async with running(redis_url, migrated_database, attempts_max=3) as run:
+        run.held.write_now.set()
+        run.telemetry.publish([entry(frame_at(BASE_MS)[:-1]), entry(frame_at(BASE_MS + 1000))])
+        await run.said(EntriesJudged)
+        await run.in_flight(0)
+        run.held.fails_to_make_group = 2
+        run.telemetry.client.delete(STREAM)
+        await run.said(EntriesVanished)
+    assert run.held.fails_to_make_group == 0
+    assert await vanished(run) == 1
+
+
+async def test_a_stream_that_was_trimmed_is_no_other_stream(
+    redis_url: str, migrated_database: str
+) -> None:
+    ahead_s = 0.0
+    async with running(
+        redis_url, migrated_database, attempts_max=3, clock=lambda: time.monotonic() + ahead_s
+    ) as run:
+        run.held.write_now.set()
+        ids = run.telemetry.publish(
+            [entry(frame_at(BASE_MS)[:-1]), entry(frame_at(BASE_MS + 1000))]
+        )
+        await run.said(EntriesJudged)
+        await run.in_flight(0)
+        # Another instance wrote the letter, and the entry was trimmed.
+        run.telemetry.client.xack(STREAM, GROUP, *ids)
+        run.telemetry.client.xtrim(STREAM, maxlen=0, approximate=False)
+        ahead_s = 600.0
+
+        async def forgotten() -> bool:
+            return run.pipeline.ledger.n_retries == 0
+
+        await eventually_async(forgotten)
+    assert await vanished(run) == 0
 
 
 async def test_a_group_that_was_destroyed_loses_nothing_that_failed(

@@ -1,6 +1,7 @@
 """Reading: own pending entries first, then idle ones of others, then new ones."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
@@ -106,7 +107,8 @@ class EntryReader:
         except StreamUnavailable:
             self.look_again()
             raise
-        self._regroup.is_there()
+        n_read = len(delivery.entries) if delivery.source == "new" else 0
+        self._regroup.is_there(n_read=n_read)
         return delivery
 
     async def _read_next(self, stop: asyncio.Event) -> Delivery:
@@ -141,10 +143,10 @@ class EntryReader:
     async def _claim(self) -> list[RawEntry]:
         count = self._policy.read_count()
         page = await self._claims.next_page(count, now_ms=self._wall_clock_ms())
-        if page.ends_sweep:
-            self._end_sweep()
         if page.vanished:
             self._tell_vanished(page)
+        if page.ends_sweep:
+            await self._end_sweep()
         fresh = self._not_in_flight(page.entries)
         if fresh:
             self._around.emit(EntriesReclaimed(count=len(fresh)))
@@ -162,12 +164,14 @@ class EntryReader:
             )
         )
 
-    def _end_sweep(self) -> None:
+    async def _end_sweep(self) -> None:
         now = self._around.clock()
         self._claim_at = now + self._claim_interval_s
-        # What failed here and did not come back within two sweeps is in other hands.
-        waits_s = self._claims.threshold_ms / 1e3 + 2 * self._claim_interval_s
-        self._ledger.forget_retries(before=now - 2 * waits_s)
+        with contextlib.suppress(StreamUnavailable):
+            await self._regroup.look()
+            # What failed here and did not come back within two sweeps is in other hands.
+            waits_s = self._claims.threshold_ms / 1e3 + 2 * self._claim_interval_s
+            self._ledger.forget_retries(before=now - 2 * waits_s)
 
     # New entries
 

@@ -1,6 +1,7 @@
 """A consumer group that is gone: flushed, evicted, failed over. Who meets that makes it anew."""
 
-from collections.abc import Collection
+import contextlib
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from teltonika_processor.errors import StreamUnavailable
@@ -11,7 +12,10 @@ from teltonika_processor.stream.group import ConsumerGroup
 
 
 class Regroup:
-    """Makes the group anew, says it once, and tells the ledger.
+    """Makes the group anew, says it once, and tells what went with the stream.
+
+    Another instance may meet it first, and make the group before we miss it. But a stream counts
+    what was ever added to it: one with less than we have seen is another one.
 
     Args:
         group: From id 0, since every write may be repeated.
@@ -24,18 +28,11 @@ class Regroup:
         self._ledger: Final = ledger
         self._around: Final = around
         self._is_missing = False
-
-    async def gone(self, ids: Collection[bytes]) -> set[bytes]:
-        """Those of the entries `ids` that the stream does not hold: they will not come again.
-
-        What cannot be asked now is not said to be gone.
-        """
-        if not ids:
-            return set()
-        try:
-            return await self._group.gone(ids)
-        except StreamUnavailable:
-            return set()
+        # Of the stream as we know it: what was added when we looked, and what we read as new.
+        self._n_added = 0
+        self._n_read = 0
+        # What failed and waited, pending, for its next try is still to be asked for.
+        self._owes_report = False
 
     async def restore(self) -> None:
         """The group was seen to be missing.
@@ -44,22 +41,52 @@ class Regroup:
             StreamUnavailable: Redis is away.
         """
         names = self._group.names
-        was_missing, self._is_missing = self._is_missing, True
-        if not was_missing:
-            self._ledger.group_lost(now=self._around.clock())
+        if not self._is_missing:
+            self._is_missing = True
+            self._lose()
             self._around.emit(GroupMissing(stream=names.stream, group=names.group))
         if await self._group.ensure():
             self._around.emit(GroupCreated(stream=names.stream, group=names.group))
-        if not was_missing:
-            await self._report_retries()
+        await self._report_retries()
+
+    def is_there(self, *, n_read: int) -> None:
+        """The group was seen to be there; so many entries were read as new."""
+        self._is_missing = False
+        self._n_read += n_read
+
+    async def look(self) -> None:
+        """See whether the stream is another one by now.
+
+        Raises:
+            StreamUnavailable: Redis is away.
+        """
+        n_added = await self._group.n_added()
+        if n_added < max(self._n_added, self._n_read):
+            self._lose()
+        self._n_added = n_added
+        await self._report_retries()
+
+    async def lost(self, ids: AbstractSet[bytes]) -> AbstractSet[bytes]:
+        """Those of `ids`, in flight and no longer pending, that went with the stream.
+
+        What cannot be asked now is not said to be lost.
+        """
+        if ids:
+            with contextlib.suppress(StreamUnavailable):
+                await self.look()
+                return await self._group.gone(ids & set(self._ledger.orphans()))
+        return frozenset()
+
+    def _lose(self) -> None:
+        self._ledger.group_lost(now=self._around.clock())
+        self._n_added = self._n_read = 0
+        self._owes_report = True
 
     async def _report_retries(self) -> None:
-        """What failed and waited, pending, for its next try may have gone with the stream."""
-        gone = await self.gone(self._ledger.retries())
+        if not self._owes_report:
+            return
+        gone = await self._group.gone(self._ledger.retries())
+        self._owes_report = False
         if gone:
             self._ledger.forget_gone(gone)
             self._around.emit(EntriesVanished(count=len(gone), first_id=min(gone).decode()))
-
-    def is_there(self) -> None:
-        """The group was seen to be there."""
-        self._is_missing = False

@@ -4,32 +4,42 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from teltonika_processor.model import accounts_key, attempts_key, dead_letter_stream, suspects_key
+from teltonika_processor.model import (
+    accounts_key,
+    attempts_key,
+    dead_letter_stream,
+    lettered_key,
+    suspects_key,
+)
 from teltonika_processor.stream.connection import RedisClient, execute
 from teltonika_processor.stream.entry import RawEntry
 from teltonika_processor.stream.group import GroupNames
 
 # XAUTOCLAIM takes ids whose payload is gone off the pending entries list and tells only this once,
 # so their letters are written by the same script. One that cannot be written is reported as
-# vanished all the same.
-# KEYS: stream, dead letters, attempts, suspects, accounts. ARGV: group, consumer, least idle ms,
-# cursor, count, Unix ms, instance, text.
+# vanished all the same. One that has a letter (the group was made anew since) is not lost.
+# KEYS: stream, dead letters, attempts, suspects, accounts, lettered. ARGV: group, consumer, least
+# idle ms, cursor, count, Unix ms, instance, text.
 _CLAIM: Final = b"""
-local letters = 0
+local vanished, letters = {}, 0
 local page = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], 'COUNT', ARGV[5])
 for _, id in ipairs(page[3]) do
-  local attempts = (tonumber(redis.call('HGET', KEYS[3], id)) or 0) + 1
-  local letter = redis.pcall('XADD', KEYS[2], '*', 'reason', 'payload_trimmed', 'error', ARGV[8],
-    'offset', 0, 'attempts', attempts, 'source_id', id, 'failed_at_ms', ARGV[6],
-    'instance', ARGV[7])
-  if not letter.err then
-    redis.call('HDEL', KEYS[3], id)
-    redis.call('HDEL', KEYS[4], id)
-    redis.call('HINCRBY', KEYS[5], 'dead_lettered', 1)
-    letters = letters + 1
+  if redis.call('HEXISTS', KEYS[6], id) == 0 then
+    vanished[#vanished + 1] = id
+    local attempts = (tonumber(redis.call('HGET', KEYS[3], id)) or 0) + 1
+    local letter = redis.pcall('XADD', KEYS[2], '*', 'reason', 'payload_trimmed', 'error', ARGV[8],
+      'offset', 0, 'attempts', attempts, 'source_id', id, 'failed_at_ms', ARGV[6],
+      'instance', ARGV[7])
+    if not letter.err then
+      redis.call('HSET', KEYS[6], id, 'payload_trimmed')
+      redis.call('HDEL', KEYS[3], id)
+      redis.call('HDEL', KEYS[4], id)
+      redis.call('HINCRBY', KEYS[5], 'dead_lettered', 1)
+      letters = letters + 1
+    end
   end
 end
-return {page[1], page[2], page[3], letters}
+return {page[1], page[2], vanished, letters}
 """
 
 # XCLAIM takes ids whose payload is gone off the pending entries list and does not tell, so they are
@@ -57,7 +67,8 @@ class ClaimedPage:
 
     Attributes:
         entries: Ours now; their delivery counts rose by one.
-        vanished: Ids whose payload was trimmed: dead-lettered as ``payload_trimmed``.
+        vanished: Ids whose payload was trimmed before they were settled or had a letter; they are
+            dead-lettered as ``payload_trimmed``.
         ends_sweep: Whether the sweep came to the end of the list with this page.
         n_letters: How many letters of `vanished` could be written.
     """
@@ -96,6 +107,7 @@ class Claims:
             attempts_key(stream),
             suspects_key(stream),
             accounts_key(stream),
+            lettered_key(stream),
         )
         cursor, entries, vanished, n_letters = await execute(
             self._control,

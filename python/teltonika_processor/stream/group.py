@@ -12,6 +12,7 @@ from teltonika_processor.stream.connection import (
     execute,
 )
 from teltonika_processor.stream.entry import FIRST_ID, RawEntry
+from teltonika_processor.stream.ids import LUA_IDS
 
 BLOCK_MS: Final = 500
 """Bound: how long a read waits; a stop request is seen after this time at the latest."""
@@ -27,6 +28,15 @@ if ARGV[2] == '1' then
 end
 return count
 """
+
+# KEYS: stream.
+_ADDED: Final = (
+    LUA_IDS
+    + b"""
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+return map_of(redis.call('XINFO', 'STREAM', KEYS[1]))['entries-added']
+"""
+)
 
 # KEYS: stream. ARGV: entry ids.
 _GONE: Final = b"""
@@ -108,6 +118,14 @@ class ConsumerGroup:
         except GroupMissingError:
             return {}
         return {entry_id: times for entry_id, _, _, times in found}
+
+    async def n_added(self) -> int:
+        """Entries that were ever added to the stream; 0 where it does not exist.
+
+        Raises:
+            StreamUnavailable: Redis is away.
+        """
+        return int(await execute(self._control, "EVAL", _ADDED, 1, self.names.stream))
 
     async def gone(self, ids: Iterable[bytes]) -> set[bytes]:
         """Those of the entries `ids` that the stream does not hold.
