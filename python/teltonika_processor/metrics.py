@@ -52,7 +52,7 @@ _LAG_BUCKETS_S: Final = (0.002, 0.01, 0.05, 0.25, 1.0)
 
 # What is tried again, and the causes that each can have.
 _STREAM_CAUSES: Final = ("away", "group_missing")
-_RETRY_CAUSES: Final[Mapping[str, tuple[str, ...]]] = {
+_CAUSES_BY_STAGE: Final[Mapping[str, tuple[str, ...]]] = {
     "read": _STREAM_CAUSES,
     "xack": _STREAM_CAUSES,
     "dead_letter": _STREAM_CAUSES,
@@ -367,7 +367,7 @@ def _define_retries(make: Maker) -> Mapping[str, Kept]:
     family = make.family("retries", "Tries that failed", ("stage", "cause"))
     return {
         stage: Kept({cause: family.labels(stage, cause) for cause in (*causes, OTHER)})
-        for stage, causes in ((s, _RETRY_CAUSES.get(s, ())) for s in get_args(events.Stage))
+        for stage, causes in ((s, _CAUSES_BY_STAGE.get(s, ())) for s in get_args(events.Stage))
     }
 
 

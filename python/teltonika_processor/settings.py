@@ -295,6 +295,14 @@ def near_misses(environ: Mapping[str, str]) -> list[tuple[str, str]]:
     return missed
 
 
+def redacted_settings(settings: Settings) -> dict[str, object]:
+    """Every effective value by its environment's name; URLs without user, password and query."""
+    return {
+        name.upper(): redacted_url(value) if isinstance(value, SecretStr) else value
+        for name, value in settings
+    }
+
+
 def redacted_url(url: SecretStr) -> str:
     """The URL without user, password and query: what may be logged."""
     parts = urlsplit(url.get_secret_value())

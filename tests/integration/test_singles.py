@@ -17,6 +17,7 @@ from teltonika_processor.events import (
     BreakerOpened,
     EntriesJudged,
     EntrySuspected,
+    FrameRejected,
     RetryScheduled,
 )
 from waiting import eventually_async
@@ -206,11 +207,11 @@ async def test_a_suspect_whose_day_gets_no_partition_holds_nobody_up(
         await run.said(BatchSetAside)
         run.telemetry.publish([frame_of(5)])
 
-        async def other_stored() -> bool:
-            return run.pipeline.totals.stored == 1
+        async def other_settled() -> bool:
+            return run.telemetry.pending() == 1
 
-        await eventually_async(other_stored)
-        assert run.telemetry.pending() == 1
+        await eventually_async(other_settled)
+        assert run.pipeline.totals.stored == 1
         assert run.pipeline.ledger.n_retries == 1
         assert crashes(run, entry_id) is None
 
@@ -245,6 +246,23 @@ async def test_data_exceptions_on_everything_stop_with_nothing_counted(
     assert telemetry.letters() == []
     assert telemetry.pending() >= 10
     telemetry.close()
+
+
+async def test_the_first_that_a_server_refuses_after_many_commits_is_not_counted(
+    redis_url: str, migrated_database: str
+) -> None:
+    held = Held()
+    held.write_now.set()
+    async with running(redis_url, migrated_database, held=held) as run:
+        run.telemetry.publish([frame_of(0)])
+        await eventually_async(run.settled)
+        held.fault = out_of_range
+        run.telemetry.publish([frame_of(1)])
+        await run.said(FrameRejected)
+        assert run.telemetry.client.hgetall(ATTEMPTS) == {}
+        assert run.telemetry.letters() == []
+        assert run.telemetry.pending() == 1
+        held.fault = lambda _: None
 
 
 async def test_a_data_exception_beside_others_that_are_stored_is_the_entrys_own(

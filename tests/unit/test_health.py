@@ -93,6 +93,9 @@ def test_a_server_that_the_start_waits_for_is_told(stage: events.Stage, failing_
     readiness = Readiness()
     readiness.see(retry)
     assert failing_of_it in readiness.failings()
+    # It came; the start goes on, and waits for the other one perhaps.
+    readiness.see(events.RetrySucceeded(stage=stage, attempts=1, outage_s=0.1))
+    assert list(readiness.failings()) == list(Readiness().failings())
     # Once it was asked itself, a single retry says nothing.
     asked = ready()
     asked.see(retry)

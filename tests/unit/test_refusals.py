@@ -24,7 +24,7 @@ def ids(n: int, first: int = 0) -> list[bytes]:
     return [b"%d-0" % i for i in range(first, first + n)]
 
 
-def refuse(refusals: Refusals, refused: list[bytes], *, are_new: bool = True) -> bool:
+def refuse(refusals: Refusals, refused: list[bytes], *, are_new: bool = True) -> set[bytes]:
     return refusals.refused(refused, n_commits_before=refusals.n_commits, are_new=are_new)
 
 
@@ -64,16 +64,30 @@ def test_what_was_refused_beside_a_commit_is_in_no_row() -> None:
     assert (refusals.n_in_a_row, refusals.hit_everything) == (0, False)
 
 
-def test_a_refusal_is_the_entrys_own_fault_after_a_commit_only() -> None:
-    refusals = Refusals()
-    assert refuse(refusals, ids(1)) is False
-    refusals.committed()
-    assert refuse(refusals, ids(1)) is True
-    assert refuse(refusals, ids(1)) is False
-
-
-def test_no_refusal_asks_for_no_commit() -> None:
+def test_a_refusal_beside_a_commit_is_the_entrys_own_fault() -> None:
     refusals = Refusals()
     refusals.committed()
-    assert refuse(refusals, []) is False
-    assert refuse(refusals, ids(1)) is True
+    assert refusals.refused(ids(2), n_commits_before=0, are_new=True) == {*ids(2)}
+
+
+def test_a_commit_before_the_entry_was_in_hand_says_nothing_of_it() -> None:
+    refusals = Refusals()
+    refusals.committed()
+    assert refuse(refusals, ids(1)) == set()
+
+
+def test_a_commit_between_two_refusals_of_an_entry_makes_the_second_its_own_fault() -> None:
+    refusals = Refusals()
+    assert refuse(refusals, ids(1)) == set()
+    assert refuse(refusals, ids(1)) == set()
+    refusals.committed()
+    assert refuse(refusals, ids(2), are_new=False) == {*ids(1)}
+    assert refuse(refusals, ids(2), are_new=False) == set()
+
+
+def test_of_what_was_refused_long_ago_nothing_is_known() -> None:
+    refusals = Refusals()
+    refuse(refusals, ids(1), are_new=False)
+    refuse(refusals, ids(10_000, first=1), are_new=False)
+    refusals.committed()
+    assert refuse(refusals, [b"1-0", b"0-0"], are_new=False) == {b"1-0"}

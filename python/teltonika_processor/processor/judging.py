@@ -14,23 +14,22 @@ from teltonika_processor.events import (
     EntriesVanished,
     EntryDeadLettered,
     FrameRejected,
-    RetryScheduled,
 )
 from teltonika_processor.processor import breaker
 from teltonika_processor.processor.breaker import Breaker
 from teltonika_processor.processor.ledger import Happened, Ledger
 from teltonika_processor.processor.ratelimit import RateLimit
-from teltonika_processor.processor.refusals import may_be_the_servers
 from teltonika_processor.processor.regroup import Regroup
-from teltonika_processor.processor.retry import SAY_AGAIN_S, Surroundings, until_done
+from teltonika_processor.processor.retry import (
+    SAY_AGAIN_S,
+    Surroundings,
+    retry_scheduled,
+    until_done,
+)
 from teltonika_processor.processor.work import Outcome, Reject, Totals, Work
 from teltonika_processor.stream.connection import GroupMissingError
 from teltonika_processor.stream.dead_letters import DeadLetters, Failure, Verdicts
 from teltonika_processor.stream.entry import RawEntry, entry_id, fields_of
-
-# Bound: log lines of single entries, 20 of a kind in ten seconds; all of them are counted.
-LINES: Final = 20
-LINES_WINDOW_S: Final = 10.0
 
 # Bound: entries that failed for no fault of theirs, one of which is tried while the breaker is
 # open; a frame has 64 KB at most unless the setting says otherwise.
@@ -45,8 +44,8 @@ _FINAL_CODES: Final = frozenset({_TRIMMED, "crashed_processor"})
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
-    """Where failures are judged.
+class DeadLettering:
+    """What it takes to judge failures.
 
     Attributes:
         dead_letters: Counts failures and writes letters.
@@ -63,7 +62,7 @@ class Judge:
     """Gives entries that failed their fate.
 
     Args:
-        bench: Where they are judged.
+        dead_lettering: Where they are judged.
         ledger: Told of what became of each entry.
         totals: The accounts of this run.
         around: Log, clock in seconds, randomness.
@@ -71,33 +70,36 @@ class Judge:
 
     def __init__(
         self,
-        bench: Bench,
+        dead_lettering: DeadLettering,
         ledger: Ledger,
         totals: Totals,
         around: Surroundings,
     ) -> None:
-        self._bench: Final = bench
+        self._dead_lettering: Final = dead_lettering
         self._ledger: Final = ledger
         self._totals: Final = totals
         self._around: Final = around
-        self._kept_lines: Final = RateLimit(burst=LINES, interval_s=LINES_WINDOW_S)
-        self._letter_lines: Final = RateLimit(burst=LINES, interval_s=LINES_WINDOW_S)
+        self._kept_lines: Final = RateLimit.of_entries()
+        self._letter_lines: Final = RateLimit.of_entries()
         self._outage_lines: Final = RateLimit(burst=1, interval_s=SAY_AGAIN_S)
         self.breaker: Final = Breaker()
         self.candidates: Final[deque[RawEntry]] = deque(maxlen=_CANDIDATES_MAX)
 
-    async def judge(self, outcome: Outcome, *, refused_are_guilty: bool) -> None:
+    async def judge(self, outcome: Outcome, *, spared: AbstractSet[bytes] = frozenset()) -> None:
         """Judge all entries of `outcome` that failed, and tell the breaker of all of them.
 
         Args:
             outcome: What became of some entries.
-            refused_are_guilty: Whether a refusal that may be the server's fault is counted against
-                its entry.
+            spared: Ids of those whose failure is not counted.
         """
         failures = outcome.failures()
         self._note(outcome, failures)
-        uncounted = [one for one in failures if _is_uncounted(*one, refused_are_guilty)]
-        counted = [one for one in failures if one not in uncounted] if uncounted else failures
+        counted: list[tuple[Work, int]] = []
+        uncounted: list[tuple[Work, int]] = []
+        for part, i in failures:
+            # A probe that fails shows that the cause is still there.
+            is_uncounted = part.probe is not None or entry_id(part.entries[i]) in spared
+            (uncounted if is_uncounted else counted).append((part, i))
         if uncounted:
             await self._keep(uncounted)
         if counted:
@@ -141,10 +143,8 @@ class Judge:
         verdicts = await self._ask(
             [_failure_of(part.entries[i], part.rejects[i]) for part, i in failures]
         )
-        lost = await self._bench.regroup.gone(
-            verdicts.not_pending.intersection(self._ledger.orphans())
-        )
-        await self._record(verdicts, ids)
+        lost = await self._dead_lettering.regroup.lost(verdicts.not_pending)
+        self._record(verdicts, ids)
         self._remember(one for one, id_ in zip(failures, ids, strict=True) if id_ in verdicts.kept)
         kept: Counter[str] = Counter()
         dead_lettered: Counter[str] = Counter()
@@ -156,7 +156,7 @@ class Judge:
             elif failed_id in verdicts.kept:
                 kept[reject.code] += 1
                 self._tell_kept(failed_id, reject, imei, verdicts.kept[failed_id])
-            if part.trial is not None and failed_id in verdicts.kept:
+            if part.trial is not None and not verdicts.is_over(failed_id):
                 await part.trial.pause()
         duration_ms = round((self._around.clock() - started) * 1e3, 3)
         self._around.emit(
@@ -191,13 +191,13 @@ class Judge:
         Without a group nothing was counted, so asking again is safe. Whether an entry went with the
         group or is pending once more shows afterwards.
         """
-        bench, verdicts = self._bench, Verdicts()
+        where, verdicts = self._dead_lettering, Verdicts()
 
         async def ask() -> None:
             left = [one for one in failures if not verdicts.has(one.entry_id)]
-            verdicts.add(await bench.dead_letters.judge(left, failed_at_ms=bench.now_ms()))
+            verdicts.add(await where.dead_letters.judge(left, failed_at_ms=where.now_ms()))
             if isinstance(verdicts.error, GroupMissingError):
-                await bench.regroup.restore()
+                await where.regroup.restore()
                 raise verdicts.error
 
         give_up_at = self._around.clock() + _GROUP_WITHIN_S
@@ -205,10 +205,10 @@ class Judge:
             await until_done("dead_letter", ask, self._around, give_up_at=give_up_at)
         return verdicts
 
-    async def _record(self, verdicts: Verdicts, ids: list[bytes]) -> None:
+    def _record(self, verdicts: Verdicts, ids: list[bytes]) -> None:
         """What was not judged stays pending like what was kept: the script is not repeated."""
-        gone = [failed_id for failed_id in ids if _is_gone(verdicts, failed_id)]
-        stays = [failed_id for failed_id in ids if not _is_gone(verdicts, failed_id)]
+        gone = [failed_id for failed_id in ids if verdicts.is_over(failed_id)]
+        stays = [failed_id for failed_id in ids if not verdicts.is_over(failed_id)]
         self._ledger.record(gone, Happened.LETTER_WRITTEN)
         self._ledger.xacked(gone)
         self._ledger.record(stays, Happened.KEPT, now=self._around.clock())
@@ -220,15 +220,7 @@ class Judge:
     def _tell_not_judged(self, error: TransientError) -> None:
         self._around.retried("dead_letter", error.cause)
         if self._outage_lines.admit(self._around.clock()) is not None:
-            self._around.emit(
-                RetryScheduled(
-                    stage="dead_letter",
-                    attempt=1,
-                    wait_s=0.0,
-                    error_type=type(error).__name__,
-                    error=str(error),
-                )
-            )
+            self._around.emit(retry_scheduled("dead_letter", error, attempt=1, wait_s=0.0))
 
     def _tell_kept(self, failed_id: bytes, reject: Reject, imei: int, attempts: int) -> None:
         suppressed = self._kept_lines.admit(self._around.clock())
@@ -268,17 +260,6 @@ def _was_told(error: TransientError) -> bool:
 
 def _ids_of(failures: Iterable[tuple[Work, int]]) -> list[bytes]:
     return [entry_id(part.entries[i]) for part, i in failures]
-
-
-def _is_uncounted(part: Work, i: int, refused_are_guilty: bool) -> bool:  # noqa: FBT001 -- star-called
-    """A probe that shows that the cause is still there, or what may be the fault of the server."""
-    if part.probe is not None:
-        return True
-    return not refused_are_guilty and may_be_the_servers(part.rejects[i].sqlstate)
-
-
-def _is_gone(verdicts: Verdicts, failed_id: bytes) -> bool:
-    return failed_id in verdicts.dead_lettered or failed_id in verdicts.not_pending
 
 
 def _failure_of(entry: RawEntry, reject: Reject) -> Failure:

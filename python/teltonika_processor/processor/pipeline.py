@@ -16,7 +16,7 @@ from teltonika_processor.processor.aside import Aside
 from teltonika_processor.processor.batch import BatchLimits, BatchPolicy
 from teltonika_processor.processor.companions import companions, run_together
 from teltonika_processor.processor.handover import Handover
-from teltonika_processor.processor.judging import Bench, Judge
+from teltonika_processor.processor.judging import DeadLettering, Judge
 from teltonika_processor.processor.ledger import Happened, Ledger
 from teltonika_processor.processor.reading import EntryReader, Sources
 from teltonika_processor.processor.regroup import Regroup
@@ -83,7 +83,10 @@ class Pipeline:
         self._handover: Final = Handover(policy, self.ledger, config.frame_max_bytes, around)
         regroup = Regroup(ends.group, self.ledger, around)
         self._judge: Final = Judge(
-            Bench(ends.dead_letters, regroup, wall_clock_ms), self.ledger, self.totals, around
+            DeadLettering(ends.dead_letters, regroup, wall_clock_ms),
+            self.ledger,
+            self.totals,
+            around,
         )
         self._finisher: Final = WorkFinisher(
             ends.group,

@@ -1,6 +1,9 @@
 """Log lines that could come in thousands. Pure: time is an argument."""
 
-from typing import Final
+from typing import Final, Self
+
+_ENTRY_LINES: Final = 20
+_ENTRY_LINES_WINDOW_S: Final = 10.0
 
 
 class RateLimit:
@@ -12,6 +15,11 @@ class RateLimit:
         self._window_at = float("-inf")
         self._passed = 0
         self._suppressed = 0
+
+    @classmethod
+    def of_entries(cls) -> Self:
+        """The bound on lines of one kind that tell of single entries; all entries are counted."""
+        return cls(burst=_ENTRY_LINES, interval_s=_ENTRY_LINES_WINDOW_S)
 
     def admit(self, now: float) -> int | None:
         """None to hold a line back, else how many were held back since the last one."""

@@ -2,10 +2,10 @@
 
 Rules. What is refused with a data exception (class 22) or with an error that nobody knows may be
 the entry's fault or the server's: a column that was altered, a trigger, a damaged index. It is the
-entry's only if others are stored beside it. So it is counted against the entry only if rows were
-committed since the last such refusal; and `ENTRIES_MAX` new entries in a row, whatever the batches,
-with no commit between them, are everything. Redelivered ones say nothing of the server: among them
-are by nature those that fail again and again.
+entry's only if others are stored where it is not: while it was in hand, or between two refusals of
+it. `ENTRIES_MAX` new entries in a row, whatever the batches, with no commit between them, are
+everything. Redelivered ones say nothing of the server: among them are by nature those that fail
+again and again.
 """
 
 from collections.abc import Collection
@@ -16,6 +16,9 @@ from teltonika_processor.store.sqlstate import meaning
 
 ENTRIES_MAX: Final = 10
 """Entries refused in a row after which it is the server and not the entries."""
+
+# Bound: entries whose last refusal is remembered, some 1 MB; the oldest are forgotten first.
+_REMEMBERED_MAX: Final = 10_000
 
 _DATA_EXCEPTIONS: Final = "22"
 
@@ -32,7 +35,8 @@ class Refusals:
 
     def __init__(self) -> None:
         self._in_a_row: Final[set[bytes]] = set()
-        self._n_commits_at_refusal = 0
+        # Commits until the last refusal of each, oldest first.
+        self._refused_at: Final[dict[bytes, int]] = {}
         self.n_commits = 0
 
     @property
@@ -50,18 +54,25 @@ class Refusals:
         self.n_commits += 1
         self._in_a_row.clear()
 
-    def refused(self, ids: Collection[bytes], *, n_commits_before: int, are_new: bool) -> bool:
-        """Entries were refused; whether that is their own fault.
+    def refused(
+        self, ids: Collection[bytes], *, n_commits_before: int, are_new: bool
+    ) -> set[bytes]:
+        """Entries were refused; those whose own fault it is.
 
         Args:
             ids: The entries.
             n_commits_before: `n_commits` when they were taken in hand.
             are_new: They were delivered for the first time.
         """
-        if not ids:
-            return False
-        are_guilty = self.n_commits > self._n_commits_at_refusal
-        self._n_commits_at_refusal = self.n_commits
-        if are_new and self.n_commits == n_commits_before:
+        others_are_stored = self.n_commits > n_commits_before
+        if are_new and not others_are_stored:
             self._in_a_row.update(ids)
-        return are_guilty
+        return {one for one in ids if self._note(one) or others_are_stored}
+
+    def _note(self, entry_id: bytes) -> bool:
+        """Remember this refusal of an entry; whether others were stored since the one before."""
+        before = self._refused_at.pop(entry_id, self.n_commits)
+        self._refused_at[entry_id] = self.n_commits
+        while len(self._refused_at) > _REMEMBERED_MAX:
+            del self._refused_at[next(iter(self._refused_at))]
+        return before < self.n_commits

@@ -118,7 +118,8 @@ class _Outage:
         wait_s = self._backoff.next_s()
         if now - self._said_at >= SAY_AGAIN_S:
             self._said_at = now
-            self._say(error, wait_s)
+            attempt = self._backoff.attempts
+            self._around.emit(retry_scheduled(self._stage, error, attempt=attempt, wait_s=wait_s))
         return wait_s
 
     def over(self) -> None:
@@ -132,13 +133,15 @@ class _Outage:
                 )
             )
 
-    def _say(self, error: TransientError, wait_s: float) -> None:
-        self._around.emit(
-            RetryScheduled(
-                stage=self._stage,
-                attempt=self._backoff.attempts,
-                wait_s=round(wait_s, 3),
-                error_type=type(error).__name__,
-                error=str(error),
-            )
-        )
+
+def retry_scheduled(
+    stage: Stage, error: TransientError, *, attempt: int, wait_s: float
+) -> RetryScheduled:
+    """The event of a try that failed."""
+    return RetryScheduled(
+        stage=stage,
+        attempt=attempt,
+        wait_s=round(wait_s, 3),
+        error_type=type(error).__name__,
+        error=str(error),
+    )

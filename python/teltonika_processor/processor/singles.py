@@ -8,7 +8,7 @@ from typing import Final
 from teltonika_processor.codec.native import decode_entries
 from teltonika_processor.events import BreakerClosed, EntrySuspected
 from teltonika_processor.processor.handover import Handover
-from teltonika_processor.processor.judging import LINES, LINES_WINDOW_S, Judge
+from teltonika_processor.processor.judging import Judge
 from teltonika_processor.processor.ledger import Ledger
 from teltonika_processor.processor.ratelimit import RateLimit
 from teltonika_processor.processor.retry import Surroundings, sleep_unless, until_done
@@ -55,7 +55,7 @@ class Singles:
         self._judge: Final = judge
         self._ledger: Final = ledger
         self._around: Final = around
-        self._lines: Final = RateLimit(burst=LINES, interval_s=LINES_WINDOW_S)
+        self._lines: Final = RateLimit.of_entries()
 
     async def suspects_among(
         self, entries: Sequence[RawEntry], stop: asyncio.Event
@@ -129,7 +129,7 @@ class Singles:
             stop=1,
             redelivered=True,
         )
-        await self._judge.judge(Outcome([work]), refused_are_guilty=True)
+        await self._judge.judge(Outcome([work]))
 
     async def probe(self, read_one: Callable[[], Awaitable[Delivery]], stop: asyncio.Event) -> None:
         """While the breaker is open: every now and then one entry.

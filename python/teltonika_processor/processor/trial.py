@@ -30,7 +30,22 @@ class Trial:
         await self._suspects.note(self._entry_id, self.crashes + 1)
 
     async def pause(self) -> None:
-        """We are alive: whoever ends us while we wait for a server does not convict the entry."""
+        """We are alive: whoever ends us while we wait for a server does not convict the entry.
+
+        A cancellation waits until that is noted, for `_PAUSE_S` at most.
+        """
+        noting = asyncio.create_task(self._note_pause(), name="trial")
+        cancelled: asyncio.CancelledError | None = None
+        while not noting.done():
+            try:
+                await asyncio.wait({noting})
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
+        await noting
+
+    async def _note_pause(self) -> None:
         with contextlib.suppress(TransientError, TimeoutError):
             async with asyncio.timeout(_PAUSE_S):
                 await self._suspects.note(self._entry_id, self.crashes)

@@ -80,25 +80,23 @@ class WorkFinisher:
         """
         outcome, n_commits = Outcome(), self._refusals.n_commits
         await self._finish_part(work, writer, outcome)
-        are_guilty = self._note_refusals(outcome, n_commits, are_new=not work.redelivered)
-        await self._judge.judge(outcome, refused_are_guilty=are_guilty)
+        spared = self._note_refusals(outcome, n_commits, are_new=not work.redelivered)
+        await self._judge.judge(outcome, spared=spared)
 
-    def _note_refusals(self, outcome: Outcome, n_commits: int, *, are_new: bool) -> bool:
-        """Whether what may be the server's fault is counted against the entries."""
+    def _note_refusals(self, outcome: Outcome, n_commits: int, *, are_new: bool) -> set[bytes]:
+        """The entries whose refusal may be the server's fault, so that it must not count."""
         refused = {
             entry_id(part.entries[i]): part.rejects[i]
             for part, i in outcome.failures()
             if may_be_the_servers(part.rejects[i].sqlstate)
         }
-        are_guilty = self._refusals.refused(
-            refused.keys(), n_commits_before=n_commits, are_new=are_new
-        )
+        guilty = self._refusals.refused(refused.keys(), n_commits_before=n_commits, are_new=are_new)
         if refused and self._refusals.hit_everything:
             example = next(iter(refused.values())).error
             raise SchemaMismatch(
                 f"{self._refusals.n_in_a_row} entries in a row were refused: {example}"
             )
-        return are_guilty
+        return refused.keys() - guilty
 
     async def _finish_part(self, work: Work, writer: PositionWriter, outcome: Outcome) -> None:
         try:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import SecretStr
 
-from teltonika_processor.settings import Settings, redacted_url
+from teltonika_processor.settings import Settings
 
 DUMPS_KEPT: Final = 10
 """Bound: the newest files that are kept in the directory, whoever wrote them."""
@@ -36,15 +36,6 @@ _SECRET_MIN_CHARACTERS: Final = 3
 _HIDDEN: Final = "***"
 
 _Plain = None | bool | int | float | str | list[Any] | dict[str, Any]
-
-
-def redacted_settings(settings: Settings) -> dict[str, Any]:
-    """Every setting by its environment's name; URLs without user, password and query."""
-    shown = {}
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        shown[name.upper()] = redacted_url(value) if isinstance(value, SecretStr) else value
-    return shown
 
 
 def secrets_of(settings: Settings, environ: Mapping[str, str]) -> list[str]:

@@ -13,8 +13,19 @@ from teltonika_processor.metrics import GroupFigures, StateFigures
 _WEDGED_FLOOR_S: Final = 60.0
 _WEDGED_WRITES: Final = 4
 
-_REDIS_UNASKED: Final = "Redis was not asked yet."
-_POSTGRES_UNASKED: Final = "Postgres was not asked yet."
+_UNASKED: Final[Mapping[str, str]] = {
+    "redis_reachable": "Redis was not asked yet.",
+    "postgres_writable": "Postgres was not asked yet.",
+}
+_AWAY: Final[Mapping[str, str]] = {
+    "redis_reachable": "Redis is not reachable: ",
+    "postgres_writable": "Postgres is not writable: ",
+}
+# What a retry of this stage says is away.
+_FACT_OF: Final[Mapping[events.Stage, str]] = {
+    "read": "redis_reachable",
+    "sink": "postgres_writable",
+}
 
 
 def wedged_after_s(write_timeout_s: float) -> float:
@@ -55,13 +66,15 @@ class Readiness:
     def __init__(self) -> None:
         # None: the fact holds.
         self._failings: Final[dict[str, str | None]] = {
-            "redis_reachable": _REDIS_UNASKED,
+            "redis_reachable": _UNASKED["redis_reachable"],
             "group_exists": "The consumer group was not looked for yet.",
-            "postgres_writable": _POSTGRES_UNASKED,
+            "postgres_writable": _UNASKED["postgres_writable"],
             "migrations_current": "The schema was not checked yet.",
             "not_draining": None,
         }
         self.breaker_is_open = False
+        # What a retry of the start said, until it succeeds or the watch asks.
+        self._waited_for: Final[dict[str, str]] = {}
 
     @property
     def is_ready(self) -> bool:
@@ -85,12 +98,12 @@ class Readiness:
 
     def redis_failed(self, why: str) -> None:
         """Redis did not answer; of the group nothing new is known."""
-        self._failings["redis_reachable"] = f"Redis is not reachable: {why}"
+        self._failings["redis_reachable"] = _AWAY["redis_reachable"] + why
 
     def postgres_answered(self, why_not: str | None) -> None:
         """Postgres can be written (None), or why it cannot."""
         self._failings["postgres_writable"] = (
-            None if why_not is None else f"Postgres is not writable: {why_not}"
+            None if why_not is None else _AWAY["postgres_writable"] + why_not
         )
 
     def see(self, event: events.Event) -> None:
@@ -104,6 +117,8 @@ class Readiness:
                 self.redis_answered(group_exists=True)
             case events.RetryScheduled():
                 self._see_retry(event)
+            case events.RetrySucceeded():
+                self._see_success(event)
             case events.ConsumerDraining():
                 self._failings["not_draining"] = f"Draining: {event.reason}."
             case events.BreakerOpened() | events.BreakerClosed():
@@ -113,10 +128,15 @@ class Readiness:
 
     def _see_retry(self, event: events.RetryScheduled) -> None:
         """At the start, before the watch asks, this says which server is waited for."""
-        if event.stage == "sink" and self._failings["postgres_writable"] == _POSTGRES_UNASKED:
-            self.postgres_answered(event.error)
-        if event.stage == "read" and self._failings["redis_reachable"] == _REDIS_UNASKED:
-            self.redis_failed(event.error)
+        fact = _FACT_OF.get(event.stage)
+        if fact and self._failings[fact] == _UNASKED[fact]:
+            self._waited_for[fact] = self._failings[fact] = _AWAY[fact] + event.error
+
+    def _see_success(self, event: events.RetrySucceeded) -> None:
+        """What was waited for is there; whether it holds is for the watch to say."""
+        fact = _FACT_OF.get(event.stage)
+        if fact and self._failings[fact] == self._waited_for.pop(fact, None):
+            self._failings[fact] = _UNASKED[fact]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

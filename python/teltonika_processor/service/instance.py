@@ -252,12 +252,13 @@ class Instance:
         finally:
             work.cancel()
             await asyncio.wait({work}, timeout=_CANCELLING_S)
-        if work.done() and not work.cancelled():
-            await work  # a panic while it was cancelled
         if not work.done():
             # On Python 3.11 a time-out in a client's code may swallow a cancellation.
             self._leave_at_once(pipeline)
-        return ExitCode.DRAIN_DEADLINE
+        if work.cancelled():
+            return ExitCode.DRAIN_DEADLINE
+        await work  # it ended by itself at the last moment, or by a panic
+        return ExitCode.DRAINED
 
     async def _drain(self, work: asyncio.Task[None], pipeline: Pipeline) -> None:
         """Let the writes in flight finish, within the deadline or until a second signal."""

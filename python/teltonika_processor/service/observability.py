@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Final
 
-from pydantic import SecretStr
-
 from teltonika_processor.codec.native import error_catalogue
 from teltonika_processor.events import ConsumerStarted, Emit, Event
 from teltonika_processor.metrics import Metrics
@@ -19,7 +17,7 @@ from teltonika_processor.processor.work import Totals
 from teltonika_processor.service.health import Liveness, Readiness, Seen, status, wedged_after_s
 from teltonika_processor.service.http import Answers, HttpServer
 from teltonika_processor.service.watch import Questions, Watch
-from teltonika_processor.settings import Settings, redacted_url
+from teltonika_processor.settings import Settings, redacted_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +109,7 @@ class Observability:
     def _status(self) -> dict[str, object]:
         return status(
             about=self._about(),
-            settings=shown_settings(self._settings),
+            settings=redacted_settings(self._settings),
             readiness=self.readiness,
             liveness=self.liveness,
             seen=self._seen(),
@@ -138,11 +136,3 @@ class Observability:
             group=self._watch.group,
             state=questions.state,
         )
-
-
-def shown_settings(settings: Settings) -> dict[str, object]:
-    """The effective values by their environment names; of URLs only what may be logged."""
-    return {
-        name.upper(): redacted_url(value) if isinstance(value, SecretStr) else value
-        for name, value in settings
-    }

@@ -30,7 +30,6 @@ from teltonika_processor.service.dump_file import (
     bounded_text,
     hiding,
     plain,
-    redacted_settings,
     secrets_of,
     write_dump,
 )
@@ -38,7 +37,7 @@ from teltonika_processor.service.exit_codes import ExitCode
 from teltonika_processor.service.logging import log_aside, log_exception
 from teltonika_processor.service.recorder import RecentEvents
 from teltonika_processor.service.stacks import task_stacks, thread_stacks
-from teltonika_processor.settings import Settings
+from teltonika_processor.settings import Settings, redacted_settings
 
 T = TypeVar("T")
 

@@ -109,9 +109,11 @@ class Verdicts:
 
     def has(self, entry_id: bytes) -> bool:
         """Whether this entry was judged."""
-        return (
-            entry_id in self.dead_lettered or entry_id in self.kept or entry_id in self.not_pending
-        )
+        return entry_id in self.kept or self.is_over(entry_id)
+
+    def is_over(self, entry_id: bytes) -> bool:
+        """Whether this entry is known not to be pending any more."""
+        return entry_id in self.dead_lettered or entry_id in self.not_pending
 
     def add(self, later: "Verdicts") -> None:
         """Take over what was said of other entries; the error is that of the later ones."""
