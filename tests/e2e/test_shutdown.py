@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from fault.patched import hang_between_start_and_farewell
 from fault.proxy import Direction, Proxy
 from fault.wire import ENTRIES
 from processes import Processor
@@ -436,6 +437,22 @@ def test_a_start_that_watches_a_held_name_can_be_stopped(
         assert processor.terminate(timeout_s=5) == 0
         assert all(event["event"] != "consumer.started" for event in processor.events)
     assert telemetry.client.get(LEASE) == b"somebody"
+
+
+@pytest.mark.parametrize(("n_signals", "within_s"), [(1, 2.7), (2, 1.5)])
+def test_a_start_whose_servers_hang_holds_up_the_end_for_no_longer_than_the_farewells(
+    telemetry: Telemetry, redis_url: str, migrated_database: str, n_signals: int, within_s: float
+) -> None:
+    with Processor(redis_url, migrated_database, first=hang_between_start_and_farewell) as start:
+        eventually(lambda: telemetry.client.exists(LEASE))
+        began = time.monotonic()
+        start.signal(signal.SIGTERM)
+        if n_signals == 2:
+            start.signal(signal.SIGINT)
+        assert start.exit_code(timeout_s=10) == 0
+        took_s = time.monotonic() - began
+        assert all(event["event"] != "consumer.started" for event in start.events)
+    assert took_s < within_s
 
 
 def test_a_stop_right_after_the_start_ends_at_once_and_loses_nothing(

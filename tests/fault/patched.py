@@ -3,6 +3,7 @@
 Each function is the `first` of a `Processor` or of a command.
 """
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -53,6 +54,16 @@ def break_ledger() -> None:
 def break_lease() -> None:
     instance.RENEW_S = 0.5  # type: ignore[attr-defined]
     ConsumerLease.renew = failing_async(RuntimeError("injected"))  # type: ignore[method-assign]
+
+
+async def hang(*_arguments: object, **_named: object) -> None:
+    await asyncio.Event().wait()
+
+
+def hang_between_start_and_farewell() -> None:
+    PositionWriter.ensure_open = hang  # type: ignore[method-assign,assignment]
+    PositionWriter.close = hang  # type: ignore[method-assign]
+    ConsumerLease.release = hang  # type: ignore[method-assign]
 
 
 def break_audit() -> None:

@@ -13,7 +13,6 @@ from teltonika_processor.embedded.guarded import GuardedProcess
 
 # Bound: a start takes 0.1 s, 1 s with the making of the data directory; a busy machine needs more.
 _START_S: Final = 60.0
-_CHILDREN_GONE_S: Final = 5.0
 _STOP_S: Final = 30.0
 _POLL_S: Final = 0.01
 _LOG_TAIL_LINES: Final = 20
@@ -85,7 +84,7 @@ class EmbeddedServer(ABC):
         if self._guarded is None:
             self._first_start()
         elif self.pid is None:
-            self._run_again()
+            self._run()
         return self
 
     def stop(self) -> None:
@@ -138,19 +137,6 @@ class EmbeddedServer(ABC):
                 # Between our choice and the server's bind anyone may take the port.
                 if tries_left == 0 or not self._tcp or is_free(self._port):
                     raise
-            else:
-                return
-
-    def _run_again(self) -> None:
-        """Start after a stop or a crash, whose orphans may hold the memory for a moment."""
-        deadline = time.monotonic() + _CHILDREN_GONE_S
-        while True:
-            try:
-                self._run()
-            except EmbeddedServerError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(_POLL_S)
             else:
                 return
 

@@ -73,6 +73,8 @@ class Instance:
         )
         self._stop: Final = StopRequests()
         self._began_s: Final = time.monotonic()
+        self._pipeline: Pipeline | None = None
+        self._leaving: asyncio.Task[None] | None = None
 
     async def run(self) -> ExitCode:
         """Start, work until told to stop, drain.
@@ -85,6 +87,7 @@ class Instance:
         require_hiredis()
         self._say_starting()
         async with contextlib.AsyncExitStack() as closing:
+            closing.callback(self._stay)
             await self._observability.start()
             closing.push_async_callback(self._observability.close)
             try:
@@ -99,16 +102,17 @@ class Instance:
                     await self._reach("sink", writer.ensure_open)
                 await self._join_group(clients, names)
             except StopRequested:
+                self._leave_soon(ExitCode.DRAINED)
                 return ExitCode.DRAINED
+            self._pipeline = parts.pipeline
             # Bound: a full collection over what start-up made would stall the loop.
             gc.collect()
             gc.freeze()
             async with self._beside(parts):
                 code = await self._until_stopped(parts.pipeline)
-                leaving = self._leave_soon(parts.pipeline, code)
+                self._leave_soon(code)
             await self._leave_group(clients, names)
-        leaving.cancel()
-        self._say_stopped(parts.pipeline, code)
+        self._say_stopped(code)
         return code
 
     # Starting
@@ -278,24 +282,29 @@ class Instance:
 
         await _say_farewell(remove)
 
-    def _leave_soon(self, pipeline: Pipeline, code: ExitCode) -> asyncio.Task[None]:
+    def _leave_soon(self, code: ExitCode) -> None:
         """End the process after a second signal, or if the farewells take too long together."""
 
         async def leave() -> None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_FAREWELLS_S):
                     await self._stop.at_once.wait()
-            self._leave(pipeline, code)
+            self._leave(code)
 
-        return asyncio.create_task(leave(), name="leaving")
+        self._leaving = asyncio.create_task(leave(), name="leaving")
+
+    def _stay(self) -> None:
+        """All farewells are said."""
+        if self._leaving is not None:
+            self._leaving.cancel()
 
     def _leave_at_once(self, pipeline: Pipeline) -> NoReturn:
-        self._leave(pipeline, ExitCode.DRAIN_DEADLINE if len(pipeline.ledger) else ExitCode.DRAINED)
+        self._leave(ExitCode.DRAIN_DEADLINE if len(pipeline.ledger) else ExitCode.DRAINED)
 
-    def _leave(self, pipeline: Pipeline, code: ExitCode) -> NoReturn:
+    def _leave(self, code: ExitCode) -> NoReturn:
         """Without a farewell to anybody: the servers see the sockets close, entries are pending."""
         code = ExitCode.PANIC if self._panics.has_panicked else code
-        self._say_stopped(pipeline, code)
+        self._say_stopped(code)
         sys.stderr.flush()
         os._exit(code)
 
@@ -327,8 +336,10 @@ class Instance:
             )
         )
 
-    def _say_stopped(self, pipeline: Pipeline, code: ExitCode) -> None:
-        totals = pipeline.totals
+    def _say_stopped(self, code: ExitCode) -> None:
+        if self._pipeline is None:
+            return  # it never started
+        totals = self._pipeline.totals
         self._emit(
             ConsumerStopped(
                 reason=self._stop.reason,
@@ -339,7 +350,7 @@ class Instance:
                 stored=totals.stored,
                 duplicates=totals.duplicates,
                 dead_lettered=totals.dead_lettered,
-                in_flight_entries=len(pipeline.ledger),
+                in_flight_entries=len(self._pipeline.ledger),
             )
         )
 
