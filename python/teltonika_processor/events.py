@@ -302,7 +302,7 @@ class EntriesVanished(Event):
 class EntrySuspected(Event):
     """An entry was delivered so often that it is tried alone.
 
-    Rate-limited: `suppressed` more were tried since the line before, all of them counted.
+    Rate-limited: `suppressed` more were found since the line before.
     """
 
     name = "entry.suspected"
@@ -311,6 +311,16 @@ class EntrySuspected(Event):
     deliveries: int
     trials: int
     suppressed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialBegun(Event):
+    """A suspect is about to be tried alone."""
+
+    name = "trial.begun"
+    level = "debug"
+    entry_id: str
+    trials: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,13 +7,14 @@ value of a label is known before the first event, so the page is bounded.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeVar, get_args
+from typing import Any, Final, TypeVar, get_args
 
 from prometheus_client import Gauge
 
 from teltonika_processor import events
 from teltonika_processor.errors import RETRY_CAUSES
 from teltonika_processor.exposition import OTHER, Kept, Maker
+from teltonika_processor.figures import GroupFigures, StateFigures
 
 LOG_ONLY: Final[frozenset[type[events.Event]]] = frozenset(
     {
@@ -29,6 +30,7 @@ LOG_ONLY: Final[frozenset[type[events.Event]]] = frozenset(
         events.DeviceRehydrated,
         events.FrameRejected,  # rate-limited: EntriesJudged counts them all
         events.EntryDeadLettered,  # rate-limited: EntriesJudged counts them all
+        events.EntrySuspected,  # rate-limited: TrialBegun counts them all
         events.RetryScheduled,  # rate-limited: `Metrics.retried` counts them all
         events.RetrySucceeded,
         events.HttpStarted,
@@ -60,77 +62,6 @@ _CAUSES_BY_STAGE: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 SomeEvent = TypeVar("SomeEvent", bound=events.Event)
-
-
-class GroupFigures(Protocol):
-    """The consumer group as Redis describes it; `stream.health.GroupHealth` is one.
-
-    Ages are in seconds. Where the group does not exist, all its figures are 0.
-    """
-
-    @property
-    def group_exists(self) -> bool:
-        """Whether there is anything to read from."""
-
-    @property
-    def lag_entries(self) -> int:
-        """Entries that were never delivered."""
-
-    @property
-    def lag_s(self) -> float:
-        """Age of the oldest of them."""
-
-    @property
-    def pending(self) -> int:
-        """Entries delivered and not acknowledged."""
-
-    @property
-    def oldest_pending_s(self) -> float:
-        """Age of the oldest of them."""
-
-    @property
-    def consumers(self) -> int:
-        """Names in the group."""
-
-    @property
-    def stream_entries(self) -> int:
-        """Length of the stream."""
-
-    @property
-    def stream_bytes(self) -> int:
-        """Memory that the stream takes in Redis."""
-
-    @property
-    def acknowledged(self) -> int:
-        """Settled entries that were ever acknowledged, by all instances."""
-
-    @property
-    def dead_lettered(self) -> int:
-        """Entries that were ever dead-lettered, by all instances."""
-
-
-class StateFigures(Protocol):
-    """The device state, now; the native one is one."""
-
-    @property
-    def n_devices(self) -> int:
-        """Devices held."""
-
-    @property
-    def n_bytes(self) -> int:
-        """Memory allocated for them."""
-
-    @property
-    def hits(self) -> int:
-        """Look-ups of a device that was held, since the start of the process."""
-
-    @property
-    def misses(self) -> int:
-        """Look-ups of a device that was not held."""
-
-    @property
-    def evictions(self) -> int:
-        """Devices dropped to make room for others."""
 
 
 class Metrics:
@@ -331,7 +262,7 @@ class Metrics:
             opened.inc()
             is_open.set(1)
 
-        self._on(events.EntrySuspected, lambda event: suspected.inc(1 + event.suppressed))
+        self._on(events.TrialBegun, lambda _: suspected.inc())
         self._on(events.BatchSetAside, lambda _: aside.inc())
         self._on(events.SessionsEnded, lambda event: ended.inc(event.count))
         self._on(events.ServerDoubted, lambda _: doubts.inc())

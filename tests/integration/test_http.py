@@ -25,7 +25,8 @@ from teltonika_processor.events import (
     HttpStarted,
     SchemaChecked,
 )
-from teltonika_processor.metrics import GroupFigures, Metrics
+from teltonika_processor.figures import GroupFigures
+from teltonika_processor.metrics import Metrics
 from teltonika_processor.processor.companions import companions
 from teltonika_processor.processor.work import Totals
 from teltonika_processor.service.health import Readiness

@@ -122,8 +122,8 @@ COUNTED: list[tuple[Event, dict[str, float]]] = [
     ),
     (events.StreamOversized(bytes=2_000_000, keep_bytes=1_000_000), {"stream_oversized_total": 1}),
     (
-        events.EntrySuspected(entry_id="1-0", deliveries=6, trials=1, suppressed=2),
-        {"entries_suspected_total": 3},
+        events.TrialBegun(entry_id="1-0", trials=1),
+        {"entries_suspected_total": 1},
     ),
     (
         events.BatchSetAside(batch_id=1, entries=9, days=(1, 2), error="x"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from teltonika_processor.codec.native import decode_entries
-from teltonika_processor.events import BreakerClosed, EntrySuspected
+from teltonika_processor.events import BreakerClosed, EntrySuspected, TrialBegun
 from teltonika_processor.processor.handover import Handover
 from teltonika_processor.processor.judging import Judge
 from teltonika_processor.processor.ledger import Ledger
@@ -101,6 +101,7 @@ class Singles:
             return
         trial = Trial(suspects, suspect_id, crashes)
         await until_done("read", trial.begin, self._around, stop=stop)
+        self._around.emit(TrialBegun(entry_id=suspect_id.decode(), trials=crashes + 1))
         await self._handover.dispatch([entry], redelivered=True, trial=trial)
         await self._handover.until_quiet(stop)
 

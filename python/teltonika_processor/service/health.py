@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from teltonika_processor import events
-from teltonika_processor.metrics import GroupFigures, StateFigures
+from teltonika_processor.figures import GroupFigures, StateFigures
 
 # Bound: the longest silence that is no fault is one write up to its deadline and one wait between
 # two tries; a busy machine may stretch that, and a restart too early helps nobody.

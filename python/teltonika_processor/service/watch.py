@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from teltonika_processor.errors import TeltonikaProcessorError
-from teltonika_processor.metrics import GroupFigures, Metrics, StateFigures
+from teltonika_processor.figures import GroupFigures, StateFigures
+from teltonika_processor.metrics import Metrics
 from teltonika_processor.service.health import Readiness
 
 LOOK_EVERY_S: Final = 1.0

@@ -1,0 +1,74 @@
+"""What a look at the consumer group and at the device state finds, in the units of the metrics."""
+
+from typing import Protocol
+
+
+class GroupFigures(Protocol):
+    """The consumer group as Redis describes it; `stream.health.GroupHealth` is one.
+
+    Ages are in seconds. Where the group does not exist, all its figures are 0.
+    """
+
+    @property
+    def group_exists(self) -> bool:
+        """Whether there is anything to read from."""
+
+    @property
+    def lag_entries(self) -> int:
+        """Entries that were never delivered."""
+
+    @property
+    def lag_s(self) -> float:
+        """Age of the oldest of them."""
+
+    @property
+    def pending(self) -> int:
+        """Entries delivered and not acknowledged."""
+
+    @property
+    def oldest_pending_s(self) -> float:
+        """Age of the oldest of them."""
+
+    @property
+    def consumers(self) -> int:
+        """Names in the group."""
+
+    @property
+    def stream_entries(self) -> int:
+        """Length of the stream."""
+
+    @property
+    def stream_bytes(self) -> int:
+        """Memory that the stream takes in Redis."""
+
+    @property
+    def acknowledged(self) -> int:
+        """Settled entries that were ever acknowledged, by all instances."""
+
+    @property
+    def dead_lettered(self) -> int:
+        """Entries that were ever dead-lettered, by all instances."""
+
+
+class StateFigures(Protocol):
+    """The device state, now; the native one is one."""
+
+    @property
+    def n_devices(self) -> int:
+        """Devices held."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory allocated for them."""
+
+    @property
+    def hits(self) -> int:
+        """Look-ups of a device that was held, since the start of the process."""
+
+    @property
+    def misses(self) -> int:
+        """Look-ups of a device that was not held."""
+
+    @property
+    def evictions(self) -> int:
+        """Devices dropped to make room for others."""
