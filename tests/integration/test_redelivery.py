@@ -196,6 +196,78 @@ async def test_what_waited_is_reported_though_the_group_could_not_be_made_at_onc
     assert await vanished(run) == 1
 
 
+async def test_what_many_met_at_once_is_told_once(redis_url: str, migrated_database: str) -> None:
+    """The reader and both writers meet the loss, with many that wait for their next try."""
+    damaged = [entry(frame_at(BASE_MS)[:-1])] * 3000
+    async with running(redis_url, migrated_database, attempts_max=3) as run:
+        run.held.write_now.set()
+        run.telemetry.publish(damaged)
+
+        async def all_wait() -> bool:
+            return run.pipeline.ledger.n_retries == len(damaged)
+
+        await eventually_async(all_wait)
+        run.held.write_now.clear()
+        with run.telemetry.client.pipeline(transaction=True) as at_once:
+            for fields in (entry(frame_at(BASE_MS + 1000)), damaged[0]):
+                at_once.xadd(STREAM, fields)
+            at_once.execute()
+        await run.in_flight(2)
+        run.telemetry.client.delete(STREAM)
+        run.held.write_now.set()
+        await run.in_flight(0)
+
+        async def all_told() -> bool:
+            return await vanished(run) >= len(damaged) + 1
+
+        await eventually_async(all_told)
+    assert await vanished(run) == len(damaged) + 1
+
+
+async def test_what_two_instances_had_in_their_hands_is_told_once(
+    redis_url: str, migrated_database: str
+) -> None:
+    async with running(redis_url, migrated_database, attempts_max=3) as run:
+        run.held.write_now.set()
+        ids = run.telemetry.publish([entry(frame_at(BASE_MS)[:-1])] * 2)
+        await run.said(EntriesJudged)
+        await run.in_flight(0)
+        # Another one, that had the first as well, told that it is lost.
+        run.telemetry.client.hset(f"{STREAM}:lettered", ids[0].decode(), "lost")
+        run.telemetry.client.delete(STREAM)
+        (told,) = await run.said(EntriesVanished)
+    assert told == EntriesVanished(count=1, first_id=ids[1].decode())
+
+
+async def test_a_group_that_was_set_back_is_no_other_stream(
+    redis_url: str, migrated_database: str
+) -> None:
+    ahead_s = 0.0
+    async with running(
+        redis_url, migrated_database, attempts_max=3, clock=lambda: time.monotonic() + ahead_s
+    ) as run:
+        run.held.write_now.set()
+        damaged, good = entry(frame_at(BASE_MS)[:-1]), entry(frame_at(BASE_MS + 1000))
+        (lettered, *_) = run.telemetry.publish([damaged, good])
+        await run.said(EntriesJudged)
+        await run.in_flight(0)
+        run.telemetry.client.xack(STREAM, GROUP, lettered)
+        run.telemetry.client.xdel(STREAM, lettered)
+        run.telemetry.client.xgroup_setid(STREAM, GROUP, "0")
+
+        async def read_again() -> bool:
+            return run.pipeline.totals.duplicates == 1
+
+        await eventually_async(read_again)
+        ahead_s = 600.0
+
+        async def forgotten() -> bool:
+            return run.pipeline.ledger.n_retries == 0
+
+        await eventually_async(forgotten)
+    assert await vanished(run) == 0
+
+
 async def test_a_stream_that_was_trimmed_is_no_other_stream(
     redis_url: str, migrated_database: str
 ) -> None:

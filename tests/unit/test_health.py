@@ -90,15 +90,18 @@ def test_a_server_that_the_start_waits_for_is_told(stage: events.Stage, failing_
     retry = events.RetryScheduled(
         stage=stage, attempt=1, wait_s=0.1, error_type="SinkUnavailable", error="refused"
     )
+    success = events.RetrySucceeded(stage=stage, attempts=1, outage_s=0.1)
     readiness = Readiness()
     readiness.see(retry)
     assert failing_of_it in readiness.failings()
     # It came; the start goes on, and waits for the other one perhaps.
-    readiness.see(events.RetrySucceeded(stage=stage, attempts=1, outage_s=0.1))
+    readiness.see(success)
     assert list(readiness.failings()) == list(Readiness().failings())
     # Once it was asked itself, a single retry says nothing.
     asked = ready()
     asked.see(retry)
+    assert asked.is_ready
+    asked.see(success)
     assert asked.is_ready
 
 

@@ -88,6 +88,6 @@ def test_a_commit_between_two_refusals_of_an_entry_makes_the_second_its_own_faul
 def test_of_what_was_refused_long_ago_nothing_is_known() -> None:
     refusals = Refusals()
     refuse(refusals, ids(1), are_new=False)
-    refuse(refusals, ids(10_000, first=1), are_new=False)
+    refuse(refusals, ids(50_000, first=1), are_new=False)
     refusals.committed()
     assert refuse(refusals, [b"1-0", b"0-0"], are_new=False) == {b"1-0"}

@@ -71,6 +71,9 @@ def main() -> None:
         build_app(sys.argv[1:])(prog_name="teltonika-processor")
     except (SystemExit, KeyboardInterrupt):
         raise
+    except OSError as error:  # a disk that is full, a file that may not be read
+        typer.echo(str(error), err=True)
+        sys.exit(ExitCode.UNREACHABLE)
     except BaseException:  # noqa: BLE001 -- a bug must not end with 1, which tells of a finding
         sys.excepthook(*sys.exc_info())
         sys.exit(ExitCode.PANIC)

@@ -107,8 +107,7 @@ class EntryReader:
         except StreamUnavailable:
             self.look_again()
             raise
-        n_read = len(delivery.entries) if delivery.source == "new" else 0
-        self._regroup.is_there(n_read=n_read)
+        self._regroup.is_there(() if delivery.redelivered else delivery.entries)
         return delivery
 
     async def _read_next(self, stop: asyncio.Event) -> Delivery:

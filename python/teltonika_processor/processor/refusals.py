@@ -2,10 +2,10 @@
 
 Rules. What is refused with a data exception (class 22) or with an error that nobody knows may be
 the entry's fault or the server's: a column that was altered, a trigger, a damaged index. It is the
-entry's only if others are stored where it is not: while it was in hand, or between two refusals of
-it. `ENTRIES_MAX` new entries in a row, whatever the batches, with no commit between them, are
-everything. Redelivered ones say nothing of the server: among them are by nature those that fail
-again and again.
+entry's only if others are stored where it is not: beside it, after the first refusal of the work
+that it came in, or between two refusals of it. `ENTRIES_MAX` new entries in a row, whatever the
+batches, with no commit between them, are everything. Redelivered ones say nothing of the server:
+among them are by nature those that fail again and again.
 """
 
 from collections.abc import Collection
@@ -17,8 +17,8 @@ from teltonika_processor.store.sqlstate import meaning
 ENTRIES_MAX: Final = 10
 """Entries refused in a row after which it is the server and not the entries."""
 
-# Bound: entries whose last refusal is remembered, some 1 MB; the oldest are forgotten first.
-_REMEMBERED_MAX: Final = 10_000
+# Bound: entries whose last refusal is remembered, some 5 MB; the oldest are forgotten first.
+_REMEMBERED_MAX: Final = 50_000
 
 _DATA_EXCEPTIONS: Final = "22"
 
@@ -61,7 +61,7 @@ class Refusals:
 
         Args:
             ids: The entries.
-            n_commits_before: `n_commits` when they were taken in hand.
+            n_commits_before: `n_commits` when their work was refused first.
             are_new: They were delivered for the first time.
         """
         others_are_stored = self.n_commits > n_commits_before

@@ -41,9 +41,11 @@ class Trial:
                 await asyncio.wait({noting})
             except asyncio.CancelledError as error:
                 cancelled = error
+        failed = noting.exception()
         if cancelled is not None:
             raise cancelled
-        await noting
+        if failed is not None:
+            raise failed
 
     async def _note_pause(self) -> None:
         with contextlib.suppress(TransientError, TimeoutError):

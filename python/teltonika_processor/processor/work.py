@@ -106,9 +106,15 @@ class Work:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of one piece of work, part by part; parts that were set aside are missing."""
+    """What became of one piece of work, part by part; parts that were set aside are missing.
+
+    Attributes:
+        parts: Those that came to an end.
+        n_commits_before: Commits of this process when Postgres refused some of it first.
+    """
 
     parts: list[Work] = field(default_factory=list)
+    n_commits_before: int | None = None
 
     @property
     def n_entries(self) -> int:

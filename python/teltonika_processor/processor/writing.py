@@ -78,19 +78,23 @@ class WorkFinisher:
             SchemaMismatch: Many entries in a row were refused in a way that may be the server's
                 fault; none is judged, all are pending.
         """
-        outcome, n_commits = Outcome(), self._refusals.n_commits
+        outcome = Outcome()
         await self._finish_part(work, writer, outcome)
-        spared = self._note_refusals(outcome, n_commits, are_new=not work.redelivered)
+        spared = self._note_refusals(outcome, are_new=not work.redelivered)
         await self._judge.judge(outcome, spared=spared)
 
-    def _note_refusals(self, outcome: Outcome, n_commits: int, *, are_new: bool) -> set[bytes]:
+    def _note_refusals(self, outcome: Outcome, *, are_new: bool) -> set[bytes]:
         """The entries whose refusal may be the server's fault, so that it must not count."""
         refused = {
             entry_id(part.entries[i]): part.rejects[i]
             for part, i in outcome.failures()
             if may_be_the_servers(part.rejects[i].sqlstate)
         }
-        guilty = self._refusals.refused(refused.keys(), n_commits_before=n_commits, are_new=are_new)
+        if outcome.n_commits_before is None:
+            return set()
+        guilty = self._refusals.refused(
+            refused.keys(), n_commits_before=outcome.n_commits_before, are_new=are_new
+        )
         if refused and self._refusals.hit_everything:
             example = next(iter(refused.values())).error
             raise SchemaMismatch(
@@ -106,6 +110,8 @@ class WorkFinisher:
         except SetAside as error:
             self._set_aside(work, error.cause)
         except SinkRejected as error:
+            if outcome.n_commits_before is None:
+                outcome.n_commits_before = self._refusals.n_commits
             reject = Reject("refused_by_postgres", 0, str(error), error.sqlstate)
             # What nobody knows was met often enough by the whole: its parts find out soon.
             isolated = replace(work, faults_max=_FAULTS_MAX_OF_PARTS)

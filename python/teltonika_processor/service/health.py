@@ -134,8 +134,9 @@ class Readiness:
 
     def _see_success(self, event: events.RetrySucceeded) -> None:
         """What was waited for is there; whether it holds is for the watch to say."""
-        fact = _FACT_OF.get(event.stage)
-        if fact and self._failings[fact] == self._waited_for.pop(fact, None):
+        fact = _FACT_OF.get(event.stage, "")
+        waited_for = self._waited_for.pop(fact, None)
+        if waited_for is not None and self._failings[fact] == waited_for:
             self._failings[fact] = _UNASKED[fact]
 
 

@@ -36,7 +36,6 @@ from teltonika_processor.service.parts import READ_TIMEOUT_S, Clients, Parts, op
 from teltonika_processor.service.signals import StopRequests
 from teltonika_processor.settings import Settings, redacted_url
 from teltonika_processor.store.migrate import SchemaReport, prepare_schema
-from teltonika_processor.stream.connection import require_hiredis
 from teltonika_processor.stream.consumers import remove_self
 from teltonika_processor.stream.group import BLOCK_MS, ConsumerGroup, GroupNames
 from teltonika_processor.stream.lease import RENEW_S, ConsumerLease
@@ -84,7 +83,6 @@ class Instance:
             TeltonikaProcessorError: Going on would do harm, alone or in an ExceptionGroup.
         """
         self._stop.install(asyncio.get_running_loop())
-        require_hiredis()
         self._say_starting()
         async with contextlib.AsyncExitStack() as closing:
             closing.callback(self._stay)

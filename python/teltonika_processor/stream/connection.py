@@ -102,8 +102,10 @@ def open_client(
         command_timeout_s: Longer than any BLOCK that is sent on this client.
 
     Raises:
-        ConfigError: The URL sets an option of the client that must not be changed.
+        ConfigError: The URL sets an option of the client that must not be changed, or hiredis is
+            missing.
     """
+    require_hiredis()
     _check_options(url)
     client: RedisClient = Redis.from_url(
         url,

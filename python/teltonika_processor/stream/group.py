@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from teltonika_processor.model import accounts_key, attempts_key, suspects_key
+from teltonika_processor.model import accounts_key, attempts_key, lettered_key, suspects_key
 from teltonika_processor.stream.connection import (
     GroupExistsError,
     GroupMissingError,
@@ -38,17 +38,22 @@ return map_of(redis.call('XINFO', 'STREAM', KEYS[1]))['entries-added']
 """
 )
 
-# KEYS: stream. ARGV: entry ids.
-_GONE: Final = b"""
-local gone = {}
+# An entry that has its letter is not lost, and several instances may have had it in their hands, so
+# a loss is noted beside the letters: it is told to one caller.
+# KEYS: stream, lettered. ARGV: entry ids.
+_LOST: Final = b"""
+local lost = {}
 for i = 1, #ARGV do
-  if #redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i]) == 0 then gone[#gone + 1] = ARGV[i] end
+  if #redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i]) == 0
+      and redis.call('HSETNX', KEYS[2], ARGV[i], 'lost') == 1 then
+    lost[#lost + 1] = ARGV[i]
+  end
 end
-return gone
+return lost
 """
 
 # Bound: entries that one script looks at.
-_GONE_PART: Final = 200
+_LOST_PART: Final = 200
 
 # Bound: a Lua call takes about 8,000 arguments.
 _XACK_PART: Final = 5000
@@ -127,18 +132,18 @@ class ConsumerGroup:
         """
         return int(await execute(self._control, "EVAL", _ADDED, 1, self.names.stream))
 
-    async def gone(self, ids: Iterable[bytes]) -> set[bytes]:
-        """Those of the entries `ids` that the stream does not hold.
+    async def lost(self, ids: Iterable[bytes]) -> set[bytes]:
+        """Those of the entries `ids` that neither the stream nor a letter holds; each is told once.
 
         Raises:
             StreamUnavailable: Redis is away.
         """
-        gone: set[bytes] = set()
-        rest = list(ids)
-        for first in range(0, len(rest), _GONE_PART):
-            part = rest[first : first + _GONE_PART]
-            gone.update(await execute(self._control, "EVAL", _GONE, 1, self.names.stream, *part))
-        return gone
+        stream, lost, rest = self.names.stream, set[bytes](), list(ids)
+        keys = (2, stream, lettered_key(stream))
+        for first in range(0, len(rest), _LOST_PART):
+            part = rest[first : first + _LOST_PART]
+            lost.update(await execute(self._control, "EVAL", _LOST, *keys, *part))
+        return lost
 
     async def xack(self, ids: Sequence[bytes], *, redelivered: bool = False) -> int:
         """Acknowledge settled entries; how many of them were still pending, which are counted.
