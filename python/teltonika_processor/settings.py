@@ -148,7 +148,10 @@ class Settings(BaseSettings):
         default=8000,
         ge=0,
         le=600_000,
-        description="Time for writes in flight after SIGTERM; below Docker's 10 s before SIGKILL.",
+        description=(
+            "Time for writes in flight after SIGTERM; below Docker's 10 s before SIGKILL; 0, or at "
+            "least WRITE_TIMEOUT_MS."
+        ),
     )
     startup_timeout_ms: int = Field(
         default=0,

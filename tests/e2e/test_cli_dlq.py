@@ -453,7 +453,11 @@ def test_every_letter_is_exported_as_a_line_of_json(
         add_damaged(client)
     file = tmp_path / "letters.jsonl"
     file.write_text("an older one")
-    result = dlq("export", str(file))
+    refused = dlq("export", str(file))
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == f"{file} exists: name another file, or replace it with --force\n"
+    assert file.read_text() == "an older one"
+    result = dlq("export", "--force", str(file))
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == f"exported 602 dead letters to {file}\n"
     lines = [json.loads(line) for line in file.read_text().splitlines()]
@@ -492,10 +496,22 @@ def test_standard_output_has_the_letters_and_nothing_else(client: redis.Redis, d
     assert result.stderr == "exported 1 dead letter to standard output\n"
 
 
+def test_a_mistyped_setting_is_named_before_anything_is_done(dlq: Dlq) -> None:
+    result = dlq("list", REDIS_TELEMETRY_STRAEM="prod")
+    assert (result.returncode, result.stdout) == (
+        0,
+        "0 dead letters in telemetry:teltonika:dlq\n",
+    )
+    assert result.stderr == (
+        "REDIS_TELEMETRY_STRAEM is no setting, and is not used; REDIS_TELEMETRY_STREAM is one\n"
+    )
+
+
 def test_a_failed_export_leaves_the_older_file(dlq: Dlq, tmp_path: Path) -> None:
     file = tmp_path / "letters.jsonl"
     file.write_text("an older one")
-    assert dlq("export", str(file), REDIS_URL="redis://127.0.0.1:1/0").returncode == 75
+    away = dlq("export", "--force", str(file), REDIS_URL="redis://127.0.0.1:1/0")
+    assert away.returncode == 75
     assert file.read_text() == "an older one"
     assert [path.name for path in tmp_path.iterdir()] == ["letters.jsonl"]
     missing = tmp_path / "nowhere" / "letters.jsonl"

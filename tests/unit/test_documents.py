@@ -81,7 +81,8 @@ def test_env_example_holds_every_setting_with_its_default() -> None:
     assignments = [line for line in lines if re.match(r"#?[A-Z_]+=", line)]
     expected = []
     for name, field in Settings.model_fields.items():
-        default = plain_default(field)
+        # Set, it would be demanded where a free one does as well.
+        default = None if name == "http_port" else plain_default(field)
         expected.append(f"#{name.upper()}=" if default is None else f"{name.upper()}={default}")
     assert assignments == expected
 

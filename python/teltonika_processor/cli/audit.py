@@ -8,8 +8,9 @@ import typer
 from teltonika_processor.cli.arguments import imei_of
 from teltonika_processor.cli.audit_output import as_json_text, as_text
 from teltonika_processor.cli.audit_run import AuditTarget, audit
+from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.failures import failures_told
-from teltonika_processor.settings import Settings, load_settings
+from teltonika_processor.settings import Settings
 
 EXIT_MISSING: Final = 1
 
@@ -34,7 +35,7 @@ def audit_command(
     Nothing is changed, and the service may run meanwhile.
     """
     with failures_told():
-        target = _target(load_settings(), imei)
+        target = _target(command_settings(), imei)
         report = asyncio.run(audit(target))
     typer.echo(as_json_text(target, report) if output_json else as_text(target, report))
     if report.account.n_missing:

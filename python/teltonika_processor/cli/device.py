@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from teltonika_processor.cli.arguments import imei_of
+from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.service.exit_codes import ExitCode
-from teltonika_processor.settings import Settings, load_settings
+from teltonika_processor.settings import Settings
 from teltonika_processor.stream.connection import open_client
 from teltonika_processor.stream.control import (
     ASK_TIMEOUT_MAX_S,
@@ -47,7 +48,7 @@ def rehydrate(
     Exits with 0 if every instance did, 1 if one did not, did not answer, or none is running.
     """
     with failures_told():
-        outcome = asyncio.run(_ask(load_settings(), imei, timeout))
+        outcome = asyncio.run(_ask(command_settings(), imei, timeout))
     if as_json:
         _print_json(outcome)
     else:

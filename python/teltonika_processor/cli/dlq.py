@@ -13,6 +13,7 @@ from typing import Annotated, Final, NoReturn, TypeAlias
 
 import typer
 
+from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.dlq_export import STANDARD_OUTPUT, export
 from teltonika_processor.cli.dlq_move import (
     Action,
@@ -36,7 +37,7 @@ from teltonika_processor.cli.dlq_output import (
 from teltonika_processor.cli.dlq_show import Shown, print_letter, print_letter_json
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.codec.native import error_catalogue
-from teltonika_processor.settings import Settings, load_settings
+from teltonika_processor.settings import Settings
 from teltonika_processor.stream.letter import Letter, LetterHead, fault_of, is_entry_id
 from teltonika_processor.stream.letters import Letters, open_letters
 
@@ -185,11 +186,17 @@ def drop_command(
 @dlq.command("export")
 def export_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; - is standard output.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace FILE, which may hold what was dropped since.")
+    ] = False,
 ) -> None:
     """Write every dead letter as one JSON object a line, and change nothing.
 
     Values of fields are in hex. The file is there whole or not at all.
     """
+    if file != STANDARD_OUTPUT and file.exists() and not force:
+        typer.echo(f"{file} exists: name another file, or replace it with --force", err=True)
+        raise typer.Exit(EXIT_NOT_POSSIBLE)
 
     async def run(letters: Letters, _: Settings) -> int:
         try:
@@ -213,7 +220,7 @@ def _run(command: Command) -> NoReturn:
             return await command(letters, settings)
 
     with failures_told():
-        code = asyncio.run(run(load_settings()))
+        code = asyncio.run(run(command_settings()))
     raise typer.Exit(code)
 
 

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.service.exit_codes import ExitCode
-from teltonika_processor.settings import Settings, load_settings
+from teltonika_processor.settings import Settings
 from teltonika_processor.store.migrate import SchemaReport, inspect, migrate
 from teltonika_processor.store.steps import SchemaState
 
@@ -28,7 +29,7 @@ def migrate_command(
     Any number of instances may do so at once: each step is applied once.
     """
     with failures_told():
-        dsn = _owner_dsn(load_settings())
+        dsn = _owner_dsn(command_settings())
         if check:
             code = _print_state(asyncio.run(inspect(dsn)), as_json=as_json)
         else:

