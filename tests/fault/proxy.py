@@ -236,12 +236,7 @@ class Proxy:
     def refuse(self) -> None:
         """No new connections: nobody listens. Those that are there stay."""
 
-        def close() -> None:
-            if self._listener is not None:
-                self._listener.close()
-                self._listener = None
-
-        self._on_loop(close)
+        self._on_loop(self._stop_listening)
 
     def heal(self) -> None:
         """Relay everything again, without delay or limit; watches stay."""
@@ -267,9 +262,17 @@ class Proxy:
             self._listener = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
             self.port = self._listener.sockets[0].getsockname()[1]
 
-    async def _close(self) -> None:
+    def _stop_listening(self) -> None:
+        """In two turns: an asyncio server that closes loses whom it accepted in the same one."""
         if self._listener is not None:
-            self._listener.close()
+            for listening in self._listener.sockets:
+                self._loop.remove_reader(listening.fileno())
+            self._loop.call_soon(self._listener.close)
+            self._listener = None
+
+    async def _close(self) -> None:
+        self._stop_listening()
+        await asyncio.sleep(0)
         tasks = [link.task for link in self._links]
         for task in tasks:
             task.cancel()

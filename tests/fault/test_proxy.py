@@ -1,8 +1,11 @@
 """The proxy does what it says: facts that every fault case leans on."""
 
+import contextlib
+import gc
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -303,6 +306,28 @@ def test_refused_clients_are_served_again_once_healed(proxy: Proxy, client: sock
     assert receive(client, 5) == b"still"
     proxy.heal()
     connected(proxy).close()
+
+
+def test_clients_that_come_while_it_stops_listening_are_served_or_refused(proxy: Proxy) -> None:
+    """None is accepted and then forgotten with its socket open."""
+    done = threading.Event()
+
+    def come_and_go() -> None:
+        while not done.is_set():
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", proxy.port)).close()
+
+    coming = threading.Thread(target=come_and_go)
+    coming.start()
+    with warnings.catch_warnings(record=True) as forgotten:
+        warnings.simplefilter("always", ResourceWarning)
+        for _ in range(200):
+            proxy.refuse()
+            proxy.heal()
+        done.set()
+        coming.join()
+        gc.collect()
+    assert [str(one.message) for one in forgotten if "transport" in str(one.message)] == []
 
 
 def test_a_server_that_is_gone_resets_its_clients(echo: Echo, proxy: Proxy) -> None:

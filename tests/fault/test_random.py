@@ -12,15 +12,16 @@ from fault.chaos import Chaos, Publishing
 from fault.fleet import Fleet, Mixture, refuse_a_value
 from fault.stand import Stand
 from telemetry import GROUP, STREAM
+from waiting import eventually
 
 SECONDS: Final = float(os.environ.get("FAULT_SECONDS") or 12)
 SEED: Final = int(os.environ.get("FAULT_SEED") or random.SystemRandom().randrange(10**6))
 IS_LONG: Final = SECONDS > 60
 RESTARTS: Final = 100 if IS_LONG else 4
 
-# Every start sweeps up. What ended so long before one is idle for a minute, and what it held was
-# claimed long ago by those that ran meanwhile.
-SWEPT_UP_S: Final = 65.0
+# Bound: a name that is idle for a minute goes with the next sweep, a minute later at most; what it
+# held is claimed meanwhile.
+SWEPT_UP_S: Final = 150.0
 
 MIXTURE: Final = Mixture(devices=40, refused_every=2000, duplicated=True)
 
@@ -66,14 +67,13 @@ def test_restarts_under_load_lose_and_double_nothing(
 ) -> None:
     """By SIGTERM and SIGKILL in turn, as soon as the instance has acknowledged something.
 
-    Each has a name of its own, as pods have. It stays behind for a minute where something was
-    pending at the end: in flight when it was killed, or failed and to be tried again.
+    Each has a name of its own, as pods have. It stays behind for a minute or two where something
+    was pending at the end: in flight when it was killed, or failed and to be tried again.
     """
     began = time.monotonic()
     refuse_a_value(stand.dsn)
     fleet = Fleet(seed=SEED, mixture=MIXTURE)
     codes: Counter[int] = Counter()
-    ended_at: dict[str, float] = {}
     most_names = 0
     with Publishing(stand, fleet):
         for number in range(RESTARTS):
@@ -87,23 +87,24 @@ def test_restarts_under_load_lose_and_double_nothing(
                 else:
                     processor.terminate()
                 codes[processor.exit_code()] += 1
-            ended_at[name] = time.monotonic()
             most_names = max(most_names, len(consumers(stand)))
-    last_start = time.monotonic()
-    stand.finish(fleet)
+    restarted_s = time.monotonic() - began
+    with stand.reading("last") as last:
+        if IS_LONG:
+            eventually(lambda: consumers(stand) == {"last"}, timeout_s=SWEPT_UP_S)
+        stand.drain(last)
+    stand.assert_balanced(fleet)
     assert codes == {0: RESTARTS // 2, -9: RESTARTS // 2}
-    left = consumers(stand)
-    assert left <= set(ended_at), "the last instance drained and left its name"
-    assert {name for name in left if ended_at[name] < last_start - SWEPT_UP_S} == set()
+    assert "last" not in consumers(stand)
     report(
         capsys,
         "restarts",
         FAULT_SEED=SEED,
-        seconds=round(time.monotonic() - began),
+        seconds=round(restarted_s),
         entries=len(fleet.sendings),
         restarts=RESTARTS,
         most_names=most_names,
-        names_left=len(left),
+        names_left=len(consumers(stand)),
     )
 
 
