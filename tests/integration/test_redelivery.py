@@ -117,6 +117,15 @@ async def test_a_group_set_back_between_the_two_reads_of_a_trickle_settles_once(
     assert run.pipeline.totals.stored == 2
 
 
+async def nothing_waits(run: Running) -> None:
+    """Wait until no entry that failed is remembered for its next try."""
+
+    async def forgotten() -> bool:
+        return run.pipeline.ledger.n_retries == 0
+
+    await eventually_async(forgotten)
+
+
 async def vanished(run: Running) -> int:
     return sum(event.count for event in run.events if isinstance(event, EntriesVanished))
 
@@ -260,11 +269,7 @@ async def test_a_group_that_was_set_back_is_no_other_stream(
 
         await eventually_async(read_again)
         ahead_s = 600.0
-
-        async def forgotten() -> bool:
-            return run.pipeline.ledger.n_retries == 0
-
-        await eventually_async(forgotten)
+        await nothing_waits(run)
     assert await vanished(run) == 0
 
 
@@ -285,11 +290,7 @@ async def test_a_stream_that_was_trimmed_is_no_other_stream(
         run.telemetry.client.xack(STREAM, GROUP, *ids)
         run.telemetry.client.xtrim(STREAM, maxlen=0, approximate=False)
         ahead_s = 600.0
-
-        async def forgotten() -> bool:
-            return run.pipeline.ledger.n_retries == 0
-
-        await eventually_async(forgotten)
+        await nothing_waits(run)
     assert await vanished(run) == 0
 
 
