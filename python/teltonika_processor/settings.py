@@ -215,6 +215,11 @@ class Settings(BaseSettings):
         "the tracker.",
     )
 
+    @property
+    def owner_url(self) -> SecretStr:
+        """Where the owner of the schema works: DATABASE_MIGRATION_URL, or else DATABASE_URL."""
+        return self.database_migration_url or self.database_url
+
     @field_validator("redis_url", "database_url", "database_migration_url")
     @classmethod
     def _url_has_a_known_scheme(cls, value: SecretStr | None, info: object) -> SecretStr | None:

@@ -14,6 +14,13 @@ from typing import Annotated, Final, NoReturn, TypeAlias
 import typer
 
 from teltonika_processor.cli.configuration import command_settings
+from teltonika_processor.cli.confirmation import (
+    DryRun,
+    Yes,
+    is_confirmed,
+    refuse,
+    require_somebody_to_ask,
+)
 from teltonika_processor.cli.dlq_export import STANDARD_OUTPUT, export
 from teltonika_processor.cli.dlq_move import (
     Action,
@@ -31,18 +38,17 @@ from teltonika_processor.cli.dlq_output import (
     letters_text,
     print_json,
     print_table,
-    printable,
     reasons_of,
 )
 from teltonika_processor.cli.dlq_show import Shown, print_letter, print_letter_json
 from teltonika_processor.cli.failures import failures_told
+from teltonika_processor.cli.texts import printable
 from teltonika_processor.codec.native import error_catalogue
 from teltonika_processor.settings import Settings
 from teltonika_processor.stream.letter import Letter, LetterHead, fault_of, is_entry_id
 from teltonika_processor.stream.letters import Letters, open_letters
 
 EXIT_NOT_POSSIBLE: Final = 1
-EXIT_USAGE: Final = 2
 
 _HEX_TEXT: Final = frozenset(b"0123456789abcdefABCDEF \t\n\v\f\r")
 
@@ -75,8 +81,6 @@ Reason = Annotated[
 ]
 Everything = Annotated[bool, typer.Option("--all", help="All that are there now.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; change nothing.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; needed where there is no terminal.")]
 
 
 @dlq.command("list")
@@ -161,9 +165,9 @@ def replay_command(  # noqa: PLR0913 -- the options of the command
     chosen = _chosen(ids, reason, everything=everything)
     corrected = None if frame is None else _frame_in(frame)
     if frame is None and force:
-        _refuse("--force goes with --frame")
+        refuse("--force goes with --frame")
     if frame is not None and len(chosen.ids) != 1:
-        _refuse("--frame goes with one ID")
+        refuse("--frame goes with one ID")
     order = Order(Action.REPLAY, chosen, frame=corrected)
     _run_order(order, dry_run=dry_run, yes=yes, force=force)
 
@@ -224,11 +228,6 @@ def _run(command: Command) -> NoReturn:
     raise typer.Exit(code)
 
 
-def _refuse(message: str) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(EXIT_USAGE)
-
-
 # Listing and showing.
 
 
@@ -262,7 +261,7 @@ async def _say_where_it_went(letters: Letters, source_id: str) -> int:
 
 def _chosen(ids: list[str] | None, reason: str | None, *, everything: bool) -> Chosen:
     if sum((bool(ids), reason is not None, everything)) != 1:
-        _refuse("give IDs, or --reason CODE, or --all: one of the three")
+        refuse("give IDs, or --reason CODE, or --all: one of the three")
     for text in ids or ():
         _checked_id(text)
     return Chosen(ids=ids or (), reason=reason or "")
@@ -276,12 +275,11 @@ def _frame_in(file: Path) -> bytes:
     try:
         return bytes.fromhex(content.decode("ascii"))
     except ValueError as error:
-        _refuse(f"{file}: {error}")
+        refuse(f"{file}: {error}")
 
 
 def _run_order(order: Order, *, dry_run: bool, yes: bool, force: bool = False) -> NoReturn:
-    if not (dry_run or yes or sys.stdin.isatty()):
-        _refuse(f"there is no terminal to ask on: give --yes to {order.action.order}, or --dry-run")
+    require_somebody_to_ask(order.action.order, yes=yes, dry_run=dry_run)
 
     async def run(letters: Letters, settings: Settings) -> int:
         planned = await plan(letters, order)
@@ -290,8 +288,7 @@ def _run_order(order: Order, *, dry_run: bool, yes: bool, force: bool = False) -
                 _check_frame(await letters.letter(head.letter_id), order.frame, settings)
         if dry_run or not planned.movable:
             return _say_plan(order, planned)
-        if not yes and not typer.confirm(f"{describe(order, planned)}?", err=True):
-            typer.echo("nothing was changed", err=True)
+        if not is_confirmed(describe(order, planned), yes=yes):
             return EXIT_NOT_POSSIBLE
         failed = await carry_out(letters, order, planned)
         say_failures(order.action, failed)

@@ -9,7 +9,8 @@ from typing import Final
 
 import typer
 
-from teltonika_processor.cli.dlq_output import by_reason, letters_text, printable
+from teltonika_processor.cli.dlq_output import by_reason, letters_text
+from teltonika_processor.cli.texts import printable
 from teltonika_processor.stream.letter import LetterHead
 from teltonika_processor.stream.letters import Letters, Moved, Outcome, hindrance
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Final, cast
 
-from teltonika_processor.cli.dlq_output import age_text, letter_object, printable
-from teltonika_processor.cli.record_output import OUTPUTS, json_fields, time_text
+from teltonika_processor.cli.dlq_output import letter_object
+from teltonika_processor.cli.record_output import OUTPUTS, json_fields
+from teltonika_processor.cli.texts import age_text, printable, time_text
 from teltonika_processor.codec.anatomy import (
     Anatomy,
     Transport,

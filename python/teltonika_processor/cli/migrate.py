@@ -10,7 +10,6 @@ import typer
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.service.exit_codes import ExitCode
-from teltonika_processor.settings import Settings
 from teltonika_processor.store.migrate import SchemaReport, inspect, migrate
 from teltonika_processor.store.steps import SchemaState
 
@@ -29,16 +28,12 @@ def migrate_command(
     Any number of instances may do so at once: each step is applied once.
     """
     with failures_told():
-        dsn = _owner_dsn(command_settings())
+        dsn = command_settings().owner_url.get_secret_value()
         if check:
             code = _print_state(asyncio.run(inspect(dsn)), as_json=as_json)
         else:
             code = _print_report(asyncio.run(migrate(dsn)), as_json=as_json)
     raise typer.Exit(code)
-
-
-def _owner_dsn(settings: Settings) -> str:
-    return (settings.database_migration_url or settings.database_url).get_secret_value()
 
 
 def _print_report(report: SchemaReport, *, as_json: bool) -> ExitCode:

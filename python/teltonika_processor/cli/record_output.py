@@ -2,19 +2,17 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 
+from teltonika_processor.cli.texts import time_text
 from teltonika_processor.codec.native import AvlPacket, AvlRecord
 
 Output = Callable[[str, AvlPacket], None]
 """Prints the records of one packet; the text says where its frame came from."""
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _CODEC_NAMES: Final = MappingProxyType(
     {0x08: "Codec 8", 0x8E: "Codec 8 Extended", 0x10: "Codec 16"}
@@ -117,15 +115,6 @@ def _gps_text(record: AvlRecord) -> str:
 
 def _io_text(record: AvlRecord) -> str:
     return " ".join(f"{io_id}={_value_text(value)}" for io_id, value in record.io.items())
-
-
-def time_text(unix_ms: int) -> str:
-    """Return the time in UTC; a time beyond the year 9999 as its number."""
-    try:
-        time = _EPOCH + timedelta(milliseconds=unix_ms)
-    except OverflowError:
-        return f"{unix_ms} ms"
-    return time.isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def _value_text(value: int | bytes) -> str:
