@@ -35,13 +35,17 @@ class SettingMistyped(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaChecked(Event):
-    """The schema fits; `applied` names the migrations that this start applied."""
+    """The schema fits; `applied` names the migrations that this start applied.
+
+    Those of `deferred` wait for `migrate --post`, once no instance of the version before runs.
+    """
 
     name = "schema.checked"
     level = "info"
     applied: tuple[str, ...]
     migrated: bool
-    newer: tuple[str, ...]
+    newer: tuple[str, ...] = ()
+    deferred: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -233,7 +233,7 @@ class Watched:
     ) -> None:
         self.metrics = Metrics(version="1", reject_codes=[], wall_clock_ms=lambda: WALL_MS)
         self.readiness = Readiness()
-        self.readiness.see(SchemaChecked(applied=(), migrated=True, newer=()))
+        self.readiness.see(SchemaChecked(applied=(), migrated=True))
         questions = Questions(
             group_health=group or answer_group,
             probe=probe or answer_writable,
@@ -444,7 +444,7 @@ async def test_an_instance_is_ready_from_the_first_look_until_it_drains(
     async def answers(code: int) -> bool:
         return (await fetch(port, "/readyz"))[0] == code
 
-    whole.emit(SchemaChecked(applied=(), migrated=True, newer=()))
+    whole.emit(SchemaChecked(applied=(), migrated=True))
     whole.emit(STARTED)
     async with whole.watching(running(), lambda work: work):
         await eventually_async(lambda: answers(200))

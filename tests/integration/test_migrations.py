@@ -16,6 +16,7 @@ from teltonika_processor.errors import SchemaMismatch, SinkUnavailable
 from teltonika_processor.store import migrate as runner
 from teltonika_processor.store.migrate import (
     LOCK_KEY,
+    SchemaReport,
     apply_steps,
     inspect,
     may_migrate,
@@ -41,8 +42,12 @@ def step(name: str, sql: str, *, header: str = "-- phase: pre\n") -> Step:
 
 
 async def apply(dsn: str, *steps: Step) -> tuple[str, ...]:
+    return (await apply_upgrade(dsn, *steps)).applied
+
+
+async def apply_upgrade(dsn: str, *steps: Step, post: bool = False) -> SchemaReport:
     async with migration_session(dsn) as session:
-        return (await apply_steps(session, steps)).applied
+        return await apply_steps(session, steps, post=post)
 
 
 async def history(connection: asyncpg.Connection) -> list[str]:
@@ -225,7 +230,7 @@ async def test_a_database_of_a_later_version_is_named(database: str) -> None:
     async with migration_session(database) as session:
         assert (await apply_steps(session, [old])).newer == ("0002_b",)
     last = step("0003_c", "DROP TABLE a", header="-- phase: post\n")
-    await apply(database, old, harmless, last)
+    await apply_upgrade(database, old, harmless, last, post=True)
     with pytest.raises(SchemaMismatch, match="newer than this version: it has 0003_c"):
         await apply(database, old)
 
@@ -326,6 +331,56 @@ async def test_a_lock_that_stays_held_is_said(database: str, admin: asyncpg.Conn
         with pytest.raises(SinkUnavailable, match="another migration holds the lock"):
             await apply_steps(session, packaged_steps(), lock_wait_max_s=0.2)
     assert (await inspect(database)).pending == PACKAGED
+
+
+# Upgrades: pre steps go before, post steps after the version before is gone
+
+
+BASE = step("0001_base", "CREATE TABLE base (old int)")
+PRE = step("0002_new_column", "ALTER TABLE base ADD COLUMN new int")
+POST = step("0003_no_old", "ALTER TABLE base DROP COLUMN old", header="-- phase: post\n")
+
+
+async def columns_of_base(connection: asyncpg.Connection) -> list[str]:
+    rows = await connection.fetch(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'base' ORDER BY 1"
+    )
+    return [row[0] for row in rows]
+
+
+async def test_an_upgrade_applies_post_steps_only_when_told(
+    database: str, admin: asyncpg.Connection
+) -> None:
+    await apply(database, BASE)
+    before = await apply_upgrade(database, BASE, PRE, POST)
+    assert (before.applied, before.deferred) == (("0002_new_column",), ("0003_no_old",))
+    assert await columns_of_base(admin) == ["new", "old"]
+    after = await apply_upgrade(database, BASE, PRE, POST, post=True)
+    assert (after.applied, after.deferred) == (("0003_no_old",), ())
+    assert await columns_of_base(admin) == ["new"]
+
+
+async def test_a_new_database_gets_post_steps_at_once(
+    database: str, admin: asyncpg.Connection
+) -> None:
+    assert await apply(database, BASE, PRE, POST) == (
+        "0001_base",
+        "0002_new_column",
+        "0003_no_old",
+    )
+    assert await columns_of_base(admin) == ["new"]
+
+
+async def test_an_upgrade_upon_one_that_was_not_ended_changes_nothing_until_told(
+    database: str, admin: asyncpg.Connection
+) -> None:
+    await apply(database, BASE, PRE)
+    later = step("0004_later", "ALTER TABLE base ADD COLUMN later int")
+    with pytest.raises(SchemaMismatch, match="an earlier upgrade was not ended: 0003_no_old"):
+        await apply_upgrade(database, BASE, PRE, POST, later)
+    assert await columns_of_base(admin) == ["new", "old"]
+    report = await apply_upgrade(database, BASE, PRE, POST, later, post=True)
+    assert report.applied == ("0003_no_old", "0004_later")
 
 
 # Roles

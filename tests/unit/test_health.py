@@ -22,7 +22,7 @@ FACTS = [
     "not_draining",
 ]
 
-SCHEMA_CHECKED = events.SchemaChecked(applied=(), migrated=True, newer=())
+SCHEMA_CHECKED = events.SchemaChecked(applied=(), migrated=True)
 DRAINING = events.ConsumerDraining(reason="SIGTERM", in_flight_entries=3)
 OPENED = events.BreakerOpened(devices=20, failed=30, entries=40, codes={"decoder_bug": 30})
 CLOSED = events.BreakerClosed(open_s=3.0, probes=1)

@@ -74,6 +74,30 @@ def test_a_step_not_applied_is_pending() -> None:
         state.require_fit()
 
 
+POST = "-- phase: post\n"
+
+
+def test_a_post_step_waits_and_the_version_runs_without_it() -> None:
+    steps = [step("0001_a"), step("0002_b", POST)]
+    state = compare(steps, applied(steps[0]))
+    assert (state.fits, state.pending, state.deferred) == (True, (), ("0002_b",))
+
+
+def test_a_post_step_before_a_pending_pre_step_cannot_wait() -> None:
+    steps = [step("0001_a"), step("0002_b", POST), step("0003_c"), step("0004_d", POST)]
+    state = compare(steps, applied(steps[0]))
+    assert (state.fits, state.pending, state.deferred) == (
+        False,
+        ("0002_b", "0003_c"),
+        ("0004_d",),
+    )
+
+
+def test_in_a_new_database_nothing_waits() -> None:
+    state = compare([step("0001_a"), step("0002_b", POST)], [])
+    assert (state.pending, state.deferred) == (("0001_a", "0002_b"), ())
+
+
 def test_a_step_changed_after_it_was_applied_is_refused() -> None:
     state = compare([step("0001_a", "-- phase: pre\nSELECT 2")], applied(step("0001_a")))
     assert state.mismatched == ("0001_a",)

@@ -21,31 +21,44 @@ def migrate_command(
     check: Annotated[
         bool, typer.Option("--check", help="Change nothing; fail if the schema does not fit.")
     ] = False,
+    post: Annotated[
+        bool,
+        typer.Option(
+            "--post", help="Also what waits until no instance of the version before runs."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Apply pending migrations with DATABASE_MIGRATION_URL, or DATABASE_URL where that is not set.
 
-    Any number of instances may do so at once: each step is applied once.
+    Those of phase pre go before an upgrade, with the old version running; those of phase post go
+    with --post, when all of it is gone. Any number of instances may do so at once: each step is
+    applied once.
     """
     with failures_told():
         dsn = command_settings().owner_url.get_secret_value()
         if check:
             code = _print_state(asyncio.run(inspect(dsn)), as_json=as_json)
         else:
-            code = _print_report(asyncio.run(migrate(dsn)), as_json=as_json)
+            code = _print_report(asyncio.run(migrate(dsn, post=post)), as_json=as_json)
     raise typer.Exit(code)
 
 
 def _print_report(report: SchemaReport, *, as_json: bool) -> ExitCode:
     if as_json:
-        typer.echo(json.dumps({"applied": report.applied, "newer": report.newer}))
+        typer.echo(json.dumps(_report_object(report)))
         return ExitCode.DRAINED
     for name in report.applied:
         typer.echo(f"applied {name}")
     if not report.applied:
         typer.echo("nothing to apply")
+    _say_deferred(report.deferred)
     _warn_of_newer(report.newer)
     return ExitCode.DRAINED
+
+
+def _report_object(report: SchemaReport) -> dict[str, object]:
+    return {"applied": report.applied, "deferred": report.deferred, "newer": report.newer}
 
 
 def _print_state(state: SchemaState, *, as_json: bool) -> ExitCode:
@@ -60,8 +73,14 @@ def _print_state(state: SchemaState, *, as_json: bool) -> ExitCode:
             typer.echo(f"newer than this version: {name}")
         if state.fits:
             typer.echo(f"the schema fits: {len(state.applied)} steps applied")
+        _say_deferred(state.deferred)
         _warn_of_newer(state.newer)
     return ExitCode.DRAINED if state.fits else ExitCode.SCHEMA
+
+
+def _say_deferred(names: tuple[str, ...]) -> None:
+    for name in names:
+        typer.echo(f"waits for --post, once no instance of the version before runs: {name}")
 
 
 def _warn_of_newer(names: tuple[str, ...]) -> None:

@@ -118,18 +118,22 @@ class Instance:
     async def _check_schema(self) -> None:
         """Migrate, where wanted and allowed; otherwise demand that the schema fits."""
         settings = self._settings
-        owner = settings.database_migration_url or settings.database_url
 
         async def prepare() -> SchemaReport:
             return await prepare_schema(
                 settings.database_url.get_secret_value(),
-                owner.get_secret_value() if settings.migrate_on_start else None,
+                settings.owner_url.get_secret_value() if settings.migrate_on_start else None,
                 pooler=settings.database_pooler,
             )
 
         report = await self._reach("sink", prepare)
         self._emit(
-            SchemaChecked(applied=report.applied, migrated=report.migrated, newer=report.newer)
+            SchemaChecked(
+                applied=report.applied,
+                migrated=report.migrated,
+                newer=report.newer,
+                deferred=report.deferred,
+            )
         )
 
     def _open_clients(self, closing: contextlib.AsyncExitStack) -> Clients:

@@ -77,11 +77,13 @@ class SchemaReport:
         applied: Names of the steps applied now, in their order.
         migrated: Whether this process was allowed to migrate; otherwise it only looked.
         newer: Names of harmless steps that a later version applied.
+        deferred: Names of steps that wait until no instance of the version before runs.
     """
 
     applied: tuple[str, ...]
     migrated: bool
     newer: tuple[str, ...] = ()
+    deferred: tuple[str, ...] = ()
 
 
 async def prepare_schema(
@@ -120,13 +122,18 @@ async def _require_fit(dsn: str, pooler: Pooler) -> SchemaReport:
 async def _look(session: Session) -> SchemaReport:
     state = await check(session, packaged_steps())
     state.require_fit()
-    return SchemaReport((), migrated=False, newer=state.newer)
+    return SchemaReport((), migrated=False, newer=state.newer, deferred=state.deferred)
 
 
-async def migrate(dsn: str) -> SchemaReport:
-    """Apply the pending steps of this version as the role of `dsn`; errors as `prepare_schema`."""
+async def migrate(dsn: str, *, post: bool = False) -> SchemaReport:
+    """Apply the steps of this version as the role of `dsn`; errors as `prepare_schema`.
+
+    Args:
+        dsn: The owner's address.
+        post: Those as well that wait until no instance of the version before runs.
+    """
     async with migration_session(dsn) as session:
-        return await apply_steps(session, packaged_steps())
+        return await apply_steps(session, packaged_steps(), post=post)
 
 
 async def inspect(dsn: str) -> SchemaState:
@@ -158,12 +165,23 @@ async def check(session: Session, steps: Sequence[Step]) -> SchemaState:
 
 
 async def apply_steps(
-    session: Session, steps: Sequence[Step], *, lock_wait_max_s: float = LOCK_WAIT_MAX_S
+    session: Session,
+    steps: Sequence[Step],
+    *,
+    post: bool = False,
+    lock_wait_max_s: float = LOCK_WAIT_MAX_S,
 ) -> SchemaReport:
     """Apply those of `steps` that are pending, one after the other, under the lock.
 
+    Args:
+        session: Of the owner.
+        steps: Of this version.
+        post: Apply as well what waits until no instance of the version before runs.
+        lock_wait_max_s: Longest wait for another one that migrates.
+
     Raises:
-        SchemaMismatch: The database's history is not ours, or a step failed.
+        SchemaMismatch: The database's history is not ours, a step failed, or one that waits stands
+            before one that is pending.
         SinkUnavailable: The lock was held by others for longer than `lock_wait_max_s`.
         Foreign errors, see ``sqlstate.FOREIGN_ERRORS``.
     """
@@ -171,16 +189,34 @@ async def apply_steps(
     try:
         state = await check(session, steps)
         state.require_same_history()
-        if state.pending:
+        due = _due(steps, state, post=post)
+        if due:
             await session.execute(_CREATE_HISTORY)
-        for step in steps:
-            if step.name in state.pending:
-                await _apply(session, step)
+        for step in due:
+            await _apply(session, step)
     finally:
         # The session ends next, and the lock with it, even where this cannot be said any more.
         if not session.is_closed():
             await session.execute("SELECT pg_advisory_unlock($1)", LOCK_KEY)
-    return SchemaReport(state.pending, migrated=True, newer=state.newer)
+    return SchemaReport(
+        tuple(step.name for step in due),
+        migrated=True,
+        newer=state.newer,
+        deferred=() if post else state.deferred,
+    )
+
+
+def _due(steps: Sequence[Step], state: SchemaState, *, post: bool) -> list[Step]:
+    """The steps to apply now, in their order."""
+    names = {*state.pending, *(state.deferred if post else ())}
+    due = [step for step in steps if step.name in names]
+    left = ", ".join(step.name for step in due if step.phase == "post")
+    if left and state.applied and not post:
+        raise SchemaMismatch(
+            f"an earlier upgrade was not ended: {left} is pending; run `teltonika-processor "
+            "migrate --post` once no instance of a version before runs"
+        )
+    return due
 
 
 async def _lock(session: Session, wait_max_s: float) -> None:

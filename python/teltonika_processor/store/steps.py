@@ -8,7 +8,7 @@ because a kill may come between it and the note that it was applied.
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -56,7 +56,8 @@ class SchemaState:
 
     Attributes:
         applied: Known to both.
-        pending: Not applied yet.
+        pending: To be applied before this version may run.
+        deferred: To be applied once no instance of the version before runs; harmless until then.
         mismatched: Applied from a file with other contents.
         newer: Applied by a later version and harmless to this one.
         too_new: Applied by a later version, after which this one must not run.
@@ -64,6 +65,7 @@ class SchemaState:
 
     applied: tuple[str, ...]
     pending: tuple[str, ...]
+    deferred: tuple[str, ...]
     mismatched: tuple[str, ...]
     newer: tuple[str, ...]
     too_new: tuple[str, ...]
@@ -139,9 +141,11 @@ def compare(steps: Sequence[Step], applied: Iterable[AppliedStep]) -> SchemaStat
     there = {step.name: step for step in applied}
     known = {step.name for step in steps}
     strangers = [there[name] for name in sorted(there.keys() - known)]
+    pending, deferred = _unapplied([step for step in steps if step.name not in there], there)
     return SchemaState(
         applied=tuple(step.name for step in steps if step.name in there),
-        pending=tuple(step.name for step in steps if step.name not in there),
+        pending=pending,
+        deferred=deferred,
         mismatched=tuple(
             step.name
             for step in steps
@@ -150,6 +154,21 @@ def compare(steps: Sequence[Step], applied: Iterable[AppliedStep]) -> SchemaStat
         newer=tuple(step.name for step in strangers if step.phase == "pre"),
         too_new=tuple(step.name for step in strangers if step.phase != "pre"),
     )
+
+
+def _unapplied(
+    steps: Sequence[Step], there: Mapping[str, AppliedStep]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the steps that are pending, and of those that may wait.
+
+    Only the last ones may: what comes before a step may be what it is built on. And a new database
+    has no version before.
+    """
+    n_pending = len(steps)
+    while there and n_pending and steps[n_pending - 1].phase == "post":
+        n_pending -= 1
+    names = tuple(step.name for step in steps)
+    return names[:n_pending], names[n_pending:]
 
 
 def _header(sql: str) -> dict[str, str]:
