@@ -123,6 +123,18 @@ class ConsumerStopped(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupRewound(Event):
+    """Entries come as new that were delivered before: what is remembered of devices is forgotten.
+
+    Somebody set the group back, or it was made anew.
+    """
+
+    name = "group.rewound"
+    level = "info"
+    first_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupCreated(Event):
     """The consumer group did not exist."""
 

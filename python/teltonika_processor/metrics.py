@@ -28,6 +28,7 @@ LOG_ONLY: Final[frozenset[type[events.Event]]] = frozenset(
         events.ConsumerRemoved,
         events.ConsumerStopped,
         events.DeviceRehydrated,
+        events.GroupRewound,
         events.FrameRejected,  # rate-limited: EntriesJudged counts them all
         events.EntryDeadLettered,  # rate-limited: EntriesJudged counts them all
         events.EntrySuspected,  # rate-limited: TrialBegun counts them all

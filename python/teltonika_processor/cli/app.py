@@ -20,6 +20,7 @@ SUBCOMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "audit": "teltonika_processor.cli.audit",
         "dlq": "teltonika_processor.cli.dlq",
         "device": "teltonika_processor.cli.device",
+        "group": "teltonika_processor.cli.group",
         "decode": "teltonika_processor.cli.decode",
         "demo": "teltonika_processor.cli.demo",
     }

@@ -95,7 +95,14 @@ class Pipeline:
             clock_ahead_max_ms=config.clock_ahead_max_ms,
             around=around,
         )
-        sources = Sources(ends.group, regroup, ends.claims, config.claim_interval_s, wall_clock_ms)
+        sources = Sources(
+            ends.group,
+            regroup,
+            ends.claims,
+            config.claim_interval_s,
+            wall_clock_ms,
+            forget_committed=state.clear,
+        )
         self._reader: Final = EntryReader(sources, policy, self.ledger, self.totals, around)
         suspicion = Suspicion(
             ends.group, ends.suspects, config.suspect_deliveries, config.attempts_max

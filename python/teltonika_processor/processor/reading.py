@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from teltonika_processor.errors import StreamUnavailable
-from teltonika_processor.events import (
-    EntriesReclaimed,
-    EntriesVanished,
-)
+from teltonika_processor.events import EntriesReclaimed, EntriesVanished, GroupRewound
 from teltonika_processor.processor.batch import BatchPolicy
 from teltonika_processor.processor.ledger import Ledger
 from teltonika_processor.processor.regroup import Regroup
@@ -20,9 +17,12 @@ from teltonika_processor.stream.claims import ClaimedPage, Claims
 from teltonika_processor.stream.connection import GroupMissingError
 from teltonika_processor.stream.entry import FIRST_ID, RawEntry, entry_id
 from teltonika_processor.stream.group import BLOCK_MS, ConsumerGroup
+from teltonika_processor.stream.ids import id_parts
 
 # Each look through our own pending entries is a delivery of what it looks at.
 _PROBE_PAGE: Final = 16
+
+_BEFORE_ALL: Final = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,8 @@ class Sources:
     claims: Claims
     claim_interval_s: float
     wall_clock_ms: Callable[[], int]
+    # Called where entries come as new that were delivered before: Postgres may have lost them.
+    forget_committed: Callable[[], None]
 
 
 class EntryReader:
@@ -64,6 +66,9 @@ class EntryReader:
         self._totals: Final = totals
         self._around: Final = around
         self._wall_clock_ms: Final = sources.wall_clock_ms
+        self._forget_committed: Final = sources.forget_committed
+        # What comes as new comes behind everything that was delivered to anybody before.
+        self._newest = _BEFORE_ALL
         # None once our own pending entries are all seen.
         self._own_after: bytes | None = FIRST_ID
         self._claim_at = float("-inf")
@@ -108,7 +113,17 @@ class EntryReader:
             self.look_again()
             raise
         self._regroup.is_there(() if delivery.redelivered else delivery.entries)
+        if delivery.entries:
+            self._note_ids(delivery)
         return delivery
+
+    def _note_ids(self, delivery: Delivery) -> None:
+        first, last = (id_parts(entry_id(delivery.entries[i])) or _BEFORE_ALL for i in (0, -1))
+        if delivery.source == "new" and first <= self._newest:
+            self._newest = last
+            self._forget_committed()
+            self._around.emit(GroupRewound(first_id=entry_id(delivery.entries[0]).decode()))
+        self._newest = max(self._newest, last)
 
     async def _read_next(self, stop: asyncio.Event) -> Delivery:
         if self._own_after is not None:

@@ -1,0 +1,112 @@
+"""`teltonika-processor group`: let the consumer group read again what the stream still holds."""
+
+import asyncio
+import json
+import re
+from dataclasses import asdict
+from typing import Annotated, Final
+
+import typer
+
+from teltonika_processor.cli.configuration import command_settings
+from teltonika_processor.cli.confirmation import (
+    EXIT_NOT_CONFIRMED,
+    DryRun,
+    Yes,
+    is_confirmed,
+    refuse,
+    require_somebody_to_ask,
+)
+from teltonika_processor.cli.failures import failures_told
+from teltonika_processor.settings import Settings
+from teltonika_processor.stream.connection import RedisClient, open_client
+from teltonika_processor.stream.ids import NO_ID
+from teltonika_processor.stream.letter import is_entry_id
+from teltonika_processor.stream.rewind import Rewound, id_before, rewind
+
+_UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+app = typer.Typer()
+_group = typer.Typer(no_args_is_help=True)
+app.add_typer(_group, name="group", help="The consumer group: read again what the stream holds.")
+
+
+@_group.callback()
+def group() -> None:
+    """The consumer group: read again what the stream holds."""
+
+
+@_group.command("rewind")
+def rewind_command(  # noqa: PLR0913 -- the options of the command
+    *,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="AGE", help="What was added in this time, such as 90s, 10m, 2h, 1d."),
+    ] = None,
+    after: Annotated[
+        str | None, typer.Option(metavar="ID", help="What was added after the entry with this id.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that the stream holds.")] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Have entries read once more that were acknowledged, after Postgres lost what it had stored.
+
+    Nothing is stored twice: what is there is a duplicate. Running instances go on; the group is
+    never set forward.
+    """
+    if sum((since is not None, after is not None, everything)) != 1:
+        refuse("give --since AGE, or --after ID, or --all: one of the three")
+    seconds = None if since is None else _seconds_of(since)
+    if after is not None and not is_entry_id(after):
+        refuse(f"{after!r} is not an id such as 1790000000000-0")
+    require_somebody_to_ask("rewind", yes=yes, dry_run=dry_run)
+    with failures_told():
+        settings = command_settings()
+        planned = asyncio.run(_rewind(settings, seconds, after, dry_run=True))
+        if planned.is_change and not dry_run:
+            if not is_confirmed(f"rewind the group from {_move(planned)}", yes=yes):
+                raise typer.Exit(EXIT_NOT_CONFIRMED)
+            planned = asyncio.run(_rewind(settings, None, planned.stands_at, dry_run=False))
+    _print(planned, dry_run=dry_run, as_json=as_json)
+
+
+async def _rewind(
+    settings: Settings, seconds: float | None, after: str | None, *, dry_run: bool
+) -> Rewound:
+    client = open_client(settings.redis_url.get_secret_value(), name="teltonika-processor/group")
+    try:
+        to_id = await _id_of(client, seconds, after)
+        names = (settings.redis_telemetry_stream, settings.redis_consumer_group)
+        return await rewind(client, *names, to_id, dry_run=dry_run)
+    finally:
+        await client.aclose()
+
+
+async def _id_of(client: RedisClient, seconds: float | None, after: str | None) -> str:
+    if seconds is not None:
+        return await id_before(client, seconds)
+    return after or NO_ID
+
+
+def _seconds_of(age: str) -> float:
+    found = re.fullmatch(r"([0-9]{1,9})([smhd])", age)
+    if found is None:
+        refuse(f"{age!r} is no age such as 90s, 10m, 2h, 1d")
+    return int(found[1]) * _UNITS_S[found[2]]
+
+
+def _print(rewound: Rewound, *, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({**asdict(rewound), "done": rewound.is_change and not dry_run}))
+    elif not rewound.is_change:
+        print(f"nothing to rewind: the group stands at {rewound.stood_at}")
+    elif dry_run:
+        print(f"would rewind the group from {_move(rewound)}")
+    else:
+        print(f"the group was rewound from {_move(rewound)}")
+
+
+def _move(rewound: Rewound) -> str:
+    return f"{rewound.stood_at} to {rewound.stands_at}"
