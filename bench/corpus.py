@@ -48,14 +48,17 @@ def fleet_frames(n_records: int, *, seed: int) -> list[Frame]:
     return frames_of(fleet(seed, (1, 25)).frames_with(n_records))
 
 
-def fixed_frames(n_frames: int, *, records_a_frame: int, seed: int) -> list[Frame]:
+def fixed_frames(
+    n_frames: int, *, records_a_frame: int, seed: int, devices: int = DEVICES
+) -> list[Frame]:
     """Frames that all have the same number of records."""
-    return frames_of(fleet(seed, (records_a_frame, records_a_frame)).frames(n_frames))
+    each = (records_a_frame, records_a_frame)
+    return frames_of(fleet(seed, each, devices=devices).frames(n_frames))
 
 
-def fleet(seed: int, records_per_frame: tuple[int, int]) -> Fleet:
+def fleet(seed: int, records_per_frame: tuple[int, int], *, devices: int = DEVICES) -> Fleet:
     return Fleet(
-        devices=DEVICES,
+        devices=devices,
         seed=seed,
         started_at_ms=STARTED_AT_MS,
         records_per_frame=records_per_frame,

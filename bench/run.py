@@ -12,6 +12,7 @@ from pathlib import Path
 import scenario_decode
 import scenario_drain
 import scenario_duplicates
+import scenario_fleet
 import scenario_latency
 import scenario_memory
 import scenario_shutdown
@@ -21,6 +22,7 @@ SCENARIOS = {
     "decode": scenario_decode.measure,
     "drain": scenario_drain.measure,
     "duplicates": scenario_duplicates.measure,
+    "fleet": scenario_fleet.measure,
     "latency": scenario_latency.measure,
     "memory": scenario_memory.measure,
     "shutdown": scenario_shutdown.measure,
