@@ -16,11 +16,10 @@ from teltonika_processor.settings import Settings
 from teltonika_processor.stream.connection import open_client
 from teltonika_processor.stream.control import (
     ASK_TIMEOUT_MAX_S,
-    Answer,
     ControlCaller,
     Outcome,
-    Rehydrate,
 )
+from teltonika_processor.stream.control_messages import Answer, Rehydrate
 
 EXIT_NOT_DONE = 1
 
