@@ -3,6 +3,7 @@
 import typer
 
 from teltonika_processor.cli.device_admission import allow, deny
+from teltonika_processor.cli.device_forget import forget
 from teltonika_processor.cli.device_list import list_devices
 from teltonika_processor.cli.device_rehydrate import rehydrate
 from teltonika_processor.cli.device_show import show
@@ -18,3 +19,4 @@ _device.command("show")(show)
 _device.command("allow")(allow)
 _device.command("deny")(deny)
 _device.command("rehydrate")(rehydrate)
+_device.command("forget")(forget)
