@@ -383,16 +383,26 @@ def test_letters_of_others_are_left_and_named(
     assert telemetry.client.xlen(LETTERS) == 1
 
 
-def test_a_table_that_refers_to_the_device_is_told_with_what_was_done(
-    device: Device, dsn: str
+def test_what_was_erased_before_an_error_is_told_and_no_instance_remembers_it(
+    telemetry: Telemetry, redis_url: str, dsn: str, device: Device
 ) -> None:
-    run_sql(dsn, f"INSERT INTO devices (imei) VALUES ({IMEI})")
-    run_sql(dsn, "CREATE TABLE trips (device bigint REFERENCES devices (imei))")
-    run_sql(dsn, f"INSERT INTO trips VALUES ({IMEI})")
-    result = device("forget", f"{IMEI}", "--yes")
+    with Processor(redis_url, dsn, settings=SETTINGS) as processor:
+        telemetry.publish([entry(frame_at(BASE_MS))])
+        eventually(lambda: telemetry.client.exists(STREAM) and telemetry.settled())
+        listens(telemetry, 1)
+        run_sql(dsn, "CREATE TABLE trips (device bigint REFERENCES devices (imei))")
+        run_sql(dsn, f"INSERT INTO trips VALUES ({IMEI})")
+        result = device("forget", f"{IMEI}", "--yes")
+        telemetry.publish([entry(frame_at(BASE_MS))])
+        eventually(telemetry.settled)
+        assert processor.terminate() == 0
     assert result.returncode == 1
+    assert result.stdout.splitlines()[1].split() == ["rows", "of", "positions", "1"]
+    assert "  one: rehydrated, not in last_position (was held)" in result.stdout.splitlines()
     assert "it did not come to its end: run it again" in result.stderr
     assert "23503" in result.stderr
+    assert rows_of(dsn, IMEI) == {"positions": 1, "last_position": 1, "devices": 1}
+    assert_clean(redis_url, dsn)
 
 
 def test_forgetting_asks_needs_servers_and_the_right_schema(device: Device, database: str) -> None:

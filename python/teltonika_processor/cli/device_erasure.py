@@ -127,9 +127,11 @@ class Erasure:
     async def carry_out(self, account: Account) -> None:
         """Erase what was planned; `account` says how far it came, also after an error."""
         await self._erase_in_redis(account)
-        await erase_rows(self._session, self._tables, self._imei, account.rows)
-        command = Rehydrate(id=uuid.uuid4().hex, imei=self._imei)
-        account.outcome = await self._caller.ask(command, timeout_s=_ANSWERS_S)
+        try:
+            await erase_rows(self._session, self._tables, self._imei, account.rows)
+        finally:  # also of what was erased before an error nothing may be remembered
+            command = Rehydrate(id=uuid.uuid4().hex, imei=self._imei)
+            account.outcome = await self._caller.ask(command, timeout_s=_ANSWERS_S)
         await self._erase_in_redis(account)
         left = await count_rows(self._session, self._tables, self._imei)
         account.rows_left = sum(left.values())
