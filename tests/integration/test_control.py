@@ -13,19 +13,32 @@ import pytest
 
 from teltonika_processor.embedded import EmbeddedRedis
 from teltonika_processor.errors import ConfigError, SinkUnavailable, StreamUnavailable
-from teltonika_processor.events import DeviceRehydrated, Event, ServerDoubted
+from teltonika_processor.events import DeviceRehydrated, Emit, Event, ServerDoubted
 from teltonika_processor.processor.retry import Surroundings
 from teltonika_processor.service import control as service_control
-from teltonika_processor.service.control import LastPosition, RehydrationHandler, serve_commands
-from teltonika_processor.stream import control
+from teltonika_processor.service.control import (
+    CommandHandler,
+    LastPosition,
+    RehydrationHandler,
+    serve_commands,
+)
+from teltonika_processor.stream import control, control_messages
 from teltonika_processor.stream.connection import RedisClient, open_client
-from teltonika_processor.stream.control import Answer, ControlCaller, ControlListener, Rehydrate
+from teltonika_processor.stream.control import ControlCaller, ControlListener
+from teltonika_processor.stream.control_messages import (
+    Answer,
+    HeldFix,
+    Holding,
+    Inspect,
+    Rehydrate,
+)
 from waiting import eventually_async
 
 STREAM = "telemetry:teltonika"
 GROUP = "processor"
 CHANNEL = "telemetry:teltonika:control"
 IMEI = 356307042441013
+BASE_MS = 1_790_000_000_000
 POSITION: LastPosition = (IMEI, 1_790_000_000_000_000, -7, 25.2798, 54.6872)
 COMMAND = Rehydrate(id="abc-1", imei=IMEI)
 TEXT = (
@@ -49,6 +62,13 @@ class FakeState:
     def hydrate(self, asked: Sequence[int], found: Sequence[LastPosition], /) -> None:
         self.held.update(asked)
         self.hydrated.append((asked, found))
+
+    def holds(self, imei: int, /) -> bool:
+        return imei in self.held
+
+    def position(self, imei: int, /) -> tuple[int, int, float, float] | None:
+        rows = [row for _, found in self.hydrated for row in found if row[0] == imei]
+        return rows[-1][1:] if rows and imei in self.held else None
 
 
 @dataclass
@@ -96,6 +116,13 @@ async def subscribers(client: RedisClient) -> int:
     return int(count)
 
 
+def handler_of(
+    name: str, state: FakeState, table: FakeTable, emit: Emit, unregistered: list[int] | None = None
+) -> CommandHandler:
+    unregister = [].append if unregistered is None else unregistered.append
+    return CommandHandler(name, state, RehydrationHandler(name, state, table, unregister, emit))
+
+
 @asynccontextmanager
 async def instance(
     url: str,
@@ -103,10 +130,12 @@ async def instance(
     state: FakeState | None = None,
     table: FakeTable | None = None,
     events: list[Event] | None = None,
+    *,
+    unregistered: list[int] | None = None,
 ) -> AsyncIterator[ControlListener]:
     """What a running instance does about commands, in this loop."""
     emit = [].append if events is None else events.append
-    handler = RehydrationHandler(name, state or FakeState(), table or FakeTable(), emit)
+    handler = handler_of(name, state or FakeState(), table or FakeTable(), emit, unregistered)
     around = Surroundings(emit, asyncio.get_running_loop().time, lambda: 0.0)
     async with opened(url) as client:
         listener = ControlListener(client, stream=STREAM, group=GROUP)
@@ -131,10 +160,11 @@ async def test_every_instance_reloads_the_device_and_says_so(
 ) -> None:
     holding, other = FakeState({IMEI, 1}), FakeState()
     events: list[Event] = []
+    unregistered: list[int] = []
     table = FakeTable([POSITION])
     async with (
         instance(redis_url, "two", other, FakeTable()),
-        instance(redis_url, "one", holding, table, events),
+        instance(redis_url, "one", holding, table, events, unregistered=unregistered),
     ):
         outcome = await caller(client).ask(COMMAND, timeout_s=20)
     assert outcome.answers == (
@@ -146,7 +176,44 @@ async def test_every_instance_reloads_the_device_and_says_so(
     assert other.hydrated == [((IMEI,), [])]
     assert holding.held == {IMEI, 1}
     assert events == [DeviceRehydrated(imei=IMEI, was_held=True, found=True)]
+    assert unregistered == [IMEI]
     assert await client.execute_command("EXISTS", "telemetry:teltonika:control:reply:abc-1") == 0
+
+
+async def test_every_instance_says_what_it_holds_and_changes_nothing(
+    client: RedisClient, redis_url: str
+) -> None:
+    with_fix, without_fix = FakeState(), FakeState({IMEI})
+    with_fix.hydrate([IMEI], [POSITION])
+    async with (
+        instance(redis_url, "one", with_fix),
+        instance(redis_url, "three"),
+        instance(redis_url, "two", without_fix),
+    ):
+        holdings = await caller(client).inspect(Inspect(id="abc-2", imei=IMEI), timeout_s=20)
+    fix = HeldFix(recorded_at_ms=BASE_MS, digest=-7, longitude=25.2798, latitude=54.6872)
+    assert holdings.answers == (
+        Holding(instance="one", held=True, fix=fix),
+        Holding(instance="three", held=False),
+        Holding(instance="two", held=True),
+    )
+    assert holdings.silent == ()
+    assert (with_fix.held, without_fix.held) == ({IMEI}, {IMEI})
+    assert await client.execute_command("EXISTS", "telemetry:teltonika:control:reply:abc-2") == 0
+
+
+async def test_a_version_that_does_not_know_the_command_is_silent_and_goes_on(
+    client: RedisClient, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(control_messages._KINDS, "inspect")
+    async with instance(redis_url, "one") as listener:
+        text = TEXT.replace(b"rehydrate", b"inspect").decode()
+        monkeypatch.setattr(control, "encode_command", lambda *_: text)
+        holdings = await caller(client).inspect(Inspect(id="abc-1", imei=IMEI), timeout_s=0.3)
+        monkeypatch.undo()
+        assert listener.ignored == 1
+        assert (await caller(client).ask(COMMAND, timeout_s=20)).all_did
+    assert (holdings.answers, holdings.silent) == ((), ("one",))
 
 
 async def test_an_instance_that_does_not_answer_is_named(
@@ -239,14 +306,30 @@ async def test_what_is_not_understood_is_ignored_and_the_next_command_is_not(
     ],
 )
 def test_a_command_is_understood_whole_or_not_at_all(found: bytes, instead: bytes) -> None:
-    assert control.parse_command(TEXT, GROUP) == COMMAND
-    assert control.encode_command(COMMAND, GROUP).encode() == TEXT
-    assert control.parse_command(TEXT.replace(found, instead), GROUP) is None
+    assert control_messages.parse_command(TEXT, GROUP) == COMMAND
+    assert control_messages.encode_command(COMMAND, GROUP).encode() == TEXT
+    assert control_messages.parse_command(TEXT.replace(found, instead), GROUP) is None
 
 
 @pytest.mark.parametrize("raw", [b"", b"7", b"{}", b'{"instance": 7}', b"[" * 4000])
 def test_what_is_no_answer_is_none(raw: bytes) -> None:
-    assert control.parse_answer(raw) is None
+    assert control_messages.parse_answer(raw) is None
+    assert control_messages.parse_holding(raw) is None
+
+
+@pytest.mark.parametrize(
+    "fix",
+    [
+        b"7",
+        b"{}",
+        b'{"recorded_at_ms": 1e999, "digest": 1, "longitude": 1.5, "latitude": 1.5}',
+        b'{"recorded_at_ms": 1, "digest": "1", "longitude": 1.5, "latitude": 1.5}',
+        b'{"recorded_at_ms": 1, "digest": 1, "longitude": "east", "latitude": 1.5}',
+    ],
+)
+def test_a_fix_that_is_none_is_no_fix(fix: bytes) -> None:
+    found = control_messages.parse_holding(b'{"instance": "one", "held": true, "fix": %s}' % fix)
+    assert found == Holding(instance="one", held=True)
 
 
 async def test_answers_lapse_where_nobody_fetches_them(client: RedisClient, redis_url: str) -> None:
@@ -289,7 +372,7 @@ async def test_a_server_that_freezes_without_a_word_is_noticed(
 ) -> None:
     monkeypatch.setattr(control, "_SILENCE_S", 0.1)
     assert own_redis.pid is not None
-    handler = RehydrationHandler("one", FakeState(), FakeTable(), lambda _: None)
+    handler = handler_of("one", FakeState(), FakeTable(), lambda _: None)
     async with opened(own_redis.url()) as client:
         listener = ControlListener(client, stream=STREAM, group=GROUP)
         serving = asyncio.create_task(listener.serve(handler))
@@ -315,7 +398,7 @@ async def test_a_user_who_may_not_subscribe_is_doubted_once_and_costs_nothing_el
     url = f"redis://small:word@127.0.0.1:{own_redis.port}"
     events: list[Event] = []
     around = Surroundings(events.append, asyncio.get_running_loop().time, lambda: 0.0)
-    handler = RehydrationHandler("one", FakeState(), FakeTable(), events.append)
+    handler = handler_of("one", FakeState(), FakeTable(), events.append)
     async with opened(own_redis.url()) as admin, opened(url) as client:
         user = ("ACL", "SETUSER", "small")
         await admin.execute_command(*user, "on", ">word", "~*", "resetchannels", "+@all")

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from commands import own_environment, run_command
 from processes import Processor
 from servers import run_sql
 from telemetry import BASE_MS, IMEI, Key, Telemetry, entry, frame_at, stored_keys
@@ -51,6 +52,19 @@ def test_documented_grants_are_enough_to_write(
         assert processor.terminate() == 0
     telemetry.close()
     assert stored_keys(migrated_database) == [Key(IMEI, BASE_MS), Key(IMEI, BASE_MS + 1000)]
+
+
+def test_documented_grants_are_enough_for_devices_but_not_to_erase_one(
+    redis_url: str, migrated_database: str, writer_dsn: str
+) -> None:
+    run_sql(migrated_database, f"INSERT INTO devices (imei) VALUES ({IMEI})")
+    environment = own_environment(REDIS_URL=redis_url, DATABASE_URL=writer_dsn)
+    for arguments in (["allow", f"{IMEI}", "7" * 15, "--yes"], ["list"], ["show", f"{IMEI}"]):
+        told = run_command("device", *arguments, environment=environment)
+        assert told.returncode == 0, told.stderr
+    told = run_command("device", "forget", f"{IMEI}", "--yes", environment=environment)
+    assert (told.returncode, told.stdout) == (76, "")
+    assert "GRANT SELECT, DELETE ON public.positions, public.last_position" in told.stderr
 
 
 def test_role_that_may_only_write_does_not_migrate(

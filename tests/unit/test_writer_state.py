@@ -38,6 +38,15 @@ def test_very_many_devices_push_out_the_older_ones() -> None:
     assert devices.unknown([1, 2, 3, 4, 5], now_s=0) == [1, 2]
 
 
+def test_a_device_that_was_dropped_is_asked_for_again_whichever_generation_it_was_in() -> None:
+    devices = KnownDevices(known_s=3600)
+    devices.learn([7, 8], now_s=0)
+    devices.learn([9], now_s=1800)
+    for imei in (7, 9, 1):
+        devices.drop(imei)
+    assert devices.unknown([7, 8, 9], now_s=1800) == [7, 9]
+
+
 def test_unknown_devices_come_ascending() -> None:
     assert KnownDevices().unknown([9, 3, 5], now_s=0) == [3, 5, 9]
 

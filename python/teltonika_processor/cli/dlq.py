@@ -1,9 +1,6 @@
 """`teltonika-processor dlq`: look at the dead letters, replay them, drop them, keep a copy."""
 
 import asyncio
-import os
-import pwd
-import socket
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -42,6 +39,7 @@ from teltonika_processor.cli.dlq_output import (
 )
 from teltonika_processor.cli.dlq_show import Shown, print_letter, print_letter_json
 from teltonika_processor.cli.failures import failures_told
+from teltonika_processor.cli.operator_name import who
 from teltonika_processor.cli.texts import printable
 from teltonika_processor.codec.native import error_catalogue
 from teltonika_processor.settings import Settings
@@ -183,7 +181,7 @@ def drop_command(
 ) -> None:
     """Delete dead letters for good; that they were dropped, when and by whom is kept."""
     chosen = _chosen(ids, reason, everything=everything)
-    order = Order(Action.DROP, chosen, by=_who())
+    order = Order(Action.DROP, chosen, by=who())
     _run_order(order, dry_run=dry_run, yes=yes)
 
 
@@ -316,12 +314,3 @@ def _check_frame(letter: Letter | None, frame: bytes, settings: Settings) -> Non
         typer.echo(f"with this frame too the entry is refused: {found}", err=True)
         typer.echo("nothing was changed; --force replays it all the same", err=True)
         raise typer.Exit(EXIT_NOT_POSSIBLE)
-
-
-def _who() -> str:
-    """User and host of who drops; the user's number where it has no name, as in a container."""
-    try:
-        user = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"

@@ -1,4 +1,4 @@
-"""What an instance does when an operator asks: load the state of one device anew."""
+"""What an instance does when an operator asks: say what it holds of a device, or load it anew."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -8,7 +8,15 @@ from teltonika_processor.errors import StreamUnavailable, TeltonikaProcessorErro
 from teltonika_processor.events import DeviceRehydrated, Emit, ServerDoubted
 from teltonika_processor.processor.backoff import Backoff
 from teltonika_processor.processor.retry import Surroundings
-from teltonika_processor.stream.control import Answer, ControlListener, Rehydrate
+from teltonika_processor.stream.control import ControlListener
+from teltonika_processor.stream.control_messages import (
+    Answer,
+    Command,
+    HeldFix,
+    Holding,
+    Inspect,
+    Rehydrate,
+)
 
 # Bound: a load that takes longer is given up; the device's next frame loads its state.
 _LOAD_S: Final = 5.0
@@ -32,6 +40,12 @@ class DeviceStateLike(Protocol):
     def hydrate(self, asked: Sequence[int], found: Sequence[LastPosition], /) -> object:
         """Hold the devices that were asked for, as they were found or as not in the table."""
 
+    def holds(self, imei: int, /) -> bool:
+        """Whether a device is held."""
+
+    def position(self, imei: int, /) -> tuple[int, int, float, float] | None:
+        """Its newest committed fix: recorded_at in Unix microseconds, digest, degrees."""
+
 
 class RehydrationHandler:
     """Drops a device and loads it from ``last_position``.
@@ -40,18 +54,28 @@ class RehydrationHandler:
         instance: Our name in the answers.
         state: Where the device is held.
         load: Reads ``last_position``.
+        unregister: Told the device: that it is in ``devices`` may not be true any more.
         emit: Where ``device.rehydrated`` goes.
     """
 
-    def __init__(self, instance: str, state: DeviceStateLike, load: Load, emit: Emit) -> None:
+    def __init__(
+        self,
+        instance: str,
+        state: DeviceStateLike,
+        load: Load,
+        unregister: Callable[[int], None],
+        emit: Emit,
+    ) -> None:
         self._instance: Final = instance
         self._state: Final = state
         self._load: Final = load
+        self._unregister: Final = unregister
         self._emit: Final = emit
 
     async def __call__(self, command: Rehydrate) -> Answer:
         """Do it, and say how it went; a device that could not be loaded stays dropped."""
         was_held = self._state.drop(command.imei)
+        self._unregister(command.imei)
         asked = (command.imei,)
         try:
             async with asyncio.timeout(_LOAD_S):
@@ -68,8 +92,35 @@ class RehydrationHandler:
         return Answer(instance=self._instance, ok=False, was_held=was_held, found=False, error=why)
 
 
+class CommandHandler:
+    """Does what a command asks, whichever it is."""
+
+    def __init__(
+        self, instance: str, state: DeviceStateLike, rehydrate: RehydrationHandler
+    ) -> None:
+        self._instance: Final = instance
+        self._state: Final = state
+        self._rehydrate: Final = rehydrate
+
+    async def __call__(self, command: Command) -> Answer | Holding:
+        """Do it, and say how it went."""
+        if isinstance(command, Rehydrate):
+            return await self._rehydrate(command)
+        return self._inspect(command)
+
+    def _inspect(self, command: Inspect) -> Holding:
+        imei, found = command.imei, self._state.position(command.imei)
+        fix = None
+        if found is not None:
+            at_us, digest, longitude, latitude = found
+            fix = HeldFix(
+                recorded_at_ms=at_us // 1000, digest=digest, longitude=longitude, latitude=latitude
+            )
+        return Holding(instance=self._instance, held=self._state.holds(imei), fix=fix)
+
+
 async def serve_commands(
-    listener: ControlListener, handler: RehydrationHandler, around: Surroundings
+    listener: ControlListener, handler: CommandHandler, around: Surroundings
 ) -> NoReturn:
     """Answer commands for as long as the process lives; without the channel it only lacks them.
 

@@ -13,7 +13,11 @@ from teltonika_processor.processor.batch import BatchLimits
 from teltonika_processor.processor.pipeline import Ends, Pipeline, PipelineConfig
 from teltonika_processor.processor.progress import Progress
 from teltonika_processor.processor.retry import Guard, Surroundings
-from teltonika_processor.service.control import RehydrationHandler, serve_commands
+from teltonika_processor.service.control import (
+    CommandHandler,
+    RehydrationHandler,
+    serve_commands,
+)
 from teltonika_processor.service.housekeeping import Housekeeping, Pace, redis_chores
 from teltonika_processor.service.observability import Observability, Running
 from teltonika_processor.service.watch import Questions
@@ -92,6 +96,7 @@ class Parts:
         self._progress: Final = Progress(time.monotonic)
         self._emit: Final = observability.emit
         self.state: Final = DeviceState(settings.device_state_max)
+        self._shared: Final = SharedState()
         self.writers: Final = self._make_writers()
         self.probe: Final = WriteProbe(self.session_config())
         around = Surroundings(
@@ -127,7 +132,10 @@ class Parts:
         """Do what an operator asks of every running instance."""
         names, client = self._names, self._clients.watching
         listener = ControlListener(client, stream=names.stream, group=names.group)
-        handler = RehydrationHandler(names.consumer, self.state, self._load, self._emit)
+        rehydrate = RehydrationHandler(
+            names.consumer, self.state, self._load, self._shared.devices.drop, self._emit
+        )
+        handler = CommandHandler(names.consumer, self.state, rehydrate)
         await serve_commands(listener, handler, self._around)
 
     def facts(self) -> dict[str, object]:
@@ -161,13 +169,11 @@ class Parts:
         )
 
     def _make_writers(self) -> list[PositionWriter]:
-        shared = SharedState()
-
         def ended(count: int) -> None:
             self._emit(SessionsEnded(count=count))
 
         return [
-            PositionWriter(self.session_config(), shared, on_sessions_ended=ended)
+            PositionWriter(self.session_config(), self._shared, on_sessions_ended=ended)
             for _ in range(self._settings.writers)
         ]
 

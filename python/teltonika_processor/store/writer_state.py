@@ -66,6 +66,11 @@ class KnownDevices:
         self._age(now_s)
         self._younger.update(imeis)
 
+    def drop(self, imei: int) -> None:
+        """This device has to be registered again."""
+        self._younger.discard(imei)
+        self._older.discard(imei)
+
     def forget(self) -> None:
         """Every device has to be registered."""
         self._younger, self._older = set(), set()

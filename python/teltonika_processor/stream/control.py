@@ -9,21 +9,29 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 from teltonika_processor.errors import StreamUnavailable
-from teltonika_processor.model import consumer_lease_key, control_channel, format_imei
+from teltonika_processor.model import consumer_lease_key, control_channel
 from teltonika_processor.stream.connection import RedisClient, execute, redis_errors
+from teltonika_processor.stream.control_messages import (
+    Answer,
+    Command,
+    Holding,
+    Inspect,
+    Rehydrate,
+    encode_command,
+    parse_answer,
+    parse_command,
+    parse_holding,
+)
 
-VERSION: Final = 1
+T = TypeVar("T", Answer, Holding)
 
 ASK_TIMEOUT_MAX_S: Final = 60.0
 """Bound: longer than answers are kept nobody can wait for them."""
 
 _ANSWERS_KEPT_S: Final = 60
-_COMMAND_MAX_BYTES: Final = 4096
-_ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
-_IMEI: Final = re.compile(r"[0-9]{15}")
 
 # A subscriber is told nothing when its server vanishes: so silence is asked about, and silence
 # after that is taken for an end.
@@ -35,38 +43,6 @@ _POP_S: Final = 1.0
 # Bound: a look through a million keys that are not ours takes about a second.
 _SCAN_COUNT: Final = 1000
 _SCANS_MAX: Final = 10_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rehydrate:
-    """Drop what is held of a device and load it anew.
-
-    Attributes:
-        id: 1 to 64 letters, digits and ``-``: names the list of answers.
-        imei: The device.
-    """
-
-    id: str
-    imei: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What one instance did.
-
-    Attributes:
-        instance: Its consumer name.
-        ok: Whether the state is what ``last_position`` says.
-        was_held: Whether the device's state was held before.
-        found: Whether ``last_position`` knows the device.
-        error: Why it is not ok.
-    """
-
-    instance: str
-    ok: bool
-    was_held: bool
-    found: bool
-    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,41 +58,20 @@ class Outcome:
         return bool(self.answers) and not self.silent and all(a.ok for a in self.answers)
 
 
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What the instances hold of a device, in their order, and the names of those that are silent.
+
+    Silent is also an instance of a version that does not know the command.
+    """
+
+    answers: tuple[Holding, ...]
+    silent: tuple[str, ...]
+
+
 def reply_key(stream: str, command_id: str) -> str:
     """Name of the list to which the answers to one command are pushed."""
     return f"{control_channel(stream)}:reply:{command_id}"
-
-
-def encode_command(command: Rehydrate, group: str) -> str:
-    """The text that is published."""
-    imei = format_imei(command.imei)
-    known = {"v": VERSION, "id": command.id, "group": group, "command": "rehydrate", "imei": imei}
-    return json.dumps(known)
-
-
-def parse_command(raw: bytes, group: str) -> Rehydrate | None:
-    """The command, or None: not for this group, not understood, or of a later version."""
-    fields = _object_in(raw)
-    if fields is None or (fields.get("v"), fields.get("group")) != (VERSION, group):
-        return None
-    command_id, imei = str(fields.get("id")), str(fields.get("imei"))
-    if fields.get("command") != "rehydrate" or not _ID.fullmatch(command_id):
-        return None
-    return Rehydrate(id=command_id, imei=int(imei)) if _IMEI.fullmatch(imei) else None
-
-
-def parse_answer(raw: bytes) -> Answer | None:
-    """What an instance pushed; None where it is no answer."""
-    fields = _object_in(raw)
-    if fields is None or not isinstance(fields.get("instance"), str):
-        return None
-    return Answer(
-        instance=fields["instance"],
-        ok=fields.get("ok") is True,
-        was_held=fields.get("was_held") is True,
-        found=fields.get("found") is True,
-        error=str(fields.get("error") or ""),
-    )
 
 
 class ControlListener:
@@ -134,7 +89,7 @@ class ControlListener:
         self._group: Final = group
         self.ignored = 0
 
-    async def serve(self, handle: Callable[[Rehydrate], Awaitable[Answer]]) -> NoReturn:
+    async def serve(self, handle: Callable[[Command], Awaitable[Answer | Holding]]) -> NoReturn:
         """Answer each command with what `handle` returns, until the connection ends.
 
         Raises:
@@ -155,7 +110,7 @@ class ControlListener:
         finally:
             await pubsub.aclose()  # type: ignore[no-untyped-call] # redis-py's
 
-    async def _answer(self, command: Rehydrate, answer: Answer) -> None:
+    async def _answer(self, command: Command, answer: Answer | Holding) -> None:
         key = reply_key(self._stream, command.id)
         pipeline = self._client.pipeline(transaction=True)
         pipeline.execute_command("RPUSH", key, json.dumps(asdict(answer)))
@@ -201,26 +156,40 @@ class ControlCaller:
         Raises:
             StreamUnavailable: Redis is away.
         """
+        answers, silent = await self._ask(command, parse_answer, timeout_s)
+        return Outcome(answers, silent)
+
+    async def inspect(self, command: Inspect, *, timeout_s: float) -> Holdings:
+        """Ask every running instance what it holds; arguments and errors as of `ask`."""
+        answers, silent = await self._ask(command, parse_holding, timeout_s)
+        return Holdings(answers, silent)
+
+    async def _ask(
+        self, command: Command, parse: Callable[[bytes], T | None], timeout_s: float
+    ) -> tuple[tuple[T, ...], tuple[str, ...]]:
+        """Answers in the order of their instances, and the names of those that gave none."""
         expected = await self.running()
         if not expected:
-            return Outcome((), ())
+            return (), ()
         text = encode_command(command, self._group)
         await execute(self._client, "PUBLISH", control_channel(self._stream), text)
         key = reply_key(self._stream, command.id)
-        answers = await self._collect(key, set(expected), timeout_s)
+        answers = await self._collect(key, set(expected), parse, timeout_s)
         await execute(self._client, "UNLINK", key)
         silent = tuple(name for name in expected if name not in answers)
-        return Outcome(tuple(answers[name] for name in sorted(answers)), silent)
+        return tuple(answers[name] for name in sorted(answers)), silent
 
-    async def _collect(self, key: str, expected: set[str], timeout_s: float) -> dict[str, Answer]:
+    async def _collect(
+        self, key: str, expected: set[str], parse: Callable[[bytes], T | None], timeout_s: float
+    ) -> dict[str, T]:
         """Answers by instance; also of one that started meanwhile."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout_s
-        answers: dict[str, Answer] = {}
+        answers: dict[str, T] = {}
         while expected - answers.keys() and (left_s := deadline - clock()) > 0:
             # BLPOP takes 0 for ever, and Redis counts in milliseconds.
             popped = await execute(self._client, "BLPOP", key, max(0.001, min(left_s, _POP_S)))
-            answer = parse_answer(popped[1]) if popped else None
+            answer = parse(popped[1]) if popped else None
             if answer is not None:
                 answers[answer.instance] = answer
         return answers
@@ -242,17 +211,6 @@ async def _next_text(pubsub: Any) -> bytes:
         if told is not None and told["type"] == "message":
             text: bytes = told["data"]
             return text
-
-
-def _object_in(raw: bytes) -> dict[str, Any] | None:
-    """The JSON object that `raw` is; None where it is something else, or too long to be one."""
-    if len(raw) > _COMMAND_MAX_BYTES:
-        return None
-    try:
-        found = json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _glob(prefix: str) -> str:

@@ -1,0 +1,80 @@
+"""`device rehydrate`: every running instance loads the state of one device anew."""
+
+import asyncio
+import json
+import uuid
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from teltonika_processor.cli.arguments import Imei
+from teltonika_processor.cli.configuration import command_settings
+from teltonika_processor.cli.failures import failures_told
+from teltonika_processor.service.exit_codes import ExitCode
+from teltonika_processor.settings import Settings
+from teltonika_processor.stream.connection import open_client
+from teltonika_processor.stream.control import (
+    ASK_TIMEOUT_MAX_S,
+    ControlCaller,
+    Outcome,
+)
+from teltonika_processor.stream.control_messages import Answer, Rehydrate
+
+EXIT_NOT_DONE = 1
+
+
+def rehydrate(
+    imei: Imei,
+    timeout: Annotated[
+        float,
+        typer.Option(min=0.1, max=ASK_TIMEOUT_MAX_S, help="Seconds to wait for the answers."),
+    ] = 5.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Drop the device's state in every running instance and load it from last_position.
+
+    Exits with 0 if every instance did, 1 if one did not, did not answer, or none is running.
+    """
+    with failures_told():
+        outcome = asyncio.run(_ask(command_settings(), imei, timeout))
+    if as_json:
+        _print_json(outcome)
+    else:
+        _print_lines(outcome, timeout)
+    raise typer.Exit(ExitCode.DRAINED if outcome.all_did else EXIT_NOT_DONE)
+
+
+async def _ask(settings: Settings, imei: int, timeout_s: float) -> Outcome:
+    url = settings.redis_url.get_secret_value()
+    client = open_client(url, name="teltonika-processor/device")
+    caller = ControlCaller(
+        client, stream=settings.redis_telemetry_stream, group=settings.redis_consumer_group
+    )
+    try:
+        return await caller.ask(Rehydrate(id=uuid.uuid4().hex, imei=imei), timeout_s=timeout_s)
+    finally:
+        await client.aclose()
+
+
+def _print_json(outcome: Outcome) -> None:
+    answers = [asdict(answer) for answer in outcome.answers]
+    print(json.dumps({"answers": answers, "silent": outcome.silent, "all_did": outcome.all_did}))
+
+
+def _print_lines(outcome: Outcome, timeout_s: float) -> None:
+    for answer in outcome.answers:
+        print(f"{answer.instance}: {told(answer)}")
+    for name in outcome.silent:
+        print(f"{name}: no answer within {timeout_s:g} s")
+    if not outcome.answers and not outcome.silent:
+        print("no instance is running")
+
+
+def told(answer: Answer) -> str:
+    """What one instance did, in words."""
+    held = "was held" if answer.was_held else "was not held"
+    if not answer.ok:
+        return f"failed, loaded with the device's next frame ({held}): {answer.error}"
+    source = "from last_position" if answer.found else "not in last_position"
+    return f"rehydrated, {source} ({held})"
