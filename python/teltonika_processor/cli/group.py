@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-import re
 from dataclasses import asdict
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
+from teltonika_processor.cli.arguments import duration_s
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.confirmation import (
     EXIT_NOT_CONFIRMED,
@@ -24,8 +24,6 @@ from teltonika_processor.stream.ids import NO_ID
 from teltonika_processor.stream.letter import is_entry_id
 from teltonika_processor.stream.rewind import Rewound, id_before, rewind
 
-_UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
 app = typer.Typer()
 _group = typer.Typer(no_args_is_help=True)
 app.add_typer(_group, name="group", help="The consumer group: read again what the stream holds.")
@@ -40,8 +38,12 @@ def group() -> None:
 def rewind_command(  # noqa: PLR0913 -- the options of the command
     *,
     since: Annotated[
-        str | None,
-        typer.Option(metavar="AGE", help="What was added in this time, such as 90s, 10m, 2h, 1d."),
+        int | None,
+        typer.Option(
+            parser=duration_s,
+            metavar="AGE",
+            help="What was added in this time, such as 90s, 10min, 2h, 1d.",
+        ),
     ] = None,
     after: Annotated[
         str | None, typer.Option(metavar="ID", help="What was added after the entry with this id.")
@@ -58,13 +60,12 @@ def rewind_command(  # noqa: PLR0913 -- the options of the command
     """
     if sum((since is not None, after is not None, everything)) != 1:
         refuse("give --since AGE, or --after ID, or --all: one of the three")
-    seconds = None if since is None else _seconds_of(since)
     if after is not None and not is_entry_id(after):
         refuse(f"{after!r} is not an id such as 1790000000000-0")
     require_somebody_to_ask("rewind", yes=yes, dry_run=dry_run)
     with failures_told():
         settings = command_settings()
-        planned = asyncio.run(_rewind(settings, seconds, after, dry_run=True))
+        planned = asyncio.run(_rewind(settings, since, after, dry_run=True))
         if planned.is_change and not dry_run:
             if not is_confirmed(f"rewind the group from {_move(planned)}", yes=yes):
                 raise typer.Exit(EXIT_NOT_CONFIRMED)
@@ -73,7 +74,7 @@ def rewind_command(  # noqa: PLR0913 -- the options of the command
 
 
 async def _rewind(
-    settings: Settings, seconds: float | None, after: str | None, *, dry_run: bool
+    settings: Settings, seconds: int | None, after: str | None, *, dry_run: bool
 ) -> Rewound:
     client = open_client(settings.redis_url.get_secret_value(), name="teltonika-processor/group")
     try:
@@ -84,17 +85,10 @@ async def _rewind(
         await client.aclose()
 
 
-async def _id_of(client: RedisClient, seconds: float | None, after: str | None) -> str:
+async def _id_of(client: RedisClient, seconds: int | None, after: str | None) -> str:
     if seconds is not None:
         return await id_before(client, seconds)
     return after or NO_ID
-
-
-def _seconds_of(age: str) -> float:
-    found = re.fullmatch(r"([0-9]{1,9})([smhd])", age)
-    if found is None:
-        refuse(f"{age!r} is no age such as 90s, 10m, 2h, 1d")
-    return int(found[1]) * _UNITS_S[found[2]]
 
 
 def _print(rewound: Rewound, *, dry_run: bool, as_json: bool) -> None:

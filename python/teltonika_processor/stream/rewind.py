@@ -59,7 +59,7 @@ async def rewind(
     return Rewound(stood_at, stands_at)
 
 
-async def id_before(client: RedisClient, seconds: float) -> str:
+async def id_before(client: RedisClient, seconds: int) -> str:
     """The id that entries had which were added so long ago, by the clock of Redis."""
     now_s, _ = await execute(client, "TIME")
-    return f"{max(0, int((int(now_s) - seconds) * 1000))}-0"
+    return f"{max(0, (int(now_s) - seconds) * 1000)}-0"
