@@ -63,7 +63,7 @@ def schema_findings(
 
 def _unseen(facts: PostgresFacts, name: str) -> tuple[str, str]:
     cause = facts.not_seen.get(name, "the tables are not there")
-    return cause, "look again once the schema fits"
+    return cause, "mend what schema and grants say, and look again"
 
 
 def _schema(facts: PostgresFacts) -> Finding:
@@ -153,5 +153,5 @@ def _default_rows(facts: PostgresFacts) -> Finding:
         )
     if n_rows:
         text = f"{n_rows:,}" if n_rows < PLAUSIBLE_MAX else f"{n_rows:,} or more"
-        return DEFAULT_ROWS.failure(f"{text} rows with a plausible clock", _MOVE_ROWS)
+        return DEFAULT_ROWS.failure(f"rows with a plausible clock: {text}", _MOVE_ROWS)
     return DEFAULT_ROWS.ok("no row with a plausible clock")

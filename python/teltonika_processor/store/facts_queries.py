@@ -82,14 +82,11 @@ WHERE inhparent = (
 )
 """
 
-# A table whose DETACH .. CONCURRENTLY was interrupted takes no rows either.
 DETACHED_DAYS: Final = """
 SELECT c.relname::text
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE n.nspname = 'public' AND c.relname ~ '^positions_[0-9]{8}$'
-  AND NOT EXISTS (
-      SELECT FROM pg_catalog.pg_inherits WHERE inhrelid = c.oid AND NOT inhdetachpending
-  )
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhrelid = c.oid)
 ORDER BY c.relname
 LIMIT 1000
 """

@@ -11,7 +11,7 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 
 from teltonika_processor.clocks import ClockReading, best
-from teltonika_processor.errors import ConfigError, StreamUnavailable
+from teltonika_processor.errors import TransientError
 from teltonika_processor.model import (
     accounts_key,
     attempts_key,
@@ -148,17 +148,17 @@ async def _denied(
         pipeline.execute_command("ACL", "DRYRUN", user, *command)
     with redis_errors():
         replies = await pipeline.execute(raise_on_error=False)
-    refusals = []
-    for command, reply in zip(commands, replies, strict=True):
-        if isinstance(reply, RedisError):
-            ours = translate(reply)
-            if isinstance(ours, StreamUnavailable):
-                raise ours
-            if isinstance(ours, ConfigError):
-                return None  # ACL DRYRUN itself is forbidden
-        elif reply != b"OK":
-            refusals.append(_title(command))
-    return tuple(dict.fromkeys(refusals))
+    for reply in replies:
+        if isinstance(reply, RedisError) and isinstance(ours := translate(reply), TransientError):
+            raise ours
+    if all(isinstance(reply, RedisError) for reply in replies):
+        return None  # ACL DRYRUN is forbidden, or not known
+    titles = [
+        _title(command)
+        for command, reply in zip(commands, replies, strict=True)
+        if reply != b"OK"  # an error: there is no such command, it was renamed
+    ]
+    return tuple(dict.fromkeys(titles))
 
 
 def _title(command: Sequence[str]) -> str:
