@@ -86,6 +86,9 @@ def test_a_role_without_grants_is_told_what_it_lacks(migrated_database: str, rol
         "EXECUTE ON FUNCTION public.positions_ensure_days(date[])",
     ):
         assert missing in grants.found
+    run_sql(migrated_database, grants.remedy.removeprefix("as the owner: "))
+    assert of(dsn, "grants").status == "ok"
+    run_sql(migrated_database, f"DROP OWNED BY {role}")
     assert of(dsn, "schema").status == "unknown"
     assert of(dsn, "default-partition").status == "unknown"
     assert of(dsn, "role").found == role

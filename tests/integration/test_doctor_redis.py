@@ -53,7 +53,7 @@ async def now_ms(client: RedisClient) -> int:
 
 
 async def of_server(client: RedisClient, check: str) -> Finding:
-    found = server_findings(await facts(client))
+    found = server_findings(await facts(client), STREAM)
     return next(finding for finding in found if finding.check == check)
 
 
@@ -65,7 +65,7 @@ async def of_stream(client: RedisClient, check: str) -> Finding:
 
 async def test_a_healthy_server_is_ok_in_every_check(client: RedisClient) -> None:
     found = await facts(client)
-    assert {f.check: f.found for f in server_findings(found) if f.status != "ok"} == {}
+    assert {f.check: f.found for f in server_findings(found, STREAM) if f.status != "ok"} == {}
     assert (found.user, found.denied, found.failing) == ("default", (), ())
     assert found.clock is not None
     assert found.clock.apart_ms < 1000
@@ -92,7 +92,7 @@ async def test_a_server_that_is_set_up_wrongly(
 
 
 async def test_a_user_who_may_do_nothing_leaves_everything_unknown(limited: RedisClient) -> None:
-    found = {f.check: f.status.value for f in server_findings(await facts(limited))}
+    found = {f.check: f.status.value for f in server_findings(await facts(limited), STREAM)}
     assert found == {
         "reachable": "ok",
         "version": "ok",
@@ -147,6 +147,9 @@ async def test_commands_that_the_user_may_not_run_are_named_without_being_run(
     assert denied is not None
     assert {"xadd", "hset", "hincrby", "get", "set"} <= set(denied)
     assert not {"xreadgroup", "xack", "xinfo|groups", "eval"} & set(denied)
+    remedy = (await of_server(limited, "permissions")).remedy
+    await execute(client, *remedy.partition(";")[0].split(), f"~{STREAM}*")
+    assert (await facts(limited)).denied == ()
     assert await execute(client, "DBSIZE") == 0
 
 

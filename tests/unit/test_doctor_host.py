@@ -218,6 +218,20 @@ def test_a_terminal_reads_the_same_words(capsys: pytest.CaptureFixture[str]) -> 
     assert missing == set()
 
 
+def test_what_is_long_is_folded_between_words_below_its_beginning(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    print_terminal([CHECK.failure("no", f"SELECT {'x' * 60}")], problems=True)
+    why = CHECK.warning(" ".join(["seven77"] * 9), "look")
+    print_terminal([why], problems=True)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[2] == "      do:  SELECT"
+    assert printed[3] == "           " + "x" * 60
+    assert printed[5] == "! warning  redis  appendonly  seven77 seven77 seven77"
+    assert printed[6] == "                              seven77 seven77 seven77"
+
+
 def test_json_has_every_word(capsys: pytest.CaptureFixture[str]) -> None:
     print_json(FOUND[2:3], problems=True)
     assert json.loads(capsys.readouterr().out) == {

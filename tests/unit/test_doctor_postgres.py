@@ -177,6 +177,7 @@ def test_missing_grants_are_named() -> None:
         "failure",
         "processor lacks INSERT ON public.positions",
     )
+    assert finding.remedy == "as the owner: GRANT INSERT ON public.positions TO processor"
     assert of("grants", replace(FACTS, missing_grants=None)).status == "unknown"
 
 

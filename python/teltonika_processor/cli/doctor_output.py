@@ -1,13 +1,13 @@
 """Findings for people, in the same words on a terminal and in a pipe, and as JSON lines."""
 
 import json
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
 from typing import Final
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from teltonika_processor.cli.texts import printable
@@ -25,6 +25,9 @@ _MARKS: Final[Mapping[Status, str]] = MappingProxyType(
     {Status.OK: "+", Status.WARNING: "!", Status.FAILURE: "x", Status.UNKNOWN: "?"}
 )
 
+# Bound: on a narrower terminal lines are longer than it.
+_ROOM_MIN: Final = 30
+
 _PLURALS: Final[Mapping[Status, str]] = MappingProxyType(
     {Status.OK: "ok", Status.WARNING: "warnings", Status.FAILURE: "failures"}
 )
@@ -39,31 +42,40 @@ def print_json(findings: Iterable[Finding], *, problems: bool) -> None:
 def print_plain(findings: Sequence[Finding], *, problems: bool) -> None:
     """Aligned columns; why and what to do below each check that is not ok."""
     shown = list(_shown(findings, problems=problems))
-    widths = [max((len(cells[n]) for cells in map(_cells, shown)), default=0) for n in range(3)]
-    for finding in shown:
-        cells = _cells(finding)
-        aligned = [cell.ljust(width) for cell, width in zip(cells, widths, strict=False)]
-        print("  ".join([*aligned, printable(finding.found)]).rstrip())
+    for finding, head in zip(shown, _heads(shown), strict=True):
+        print(f"{head}  {printable(finding.found)}".rstrip())
         for label, text in _explanation(finding):
             print(f"    {label} {text}")
     print(summary(findings))
 
 
 def print_terminal(findings: Sequence[Finding], *, problems: bool) -> None:
-    """The same with colours and marks, folded at the width of the terminal."""
-    table = Table.grid(padding=(0, 2))
-    for _ in range(3):
-        table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for finding in _shown(findings, problems=problems):
-        style = _STYLES[finding.status]
-        status, party, check = _cells(finding)
-        table.add_row(
-            Text(f"{_MARKS[finding.status]} {status}", style), party, check, _text(finding)
-        )
-    console = Console(markup=False, emoji=False, highlight=False)
-    console.print(table)
+    """The same with colours and marks, folded between words at the width of the terminal."""
+    console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+    shown = list(_shown(findings, problems=problems))
+    for finding, head in zip(shown, _heads(shown), strict=True):
+        status, style = finding.status.value, _STYLES[finding.status]
+        begin = f"{_MARKS[finding.status]} {head}  "
+        found = _folded(printable(finding.found), begin, " " * len(begin), console.width)
+        found.stylize(style, 0, 2 + len(status))
+        console.print(found)
+        for label, text in _explanation(finding):
+            console.print(_folded(text, f"      {label} ", " " * 11, console.width))
     console.print(summary(findings))
+
+
+def _heads(findings: Sequence[Finding]) -> list[str]:
+    """Status, party and check of each, in columns."""
+    rows = [(finding.status.value, finding.party.value, finding.check) for finding in findings]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)) for row in rows]
+
+
+def _folded(text: str, first: str, further: str, width: int) -> Text:
+    """The text behind `first`, further lines behind `further`; a long word is left whole."""
+    room = max(width - len(further), _ROOM_MIN)
+    lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+    return Text(first + f"\n{further}".join(lines))
 
 
 def summary(findings: Sequence[Finding]) -> str:
@@ -81,16 +93,7 @@ def _shown(findings: Iterable[Finding], *, problems: bool) -> Iterator[Finding]:
     return (f for f in findings if not problems or f.status is not Status.OK)
 
 
-def _cells(finding: Finding) -> tuple[str, str, str]:
-    return finding.status.value, finding.party.value, finding.check
-
-
 def _explanation(finding: Finding) -> Iterator[tuple[str, str]]:
     if finding.status is not Status.OK:
         yield "why:", printable(finding.why)
         yield "do: ", printable(finding.remedy)
-
-
-def _text(finding: Finding) -> Text:
-    lines = [f"{label} {text}" for label, text in _explanation(finding)]
-    return Text("\n".join([printable(finding.found), *lines]))

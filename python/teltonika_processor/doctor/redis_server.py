@@ -75,14 +75,14 @@ _FULL: Final = 0.8
 _MAY_INFO: Final = "give the user +info"
 
 
-def server_findings(facts: RedisFacts) -> Iterator[Finding]:
-    """All about the server itself."""
+def server_findings(facts: RedisFacts, stream: str) -> Iterator[Finding]:
+    """All about the server itself, for the keys of `stream`."""
     yield _reachable(facts.ping_ms)
     yield _version(facts.server)
     yield from _loss_findings(facts.server)
     yield _persistence(facts.failing)
     yield _memory(facts.memory)
-    yield _permissions(facts)
+    yield _permissions(facts, stream)
 
 
 def _reachable(ping_ms: float) -> Finding:
@@ -154,7 +154,7 @@ def _memory(memory: MemoryFacts | None) -> Finding:
     return MEMORY.ok(found)
 
 
-def _permissions(facts: RedisFacts) -> Finding:
+def _permissions(facts: RedisFacts, stream: str) -> Finding:
     if facts.denied is None:
         return PERMISSIONS.unknown(
             "this user may not ask",
@@ -164,7 +164,10 @@ def _permissions(facts: RedisFacts) -> Finding:
         return PERMISSIONS.ok(f"{facts.user} may run what the service runs")
     found = f"{facts.user} may not run {', '.join(facts.denied)} on the service's keys"
     rules = " ".join(f"+{name}" for name in facts.denied)
-    remedy = f"ACL SETUSER {facts.user} {rules}, and all keys and channels <stream>*"
+    remedy = (
+        f"ACL SETUSER {facts.user} {rules}; unless it has all keys and channels, "
+        f"~{stream}* &{stream}* too"
+    )
     if _OF_THE_CHANNEL.issuperset(facts.denied):
         return PERMISSIONS.warning(f"{found}: device rehydrate is not answered", remedy)
     return PERMISSIONS.failure(found, remedy)

@@ -103,7 +103,8 @@ def _grants(facts: PostgresFacts) -> Finding:
     if missing:
         return GRANTS.failure(
             f"{facts.server.role} lacks {', '.join(missing)}",
-            f"as the owner: GRANT .. TO {facts.server.role}, see OPERATIONS.md, Roles",
+            "as the owner: "
+            + "; ".join(f"GRANT {grant} TO {facts.server.role}" for grant in missing),
         )
     return GRANTS.ok("all that the service needs")
 
