@@ -11,7 +11,12 @@ from teltonika_processor.embedded import EmbeddedRedis
 from teltonika_processor.model import consumer_lease_key
 from teltonika_processor.stream.connection import RedisClient, execute, open_client
 from teltonika_processor.stream.other_streams import find_elsewhere, find_other_streams
-from teltonika_processor.stream.server_facts import RedisFacts, read_redis_facts
+from teltonika_processor.stream.server_facts import (
+    RedisFacts,
+    acl_name,
+    read_redis_facts,
+    service_commands,
+)
 from teltonika_processor.stream.stream_facts import StreamFacts, read_stream_facts
 
 STREAM = "telemetry:teltonika"
@@ -256,6 +261,44 @@ async def test_only_streams_that_may_be_meant_to_be_ours_are_found(client: Redis
         "failure",
         "frames are written to telemetry:other, telemtry:teltonika, and ours is not written",
     )
+
+
+async def test_a_user_of_our_keys_alone_learns_which_streams_are_hidden(
+    client: RedisClient, limited: RedisClient
+) -> None:
+    await execute(client, "XADD", "telemetry:other", "*", *FRAME)
+    await allow(client, "+scan", "+xinfo|stream", f"~{STREAM}*")
+    others = await find_other_streams(limited, STREAM)
+    assert others is not None
+    assert (others.streams, others.hidden) == ((), ("telemetry:other",))
+    await allow(client, "%R~*")
+    others = await find_other_streams(limited, STREAM)
+    assert others is not None
+    assert [other.name for other in others.streams] == ["telemetry:other"]
+
+
+async def test_the_documented_rights_leave_nothing_unknown(
+    client: RedisClient, limited: RedisClient
+) -> None:
+    names = {acl_name(command) for command in service_commands(STREAM, GROUP)}
+    await allow(client, *(f"+{name}" for name in names), f"~{STREAM}*", f"&{STREAM}*")
+    rights = "+info +config|get +acl|whoami +acl|dryrun +time +type +mget +scan %R~*"
+    await allow(client, *rights.split())
+    await execute(client, "XADD", STREAM, "*", *FRAME)
+    await execute(client, "XADD", "telemetry:other", "*", *FRAME)
+    await execute(client, "XGROUP", "CREATE", STREAM, GROUP, "0")
+    found = await facts(limited)
+    told = await read_stream_facts(limited, STREAM, GROUP)
+    now = await now_ms(client)
+    findings = [
+        *server_findings(found, STREAM),
+        *stream_findings(told, EXPECTED, now_ms=now),
+        other_stream_finding(await find_other_streams(limited, STREAM), told.stream, now_ms=now),
+    ]
+    assert [finding.check for finding in findings if finding.status == "unknown"] == []
+    assert found.denied == ()
+    assert found.clock is not None
+    assert await find_elsewhere(limited, STREAM, [1]) == {}
 
 
 async def test_a_stream_that_another_group_reads_is_told_apart(client: RedisClient) -> None:

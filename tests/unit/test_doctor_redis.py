@@ -324,6 +324,13 @@ def test_a_look_that_was_cut_short_is_unknown_unless_it_found_one() -> None:
     assert other_stream_finding(None, STREAM, now_ms=NOW_MS).status == "unknown"
 
 
+def test_streams_that_the_user_may_not_look_at_are_named() -> None:
+    hidden = OtherStreams(streams=(), complete=True, hidden=("telemetry:other",))
+    finding = other_stream_finding(hidden, STREAM, now_ms=NOW_MS)
+    assert told(finding) == ("unknown", "this user may not look at telemetry:other")
+    assert "%R~*" in finding.remedy
+
+
 def test_our_stream_written_in_another_database_is_told() -> None:
     def of(elsewhere: dict[int, int] | None, ours: Stream | None) -> Finding:
         return other_database_finding(elsewhere, ours, database=3, now_ms=NOW_MS)

@@ -33,7 +33,7 @@ DETACHED = Check(
 DEFAULT_ROWS = Check(
     Party.POSTGRES,
     "default-partition",
-    "queries for a day do not expect its records there, and its own partition cannot be attached",
+    "it is for impossible clocks: records of a real day are not dropped or archived with their day",
 )
 
 _MANY_PARTITIONS: Final = 2000

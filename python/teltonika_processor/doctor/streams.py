@@ -200,6 +200,11 @@ def other_stream_finding(
             f"frames are written to {_names(unread)} as well, and nobody reads them",
             "set REDIS_TELEMETRY_STREAM to one name on all gateways and processors",
         )
+    if others.hidden:
+        return OTHER_STREAMS.unknown(
+            f"this user may not look at {_names(others.hidden)}",
+            "give the user +xinfo|stream on all keys (%R~*), or run doctor as one who has that",
+        )
     if not others.complete:
         return OTHER_STREAMS.unknown(
             "Redis holds more keys than were looked at, and none of those is one",

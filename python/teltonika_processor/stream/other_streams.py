@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from teltonika_processor.stream.connection import RedisClient
 from teltonika_processor.stream.group import pairs_of
@@ -66,10 +66,12 @@ class OtherStreams:
     Attributes:
         streams: Those of our family, by the beginning of the name, and those that hold frames.
         complete: Whether every key was looked at.
+        hidden: Names of streams that this user may not look at.
     """
 
     streams: tuple[OtherStream, ...]
     complete: bool
+    hidden: tuple[str, ...] = ()
 
 
 async def find_other_streams(
@@ -86,12 +88,20 @@ async def find_other_streams(
         return None
     names, complete = scanned
     foreign = sorted(name for name in names if not _is_ours(name, stream.encode()))
-    found = []
+    found, hidden = [], []
     for name in foreign[:_STREAMS_MAX]:
-        other = await _look_at(client, name)
+        reply = await if_allowed(client, "XINFO", "STREAM", name)
+        if reply is None:
+            hidden.append(name.decode(errors="replace"))
+            continue
+        other = await _other_stream(client, name, pairs_of(reply))
         if other is not None and (other.holds_frames or _is_family(other.name, stream)):
             found.append(other)
-    return OtherStreams(streams=tuple(found), complete=complete and len(foreign) <= _STREAMS_MAX)
+    return OtherStreams(
+        streams=tuple(found),
+        complete=complete and len(foreign) <= _STREAMS_MAX,
+        hidden=tuple(hidden),
+    )
 
 
 async def find_elsewhere(
@@ -136,10 +146,11 @@ async def _stream_names(
     return names, False
 
 
-async def _look_at(client: RedisClient, name: bytes) -> OtherStream | None:
-    reply = await if_allowed(client, "XINFO", "STREAM", name)
-    about = pairs_of(reply) if reply else {}
-    last_id = about.get(b"last-generated-id", NO_ID.encode()).decode()
+async def _other_stream(
+    client: RedisClient, name: bytes, about: dict[bytes, Any]
+) -> OtherStream | None:
+    """What is known of a stream; None where nothing was ever written to it."""
+    last_id = about[b"last-generated-id"].decode()
     if last_id == NO_ID:
         return None
     groups = await read_groups(client, name) if about[b"groups"] else None

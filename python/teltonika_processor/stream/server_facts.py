@@ -154,14 +154,14 @@ async def _denied(
     if all(isinstance(reply, RedisError) for reply in replies):
         return None  # ACL DRYRUN is forbidden, or not known
     titles = [
-        _title(command)
+        acl_name(command)
         for command, reply in zip(commands, replies, strict=True)
         if reply != b"OK"  # an error: there is no such command, it was renamed
     ]
     return tuple(dict.fromkeys(titles))
 
 
-def _title(command: Sequence[str]) -> str:
+def acl_name(command: Sequence[str]) -> str:
     """The command as an ACL rule names it."""
     name = command[0].lower()
     return f"{name}|{command[1].lower()}" if name in {"xinfo", "xgroup", "memory"} else name
