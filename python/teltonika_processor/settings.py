@@ -1,7 +1,7 @@
 """Every setting of the package, read from the environment once at start.
 
-Units are in the names; every default has its reason beside it. Only ``service`` and ``cli`` read
-settings; the rooms below get plain values.
+Units are in the names; every default has its reason beside it. Only ``service``, ``doctor`` and
+``cli`` read settings; the rooms below get plain values.
 """
 
 import difflib

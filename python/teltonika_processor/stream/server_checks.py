@@ -90,10 +90,10 @@ async def read_server_facts(client: RedisClient) -> ServerFacts:
         version=hello[b"version"].decode(),
         role=hello[b"role"].decode(),
     )
-    info = await _if_allowed(client, "INFO")
+    info = await if_allowed(client, "INFO")
     if info:
         facts = _with_info(facts, info)
-    config = await _if_allowed(client, "CONFIG GET", "appendfsync")
+    config: Mapping[str, Any] = await if_allowed(client, "CONFIG GET", "appendfsync") or {}
     return dataclasses.replace(facts, appendfsync=config.get("appendfsync"))
 
 
@@ -111,34 +111,54 @@ def doubts_about(facts: ServerFacts, *, block_ms: int, command_timeout_s: float)
     Raises:
         ConfigError: The server is older than Redis 7.0.
     """
-    _check_version(facts)
+    require_version(facts)
     return [
-        *_role_doubts(facts),
-        *_eviction_doubts(facts),
-        *_durability_doubts(facts),
+        *loss_doubts(facts),
         *_unreadable_doubts(facts),
         *_timeout_doubts(block_ms, command_timeout_s),
     ]
+
+
+def loss_doubts(facts: ServerFacts) -> list[Doubt]:
+    """What of the server's set-up may lose frames, as far as it could be read."""
+    return [*_role_doubts(facts), *_eviction_doubts(facts), *_durability_doubts(facts)]
+
+
+def require_version(facts: ServerFacts) -> None:
+    """Refuse a server that is too old.
+
+    Raises:
+        ConfigError: It is older than Redis 7.0.
+    """
+    numbers = re.match(r"(\d+)\.(\d+)", facts.version)
+    if not numbers or (int(numbers[1]), int(numbers[2])) < _OLDEST:
+        raise ConfigError(
+            f"REDIS_URL: {_NEEDED}, and this is {facts.product} {facts.version}: an older one does "
+            "not tell which pending entries lost their payload"
+        )
+
+
+async def if_allowed(client: RedisClient, *command: Any) -> Any | None:
+    """The reply; None where the command is forbidden, renamed or does not exist.
+
+    Raises:
+        StreamUnavailable: Redis is away.
+        ConfigError: It refuses the user altogether.
+    """
+    try:
+        return await execute(client, *command)
+    except ConfigError as error:
+        if not isinstance(error.__cause__, NoPermissionError):
+            raise
+    except ContractError:
+        pass  # unknown command: managed servers take CONFIG away
+    return None
 
 
 def refuse(doubts: Sequence[Doubt]) -> ConfigError:
     """The error of a strict start: every doubt in a line of its own."""
     lines = [f"REDIS_URL: {doubt.sentence}" for doubt in doubts]
     return ConfigError("\n".join([*lines, "STRICT_CHECKS=false starts all the same"]))
-
-
-async def _if_allowed(client: RedisClient, *command: str) -> Mapping[str, Any]:
-    """The reply as a map; empty where the command is forbidden, renamed or does not exist."""
-    try:
-        reply: Mapping[str, Any] = await execute(client, *command)
-    except ConfigError as error:
-        if not isinstance(error.__cause__, NoPermissionError):
-            raise
-    except ContractError:
-        pass  # unknown command: managed servers take CONFIG away
-    else:
-        return reply
-    return {}
 
 
 def _with_info(facts: ServerFacts, info: Mapping[str, Any]) -> ServerFacts:
@@ -149,15 +169,6 @@ def _with_info(facts: ServerFacts, info: Mapping[str, Any]) -> ServerFacts:
         maxmemory_policy=info.get("maxmemory_policy"),
         appendonly=None if aof_enabled is None else bool(int(aof_enabled)),
     )
-
-
-def _check_version(facts: ServerFacts) -> None:
-    numbers = re.match(r"(\d+)\.(\d+)", facts.version)
-    if not numbers or (int(numbers[1]), int(numbers[2])) < _OLDEST:
-        raise ConfigError(
-            f"REDIS_URL: {_NEEDED}, and this is {facts.product} {facts.version}: an older one does "
-            "not tell which pending entries lost their payload"
-        )
 
 
 def _role_doubts(facts: ServerFacts) -> Iterator[Doubt]:

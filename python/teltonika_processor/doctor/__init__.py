@@ -1,0 +1,1 @@
+"""Looking at everything that the service depends on; facts in, findings out, nothing written."""
