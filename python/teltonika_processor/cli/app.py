@@ -20,6 +20,7 @@ SUBCOMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "audit": "teltonika_processor.cli.audit",
         "dlq": "teltonika_processor.cli.dlq",
         "device": "teltonika_processor.cli.device",
+        "partitions": "teltonika_processor.cli.partitions",
         "decode": "teltonika_processor.cli.decode",
         "demo": "teltonika_processor.cli.demo",
     }
