@@ -15,7 +15,9 @@ from typing import Any
 import asyncpg
 import pytest
 
+from pgbouncer import Pooler
 from rows import DAY_MS, Record
+from teltonika_processor.cli.partitions_repair import repair, survey
 from teltonika_processor.service.partition_drop import DropAccount, Pace, drop, due_now
 from teltonika_processor.store.connection import Session
 from teltonika_processor.store.partition import Kind, Partition
@@ -28,6 +30,7 @@ from teltonika_processor.store.partitions import (
     owner_session,
     partitions,
     plausible_days,
+    writer_session,
 )
 from teltonika_processor.store.positions import PositionWriter
 from waiting import eventually_async
@@ -285,6 +288,53 @@ async def test_one_drops_at_a_time(
         assert not await drop(owner, wanted, Pace(patience_s=5.0), account)
     assert (account.dropped, account.left) == ([], {})
     assert "positions_20240127" in await days(admin)
+
+
+async def test_what_somebody_else_dropped_or_attached_anew_since_the_look_is_passed_over(
+    writer: PositionWriter, admin: asyncpg.Connection, owner: Session
+) -> None:
+    await write(writer, *(of_day(ago) for ago in (5, 4, 3)))
+    wanted = await due(owner, keep_days=1)
+    await admin.execute(
+        "DROP TABLE positions_20240127; ALTER TABLE positions DETACH PARTITION positions_20240128;"
+        "ALTER TABLE positions ATTACH PARTITION positions_20240128"
+        " FOR VALUES FROM ('2024-01-26 00:00+00') TO ('2024-01-29 00:00+00')"
+    )
+    account = DropAccount()
+    assert await drop(owner, wanted, Pace(patience_s=5.0), account)
+    assert [p.name for p in account.dropped] == ["positions_20240129"]
+    assert account.left == {}
+
+
+# Repairing
+
+
+async def test_a_repair_takes_no_more_than_a_writers_session(
+    writer: PositionWriter, writer_dsn: str, pooler: Pooler, admin: asyncpg.Connection
+) -> None:
+    await write(writer, of_day(5), of_day(0))
+    await admin.execute("ALTER TABLE positions DETACH PARTITION positions_20240127")
+    records = [of_day(5, digest=n) for n in range(10, 13)]
+    for page in range(0, 2100, 700):  # more than one look
+        records += [of_day(0, digest=100 + page + n, imei=7) for n in range(700)]
+    await admin.execute("ALTER TABLE positions DETACH PARTITION positions_20240201")
+    for first in range(0, len(records), 500):
+        await write(writer, *records[first : first + 500])
+    await admin.execute("ALTER TABLE positions_20240201 RENAME TO kept")
+    async with writer_session(writer_dsn, pooler=pooler) as session:
+        surveyed = await survey(session)
+        assert [(found.day, found.rows, found.is_cut) for found in surveyed] == [
+            (TODAY - 5, 3, False),
+            (TODAY, 997, True),
+        ]
+        found = await repair(session, patience_s=5.0)
+    stuck, moved = found
+    assert stuck.why_not == (
+        "a table with the name of its partition is there and is none: attach it, or rename it"
+    )
+    assert (moved.day, moved.why_not) == (TODAY, None)
+    assert await admin.fetchval("SELECT count(*) FROM positions_default") == 3
+    assert await admin.fetchval("SELECT count(*) FROM positions_20240201") == 2100
 
 
 # Beside others

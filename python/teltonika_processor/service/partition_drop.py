@@ -97,13 +97,16 @@ async def drop(
 ) -> bool:
     """Drop the `wanted`, noting in `account` what came of it; False if somebody else drops now.
 
+    What was dropped or altered since they were looked at is passed over.
+
     Raises:
         Foreign errors that cost the session.
     """
     if not await take_turn(session):
         return False
+    there = {partition.identity for partition in await partitions(session)}
     dropping = _Dropping(session, pace, account, on_dropped)
-    await dropping.run(wanted)
+    await dropping.run([partition for partition in wanted if partition.identity in there])
     return True
 
 

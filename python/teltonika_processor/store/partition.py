@@ -48,6 +48,11 @@ class Partition:
     n_bytes: int
 
     @property
+    def identity(self) -> tuple[str, ...]:
+        """What it is, however many rows it has: equal where nothing was attached or detached."""
+        return (self.schema, self.table, self.kind, str(self.from_s), str(self.to_s))
+
+    @property
     def name(self) -> str:
         """As people know it: the schema only where it is another one."""
         return self.table if self.schema == "public" else f"{self.schema}.{self.table}"
