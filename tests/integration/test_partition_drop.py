@@ -330,7 +330,7 @@ async def test_a_repair_takes_no_more_than_a_writers_session(
         found = await repair(session, patience_s=5.0)
     stuck, moved = found
     assert stuck.why_not == (
-        "a table with the name of its partition is there and is none: attach it, or rename it"
+        "a table with the name of its partition is there and is none: rename it, then repair again"
     )
     assert (moved.day, moved.why_not) == (TODAY, None)
     assert await admin.fetchval("SELECT count(*) FROM positions_default") == 3

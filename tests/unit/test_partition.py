@@ -128,5 +128,5 @@ def test_a_day_that_gets_no_partition_is_explained() -> None:
         == "the partition positions_morning holds a part of the day"
     )
     assert hindrance_of_day(others, TODAY) == (
-        "a table with the name of its partition is there and is none: attach it, or rename it"
+        "a table with the name of its partition is there and is none: rename it, then repair again"
     )

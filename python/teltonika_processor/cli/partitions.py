@@ -214,11 +214,12 @@ def _say_account(account: DropAccount, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(account_object(account)))
         return
-    freed = f"about {total_rows(account.dropped):,} rows, {size_text(total_bytes(account.dropped))}"
+    size = size_text(total_bytes(account.dropped))
+    freed = f", freed about {total_rows(account.dropped):,} rows, {size}" if account.dropped else ""
     n = len(account.dropped)
     tries = f"{account.n_tries:,} {'try' if account.n_tries == 1 else 'tries'}"
     typer.echo(
-        f"dropped {n:,} partition{'' if n == 1 else 's'}, freed {freed}; {tries}, "
+        f"dropped {n:,} partition{'' if n == 1 else 's'}{freed}; {tries}, "
         f"writers waited for {account.longest_wait_s * 1e3:.0f} ms at most"
     )
     for line in left_lines(account.left):

@@ -1,9 +1,9 @@
 -- phase: pre
 --
 -- A plausible row in the default partition is there by mistake: its day had no partition when it
--- came, as after a DETACH by hand. Nothing is wrong with it, but its day cannot be dropped, and
--- looks at other days that the default may hold read past it. The index is empty where all is well,
--- so that looking costs nothing however many suspect rows there are.
+-- came, as after a DETACH by hand. It is not lost, but it stays when its day is dropped, and while
+-- it is there no partition of that day can be attached. The index is empty where all is well, so
+-- that looking costs nothing however many suspect rows there are.
 
 CREATE INDEX positions_default_plausible ON public.positions_default (recorded_at)
     WHERE NOT clock_suspect;

@@ -100,7 +100,9 @@ def hindrance_of_day(partitions: Iterable[Partition], day: int) -> str:
     for partition in partitions:
         if partition.from_s < to_s and from_s < partition.to_s:
             return f"the partition {partition.name} holds a part of the day"
-    return "a table with the name of its partition is there and is none: attach it, or rename it"
+    return (
+        "a table with the name of its partition is there and is none: rename it, then repair again"
+    )
 
 
 def in_order(partitions: Iterable[Partition]) -> list[Partition]:
