@@ -23,6 +23,14 @@ class Group:
     dead_lettered: int = 13
 
 
+@dataclass(frozen=True, kw_only=True)
+class Partitions:
+    """What `store.partitions.Figures` says."""
+
+    n_partitions: int = 33
+    default_plausible_rows: int = 3
+
+
 @dataclass(kw_only=True)
 class State:
     """What the native device state says."""

@@ -433,6 +433,40 @@ class SessionsEnded(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionsDropped(Event):
+    """Partitions older than POSITIONS_KEEP_DAYS are gone; `partitions` names the first ten.
+
+    `rows` is the server's estimate. Writers waited for `longest_wait_ms` at most behind a try.
+    """
+
+    name = "partitions.dropped"
+    level = "info"
+    count: int
+    partitions: tuple[str, ...]
+    rows: int
+    bytes: int
+    tries: int
+    longest_wait_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionsDeferred(Event):
+    """Partitions that are due could not be dropped; the next round tries again.
+
+    `error` is that of the first one, `holders` are the sessions that were in the way.
+    """
+
+    name = "partitions.deferred"
+    level = "warning"
+    count: int
+    partitions: tuple[str, ...]
+    error: str
+    holders: tuple[str, ...]
+    tries: int
+    longest_wait_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HttpStarted(Event):
     """Metrics and health are served here."""
 

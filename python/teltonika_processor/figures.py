@@ -50,6 +50,18 @@ class GroupFigures(Protocol):
         """Entries that were ever dead-lettered, by all instances."""
 
 
+class PartitionFigures(Protocol):
+    """The partitions of `positions`; `store.partitions.Figures` is one."""
+
+    @property
+    def n_partitions(self) -> int:
+        """All of them, the default one included."""
+
+    @property
+    def default_plausible_rows(self) -> int:
+        """Plausible rows that the default partition holds; counted up to a bound."""
+
+
 class StateFigures(Protocol):
     """The device state, now; the native one is one."""
 

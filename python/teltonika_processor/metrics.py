@@ -14,7 +14,7 @@ from prometheus_client import Gauge
 from teltonika_processor import events
 from teltonika_processor.errors import RETRY_CAUSES
 from teltonika_processor.exposition import OTHER, Kept, Maker
-from teltonika_processor.figures import GroupFigures, StateFigures
+from teltonika_processor.figures import GroupFigures, PartitionFigures, StateFigures
 
 LOG_ONLY: Final[frozenset[type[events.Event]]] = frozenset(
     {
@@ -95,9 +95,11 @@ class Metrics:
         self._define_judging(reject_codes)
         self._define_group_events()
         self._define_warnings()
+        self._define_retention()
         self._retries: Final = _define_retries(self._make)
         self._group: Final = _define_group(self._make)
         self._servers: Final = _define_servers(self._make)
+        self._partitions: Final = _define_partitions(self._make)
         self._state: Final = _State(self._make)
         self._loop_lag_s: Final = self._make.histogram(
             "event_loop_lag_seconds", "How late a sleep of the event loop ends", _LAG_BUCKETS_S
@@ -122,6 +124,11 @@ class Metrics:
     def group_seen(self, figures: GroupFigures | None) -> None:
         """The group's figures as of now; None: Redis could not be asked."""
         for field, gauge in self._group.items():
+            gauge.set(math.nan if figures is None else getattr(figures, field))
+
+    def partitions_seen(self, figures: PartitionFigures | None) -> None:
+        """The partitions as of now; None: Postgres could not be asked."""
+        for field, gauge in self._partitions.items():
             gauge.set(math.nan if figures is None else getattr(figures, field))
 
     def servers_seen(self, *, redis: bool, postgres: bool, ready: bool) -> None:
@@ -271,6 +278,13 @@ class Metrics:
         self._on(events.BreakerOpened, breaker_opened)
         self._on(events.BreakerClosed, lambda _: is_open.set(0))
 
+    def _define_retention(self) -> None:
+        make = self._make
+        dropped = make.counter("partitions_dropped", "Partitions dropped as old")
+        deferred = make.counter("partitions_deferred", "Times that an old one could not be dropped")
+        self._on(events.PartitionsDropped, lambda event: dropped.inc(event.count))
+        self._on(events.PartitionsDeferred, lambda event: deferred.inc(event.count))
+
 
 class _State:
     """The device state: two gauges, and three counters that follow totals kept elsewhere."""
@@ -321,6 +335,17 @@ def _define_group(make: Maker) -> Mapping[str, Gauge]:
         ),
         "dead_lettered": make.gauge(
             "group_dead_lettered_entries", "Entries dead-lettered by all instances", nan
+        ),
+    }
+
+
+def _define_partitions(make: Maker) -> Mapping[str, Gauge]:
+    """By the field of `PartitionFigures`; not a number until Postgres has said it."""
+    nan = math.nan
+    return {
+        "n_partitions": make.gauge("positions_partitions", "Partitions of positions", nan),
+        "default_plausible_rows": make.gauge(
+            "positions_default_plausible_rows", "Plausible rows in the default partition", nan
         ),
     }
 

@@ -203,6 +203,13 @@ class Settings(BaseSettings):
         description="Apply pending migrations before reading, where the role may; a role that "
         "may only write checks the schema instead.",
     )
+    positions_keep_days: int = Field(
+        default=0,
+        ge=0,
+        le=36_500,
+        description="Partitions of positions that hold only UTC days older than so many are "
+        "dropped, once an hour, as the owner; 0 keeps all, because dropping cannot be undone.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="debug adds a line per batch."
     )

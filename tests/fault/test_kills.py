@@ -127,4 +127,8 @@ def test_kill_9_during_a_migration_leaves_it_to_the_next_start(
         trap.release()
     stand.finish(fleet)
     steps = fetch(empty_database, "SELECT name FROM teltonika_migrations ORDER BY applied_at")
-    assert [row["name"] for row in steps] == ["0001_spine", "0002_day_partitions"]
+    assert [row["name"] for row in steps] == [
+        "0001_spine",
+        "0002_day_partitions",
+        "0004_default_plausible",
+    ]

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import math
 import signal
 import socket
 import time
@@ -13,7 +14,7 @@ import aiohttp
 import pytest
 import redis as blocking_redis
 
-from figures import Group, State, samples
+from figures import Group, Partitions, State, samples
 from teltonika_processor.embedded import EmbeddedRedis
 from teltonika_processor.errors import ConfigError, SinkUnavailable, StreamUnavailable
 from teltonika_processor.events import (
@@ -25,7 +26,7 @@ from teltonika_processor.events import (
     HttpStarted,
     SchemaChecked,
 )
-from teltonika_processor.figures import GroupFigures
+from teltonika_processor.figures import GroupFigures, PartitionFigures
 from teltonika_processor.metrics import Metrics
 from teltonika_processor.processor.companions import companions
 from teltonika_processor.processor.work import Totals
@@ -228,6 +229,7 @@ class Watched:
         self,
         *,
         group: Callable[[], Any] | None = None,
+        partitions: Callable[[], Any] | None = None,
         probe: Callable[[], Any] | None = None,
         answer_within_s: float = 5.0,
     ) -> None:
@@ -236,6 +238,7 @@ class Watched:
         self.readiness.see(SchemaChecked(applied=(), migrated=True))
         questions = Questions(
             group_health=group or answer_group,
+            partitions=partitions or answer_partitions,
             probe=probe or answer_writable,
             in_flight=lambda: 4,
             state=State(n_devices=2, n_bytes=300, hits=8, misses=2),
@@ -265,6 +268,10 @@ class Watched:
 
 async def answer_group() -> GroupFigures:
     return Group()
+
+
+async def answer_partitions() -> PartitionFigures:
+    return Partitions()
 
 
 async def answer_writable() -> str | None:
@@ -322,6 +329,23 @@ async def test_a_user_who_may_not_ask_is_told_and_stops_nothing() -> None:
     async with watched.running():
         await watched.until(lambda: watched.readiness.facts()["postgres_writable"])
         assert "Redis is not reachable: the user may not run XINFO" in watched.readiness.failings()
+
+
+async def test_the_partitions_figures_are_known_while_postgres_answers() -> None:
+    is_away = False
+
+    async def partitions() -> PartitionFigures:
+        if is_away:
+            raise SinkUnavailable("the server is starting up")
+        return Partitions()
+
+    watched = Watched(partitions=partitions)
+    async with watched.running():
+        await watched.until(lambda: watched.scrape()["positions_default_plausible_rows"] == 3)
+        assert watched.scrape()["positions_partitions"] == 33
+        is_away = True
+        await watched.until(lambda: math.isnan(watched.scrape()["positions_partitions"]))
+        await watched.until(lambda: watched.readiness.is_ready)
 
 
 async def test_a_bug_in_a_question_ends_the_watch() -> None:
@@ -409,7 +433,11 @@ STARTED = ConsumerStarted(
 def running() -> Running:
     return Running(
         questions=Questions(
-            group_health=answer_group, probe=answer_writable, in_flight=lambda: 4, state=State()
+            group_health=answer_group,
+            partitions=answer_partitions,
+            probe=answer_writable,
+            in_flight=lambda: 4,
+            state=State(),
         ),
         totals=lambda: Totals(entries=9, records=20, stored=18),
         progress_age_s=lambda: 0.5,

@@ -27,7 +27,7 @@ from teltonika_processor.store.migrate import (
 from teltonika_processor.store.steps import Step, packaged_steps, parse_step, read_steps
 from waiting import eventually_async
 
-PACKAGED = ("0001_spine", "0002_day_partitions")
+PACKAGED = ("0001_spine", "0002_day_partitions", "0004_default_plausible")
 
 
 @pytest.fixture
@@ -163,6 +163,27 @@ async def test_every_table_and_column_is_explained(
     assert [tuple(row) for row in silent] == []
 
 
+async def test_whoever_may_make_partitions_may_know_which_are_missing_without_a_new_grant(
+    database: str, admin: asyncpg.Connection
+) -> None:
+    role = database.rpartition("/")[2].partition("?")[0] + " Writer"
+    async with migration_session(database) as session:
+        await apply_steps(session, packaged_steps()[:2])
+    await admin.execute(f'CREATE ROLE "{role}"')
+    try:
+        grant = f'GRANT EXECUTE ON FUNCTION positions_ensure_days(date[]) TO "{role}"'
+        await admin.execute(grant)
+        await migrate(database)
+        asked = (
+            "SELECT has_function_privilege($1, 'positions_default_plausible(int, date)', 'EXECUTE')"
+        )
+        assert await admin.fetchval(asked, role)
+        assert not await admin.fetchval(asked, "pg_monitor")
+    finally:
+        await admin.execute(f'DROP OWNED BY "{role}"')
+        await admin.execute(f'DROP ROLE "{role}"')
+
+
 async def test_days_before_2010_and_days_that_are_there_make_nothing(
     database: str, admin: asyncpg.Connection
 ) -> None:
@@ -267,14 +288,14 @@ async def test_four_instances_at_once_apply_each_step_once(
 ) -> None:
     """The index is built outside a transaction, which a waiter with a snapshot would block."""
     index = step(
-        "0003_index",
+        "0009_index",
         "CREATE INDEX CONCURRENTLY IF NOT EXISTS by_time ON last_position (recorded_at)",
         header="-- phase: pre\n-- transaction: none\n",
     )
     steps = [*packaged_steps(), index]
     applied = await asyncio.gather(*(apply(database, *steps) for _ in range(4)))
-    assert sorted(applied) == [(), (), (), (*PACKAGED, "0003_index")]
-    assert sorted(await history(admin)) == [*PACKAGED, "0003_index"]
+    assert sorted(applied) == [(), (), (), (*PACKAGED, "0009_index")]
+    assert sorted(await history(admin)) == [*PACKAGED, "0009_index"]
     valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'by_time'::regclass"
     assert await admin.fetchval(valid)
 
@@ -448,13 +469,13 @@ def run_migrate(dsn: str, *arguments: str) -> tuple[int, str, str]:
 def test_the_command_checks_applies_and_checks_again(database: str) -> None:
     assert run_migrate(database, "--check") == (
         76,
-        "pending 0001_spine\npending 0002_day_partitions\n",
+        "".join(f"pending {name}\n" for name in PACKAGED),
         "",
     )
-    applied = "applied 0001_spine\napplied 0002_day_partitions\n"
+    applied = "".join(f"applied {name}\n" for name in PACKAGED)
     assert run_migrate(database) == (0, applied, "")
     assert run_migrate(database) == (0, "nothing to apply\n", "")
-    assert run_migrate(database, "--check") == (0, "the schema fits: 2 steps applied\n", "")
+    assert run_migrate(database, "--check") == (0, "the schema fits: 3 steps applied\n", "")
     code, out, _ = run_migrate(database, "--check", "--json")
     assert (code, json.loads(out)["fits"], json.loads(out)["applied"]) == (0, True, [*PACKAGED])
 

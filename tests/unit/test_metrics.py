@@ -9,7 +9,7 @@ from statistics import median
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from figures import PREFIX, Group, State, n_series, samples
+from figures import PREFIX, Group, Partitions, State, n_series, samples
 from teltonika_processor import error_catalogue, events
 from teltonika_processor.events import Event
 from teltonika_processor.exposition import CONTENT_TYPE
@@ -141,6 +141,18 @@ COUNTED: list[tuple[Event, dict[str, float]]] = [
     ),
     (events.GroupMissing(stream="s", group="g"), {"group_missing_total": 1}),
     (events.GroupCreated(stream="s", group="g"), {"group_created_total": 1}),
+    (
+        events.PartitionsDropped(
+            count=3, partitions=("a",), rows=5, bytes=6, tries=4, longest_wait_ms=7.0
+        ),
+        {"partitions_dropped_total": 3},
+    ),
+    (
+        events.PartitionsDeferred(
+            count=2, partitions=("a",), error="e", holders=(), tries=4, longest_wait_ms=7.0
+        ),
+        {"partitions_deferred_total": 2},
+    ),
     (events.StreamTrimmed(count=50), {"entries_trimmed_total": 50}),
     (events.ConsumersReaped(consumers=("a", "b")), {"consumers_reaped_total": 2}),
 ]
@@ -303,6 +315,16 @@ def test_figures_that_nobody_knows_are_not_a_number() -> None:
     metrics.group_seen(Group())
     metrics.group_seen(None)
     assert all(math.isnan(scrape(metrics)[name]) for name in GROUP_SERIES)
+
+
+def test_the_partitions_figures_are_those_that_were_seen_or_not_a_number() -> None:
+    metrics = new_metrics()
+    names = ("positions_partitions", "positions_default_plausible_rows")
+    assert all(math.isnan(scrape(metrics)[name]) for name in names)
+    metrics.partitions_seen(Partitions())
+    assert [scrape(metrics)[name] for name in names] == [33, 3]
+    metrics.partitions_seen(None)
+    assert all(math.isnan(scrape(metrics)[name]) for name in names)
 
 
 def test_counters_of_the_device_state_follow_its_totals() -> None:

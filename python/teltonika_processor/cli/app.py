@@ -22,6 +22,7 @@ SUBCOMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "dlq": "teltonika_processor.cli.dlq",
         "device": "teltonika_processor.cli.device",
         "group": "teltonika_processor.cli.group",
+        "partitions": "teltonika_processor.cli.partitions",
         "decode": "teltonika_processor.cli.decode",
         "demo": "teltonika_processor.cli.demo",
     }

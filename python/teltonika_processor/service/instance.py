@@ -229,6 +229,8 @@ class Instance:
             "housekeeping": guard(parts.housekeeping.run()),
             "commands": guard(parts.serve_commands()),
         }
+        if parts.retention is not None:
+            beside["retention"] = guard(parts.retention.run())
         async with self._observability.watching(parts.running, guard), companions(beside):
             yield
 

@@ -20,6 +20,7 @@ from teltonika_processor.service.control import (
 )
 from teltonika_processor.service.housekeeping import Housekeeping, Pace, redis_chores
 from teltonika_processor.service.observability import Observability, Running
+from teltonika_processor.service.retention import Keeping, Retention
 from teltonika_processor.service.watch import Questions
 from teltonika_processor.settings import Settings
 from teltonika_processor.store.connection import (
@@ -28,6 +29,7 @@ from teltonika_processor.store.connection import (
     session_of,
 )
 from teltonika_processor.store.last_positions import LastPosition, last_positions
+from teltonika_processor.store.partitions import Figures, figures
 from teltonika_processor.store.positions import PositionWriter, SharedState
 from teltonika_processor.store.probe import WriteProbe
 from teltonika_processor.stream.claims import Claims
@@ -78,6 +80,7 @@ class Parts:
         writers: One session each.
         pipeline: From the stream into the tables.
         housekeeping: Trimming, and sweeping up.
+        retention: Dropping old partitions; None where all are kept.
         running: What is asked of them for metrics and health.
         probe: Whether Postgres can be written.
     """
@@ -112,6 +115,7 @@ class Parts:
         )
         self._around: Final = around
         self.housekeeping: Final = self._make_housekeeping()
+        self.retention: Final = self._make_retention()
 
     @property
     def running(self) -> Running:
@@ -120,6 +124,7 @@ class Parts:
         return Running(
             questions=Questions(
                 group_health=self._group_health,
+                partitions=self._partition_figures,
                 probe=self.probe.check,
                 in_flight=lambda: len(pipeline.ledger),
                 state=self.state,
@@ -202,6 +207,22 @@ class Parts:
         )
         chores = redis_chores(control, names, trimmer, trims=settings.stream_trim, unix_ms=unix_ms)
         return Housekeeping(chores, self._emit, Pace(time.monotonic, asyncio.sleep))
+
+    def _make_retention(self) -> Retention | None:
+        settings = self._settings
+        if not settings.positions_keep_days:
+            return None
+        keeping = Keeping(
+            keep_days=settings.positions_keep_days,
+            dsn=settings.owner_url.get_secret_value(),
+            instance=self._names.consumer,
+        )
+        return Retention(keeping, self._emit)
+
+    async def _partition_figures(self) -> Figures:
+        """On a session of its own, as below."""
+        async with session_of(open_reading_session, self.session_config()) as session:
+            return await figures(session)
 
     async def _load(self, imeis: Sequence[int]) -> list[LastPosition]:
         """On a session of its own: the writers are busy, and this happens once in a blue moon."""

@@ -1,17 +1,21 @@
 """Looks at the servers, the group and the event loop once a second, for metrics and readiness."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
 from teltonika_processor.errors import TeltonikaProcessorError
-from teltonika_processor.figures import GroupFigures, StateFigures
+from teltonika_processor.figures import GroupFigures, PartitionFigures, StateFigures
 from teltonika_processor.metrics import Metrics
 from teltonika_processor.service.health import Readiness
 
 LOOK_EVERY_S: Final = 1.0
+
+# At the partitions a session is opened for each look.
+_LOOKS_PER_LOOK_AT_PARTITIONS: Final = 60
 
 # Bound: an answer that takes longer is none. Above the time-outs that the questions bring along.
 ANSWER_WITHIN_S: Final = 10.0
@@ -26,12 +30,14 @@ class Questions:
 
     Attributes:
         group_health: The group's figures; raises TransientError where Redis does not answer.
+        partitions: The partitions' figures; a session is opened for it, so it is asked rarely.
         probe: None where Postgres can be written, else why not, as a sentence.
         in_flight: Entries in flight.
         state: The device state, which says its figures at any time.
     """
 
     group_health: Callable[[], Awaitable[GroupFigures]]
+    partitions: Callable[[], Awaitable[PartitionFigures]]
     probe: Callable[[], Awaitable[str | None]]
     in_flight: Callable[[], int]
     state: StateFigures
@@ -75,6 +81,7 @@ class Watch:
         return {
             "watch-redis": self._again_and_again(self._look_at_redis),
             "watch-postgres": self._again_and_again(self._look_at_postgres),
+            "watch-partitions": self._watch_partitions(),
             "watch-inside": self._again_and_again(self._look_inside),
             "watch-loop": self._measure_lag(),
         }
@@ -104,6 +111,18 @@ class Watch:
         except (TeltonikaProcessorError, TimeoutError) as error:
             why_not = _why(error)
         self._readiness.postgres_answered(why_not)
+
+    async def _watch_partitions(self) -> None:
+        while True:
+            await self._look_at_partitions()
+            await asyncio.sleep(_LOOKS_PER_LOOK_AT_PARTITIONS * self._look_every_s)
+
+    async def _look_at_partitions(self) -> None:
+        partitions: PartitionFigures | None = None
+        with contextlib.suppress(TeltonikaProcessorError, TimeoutError):
+            async with asyncio.timeout(self._answer_within_s):
+                partitions = await self._questions.partitions()
+        self._metrics.partitions_seen(partitions)
 
     async def _look_inside(self) -> None:
         self._metrics.in_flight_seen(self._questions.in_flight())
