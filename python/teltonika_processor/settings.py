@@ -203,6 +203,14 @@ class Settings(BaseSettings):
         description="Apply pending migrations before reading, where the role may; a role that "
         "may only write checks the schema instead.",
     )
+    io_dictionary_file: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=4096,
+        description="Names of IO elements beside the packaged ones: each row of this CSV file "
+        "replaces the row of its id. The same for all instances, since io_elements is filled "
+        "from it.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="debug adds a line per batch."
     )
