@@ -21,6 +21,7 @@ SUBCOMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "dlq": "teltonika_processor.cli.dlq",
         "device": "teltonika_processor.cli.device",
         "decode": "teltonika_processor.cli.decode",
+        "explain": "teltonika_processor.cli.explain",
         "demo": "teltonika_processor.cli.demo",
     }
 )
