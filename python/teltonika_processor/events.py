@@ -42,6 +42,7 @@ class SchemaChecked(Event):
     applied: tuple[str, ...]
     migrated: bool
     newer: tuple[str, ...]
+    io_elements_changed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

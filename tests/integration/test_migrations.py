@@ -26,7 +26,7 @@ from teltonika_processor.store.migrate import (
 from teltonika_processor.store.steps import Step, packaged_steps, parse_step, read_steps
 from waiting import eventually_async
 
-PACKAGED = ("0001_spine", "0002_day_partitions")
+PACKAGED = ("0001_spine", "0002_day_partitions", "0003_io_elements")
 
 
 @pytest.fixture
@@ -151,7 +151,8 @@ async def test_every_table_and_column_is_explained(
     silent = await admin.fetch(
         "SELECT c.relname, a.attname FROM pg_class AS c LEFT JOIN pg_attribute AS a"
         " ON a.attrelid = c.oid AND a.attnum > 0"
-        " WHERE c.relname IN ('positions', 'devices') AND col_description(c.oid, a.attnum) IS NULL"
+        " WHERE c.relname IN ('positions', 'devices', 'io_elements')"
+        " AND col_description(c.oid, a.attnum) IS NULL"
         " UNION ALL SELECT relname, NULL FROM pg_class WHERE relnamespace = 'public'::regnamespace"
         " AND relkind IN ('r', 'p') AND obj_description(oid, 'pg_class') IS NULL"
     )
@@ -262,14 +263,14 @@ async def test_four_instances_at_once_apply_each_step_once(
 ) -> None:
     """The index is built outside a transaction, which a waiter with a snapshot would block."""
     index = step(
-        "0003_index",
+        "0009_index",
         "CREATE INDEX CONCURRENTLY IF NOT EXISTS by_time ON last_position (recorded_at)",
         header="-- phase: pre\n-- transaction: none\n",
     )
     steps = [*packaged_steps(), index]
     applied = await asyncio.gather(*(apply(database, *steps) for _ in range(4)))
-    assert sorted(applied) == [(), (), (), (*PACKAGED, "0003_index")]
-    assert sorted(await history(admin)) == [*PACKAGED, "0003_index"]
+    assert sorted(applied) == [(), (), (), (*PACKAGED, "0009_index")]
+    assert sorted(await history(admin)) == [*PACKAGED, "0009_index"]
     valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'by_time'::regclass"
     assert await admin.fetchval(valid)
 
@@ -287,8 +288,9 @@ async def test_four_processes_at_once_apply_each_step_once(
     ]
     outputs = [await process.communicate() for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, outputs
-    applied = sorted(json.loads(out)["applied"] for out, _ in outputs)
-    assert applied == [[], [], [], list(PACKAGED)]
+    reports = sorted((json.loads(out) for out, _ in outputs), key=lambda r: len(r["applied"]))
+    assert [report["applied"] for report in reports] == [[], [], [], list(PACKAGED)]
+    assert [report["io_elements_changed"] for report in reports] == [0, 0, 0, 656]
     assert sorted(await history(admin)) == list(PACKAGED)
 
 
@@ -393,13 +395,13 @@ def run_migrate(dsn: str, *arguments: str) -> tuple[int, str, str]:
 def test_the_command_checks_applies_and_checks_again(database: str) -> None:
     assert run_migrate(database, "--check") == (
         76,
-        "pending 0001_spine\npending 0002_day_partitions\n",
+        "".join(f"pending {name}\n" for name in PACKAGED),
         "",
     )
-    applied = "applied 0001_spine\napplied 0002_day_partitions\n"
-    assert run_migrate(database) == (0, applied, "")
+    applied = "".join(f"applied {name}\n" for name in PACKAGED)
+    assert run_migrate(database) == (0, f"{applied}wrote 656 rows of io_elements\n", "")
     assert run_migrate(database) == (0, "nothing to apply\n", "")
-    assert run_migrate(database, "--check") == (0, "the schema fits: 2 steps applied\n", "")
+    assert run_migrate(database, "--check") == (0, "the schema fits: 3 steps applied\n", "")
     code, out, _ = run_migrate(database, "--check", "--json")
     assert (code, json.loads(out)["fits"], json.loads(out)["applied"]) == (0, True, [*PACKAGED])
 

@@ -16,6 +16,8 @@ from typing import Final
 
 import asyncpg
 
+from teltonika_processor.codec.dictionary import Dictionary
+from teltonika_processor.codec.dictionary_file import load_dictionary
 from teltonika_processor.errors import SchemaMismatch, SinkRejected, SinkUnavailable
 from teltonika_processor.store.connection import (
     Pooler,
@@ -25,6 +27,7 @@ from teltonika_processor.store.connection import (
     open_reading_session,
     session_of,
 )
+from teltonika_processor.store.io_elements import write_elements
 from teltonika_processor.store.sqlstate import translate
 from teltonika_processor.store.steps import (
     AppliedStep,
@@ -77,15 +80,21 @@ class SchemaReport:
         applied: Names of the steps applied now, in their order.
         migrated: Whether this process was allowed to migrate; otherwise it only looked.
         newer: Names of harmless steps that a later version applied.
+        io_elements_changed: Rows of `io_elements` that did not say what the dictionary says.
     """
 
     applied: tuple[str, ...]
     migrated: bool
     newer: tuple[str, ...] = ()
+    io_elements_changed: int = 0
 
 
 async def prepare_schema(
-    dsn: str, migration_dsn: str | None, *, pooler: Pooler = "none"
+    dsn: str,
+    migration_dsn: str | None,
+    *,
+    pooler: Pooler = "none",
+    dictionary: Dictionary | None = None,
 ) -> SchemaReport:
     """Make the schema fit or refuse: migrate where wanted and allowed, otherwise look.
 
@@ -93,6 +102,7 @@ async def prepare_schema(
         dsn: The writer's address; it must lead to a database that fits, whoever migrates which one.
         migration_dsn: The owner's, past any pooler; None: apply nothing.
         pooler: What the writer's address leads to.
+        dictionary: What `io_elements` shall hold; None: the packaged one.
 
     Raises:
         ConfigError: A pooler lies where none may.
@@ -103,7 +113,7 @@ async def prepare_schema(
         return await _require_fit(dsn, pooler)
     async with migration_session(migration_dsn) as session:
         if await may_migrate(session):
-            report = await apply_steps(session, packaged_steps())
+            report = await _apply_all(session, dictionary)
         else:
             report = await _look(session)
     if dsn != migration_dsn:
@@ -123,10 +133,15 @@ async def _look(session: Session) -> SchemaReport:
     return SchemaReport((), migrated=False, newer=state.newer)
 
 
-async def migrate(dsn: str) -> SchemaReport:
-    """Apply the pending steps of this version as the role of `dsn`; errors as `prepare_schema`."""
+async def migrate(dsn: str, dictionary: Dictionary | None = None) -> SchemaReport:
+    """Apply the pending steps of this version as the role of `dsn`; else as `prepare_schema`."""
     async with migration_session(dsn) as session:
-        return await apply_steps(session, packaged_steps())
+        return await _apply_all(session, dictionary)
+
+
+async def _apply_all(session: Session, dictionary: Dictionary | None) -> SchemaReport:
+    wanted = load_dictionary() if dictionary is None else dictionary
+    return await apply_steps(session, packaged_steps(), dictionary=wanted)
 
 
 async def inspect(dsn: str) -> SchemaState:
@@ -158,9 +173,15 @@ async def check(session: Session, steps: Sequence[Step]) -> SchemaState:
 
 
 async def apply_steps(
-    session: Session, steps: Sequence[Step], *, lock_wait_max_s: float = LOCK_WAIT_MAX_S
+    session: Session,
+    steps: Sequence[Step],
+    *,
+    dictionary: Dictionary | None = None,
+    lock_wait_max_s: float = LOCK_WAIT_MAX_S,
 ) -> SchemaReport:
     """Apply those of `steps` that are pending, one after the other, under the lock.
+
+    Then `io_elements` is made to hold `dictionary`, if one is given.
 
     Raises:
         SchemaMismatch: The database's history is not ours, or a step failed.
@@ -176,11 +197,14 @@ async def apply_steps(
         for step in steps:
             if step.name in state.pending:
                 await _apply(session, step)
+        n_changed = 0 if dictionary is None else await write_elements(session, dictionary)
     finally:
         # The session ends next, and the lock with it, even where this cannot be said any more.
         if not session.is_closed():
             await session.execute("SELECT pg_advisory_unlock($1)", LOCK_KEY)
-    return SchemaReport(state.pending, migrated=True, newer=state.newer)
+    return SchemaReport(
+        state.pending, migrated=True, newer=state.newer, io_elements_changed=n_changed
+    )
 
 
 async def _lock(session: Session, wait_max_s: float) -> None:
