@@ -141,7 +141,7 @@ def test_json_has_an_object_a_frame_with_its_spans_and_fault() -> None:
     result = explain("--json", FRAME.hex(), DAMAGED.hex())
     assert result.returncode == 1
     whole, damaged = map(json.loads, result.stdout.splitlines())
-    assert (whole["input"], whole["frame_bytes"], whole["fault"]) == (
+    assert (whole["frame"], whole["frame_bytes"], whole["fault"]) == (
         "argument 1",
         len(FRAME),
         None,
@@ -198,7 +198,7 @@ def test_a_stream_entry_is_explained_with_its_fields(client: redis.Redis, redis_
     assert lines[0] == f"stream entry {entry_id} in telemetry:teltonika"
     assert "  imei              356307042441013" in lines
     assert "  gateway           one" in lines
-    assert "this version: decodes this entry; a replay may be stored" in lines
+    assert "this version: decodes this entry" in lines
     assert f"frame: Codec 8 Extended over TCP, {len(FRAME)} bytes" in lines
     assert any(line.endswith("IO 66 External Voltage  12.345 V") for line in lines)
 
@@ -214,6 +214,16 @@ def test_a_dead_letter_is_found_by_its_own_id_and_by_that_of_its_entry(
         assert lines[0] == f"dead letter {letter_id} in telemetry:teltonika:dlq"
         assert "  source_id         1790000000000-7" in lines
         assert lines[-2].startswith(f"        ^^ crc_mismatch at byte {CRC_OFFSET}: ")
+
+
+def test_an_entry_that_has_its_dead_letter_says_so(client: redis.Redis, redis_url: str) -> None:
+    entry_id = client.xadd(STREAM, entry(DAMAGED)).decode()
+    client.hset(f"{STREAM}:lettered", entry_id, "crc_mismatch")
+    lines = explain(entry_id, REDIS_URL=redis_url).stdout.splitlines()
+    assert lines[:2] == [
+        f"stream entry {entry_id} in telemetry:teltonika",
+        "  dead letter       crc_mismatch",
+    ]
 
 
 def test_an_entry_of_udp_is_its_array(client: redis.Redis, redis_url: str) -> None:

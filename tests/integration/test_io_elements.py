@@ -13,7 +13,7 @@ import pytest
 from commands import own_environment, run_command
 from rows import Record
 from teltonika_processor.codec.dictionary_file import load_dictionary
-from teltonika_processor.store.migrate import migrate
+from teltonika_processor.store.migrate import migrate, prepare_schema
 from teltonika_processor.store.positions import PositionWriter
 from writing import write
 
@@ -129,6 +129,29 @@ def test_the_command_refuses_an_overlay_that_it_cannot_read(
         f"IO_DICTIONARY_FILE {file}, line 2, column bytes:"
         " '3', expected 1, 2, 4 or 8 for unsigned\n"
     )
+
+
+async def test_a_start_writes_the_rows_where_it_may_migrate_and_only_there(
+    migrated_database: str, admin: asyncpg.Connection
+) -> None:
+    await admin.execute("DELETE FROM io_elements WHERE io_id < 4")
+    looked = await prepare_schema(migrated_database, None)
+    assert (looked.migrated, looked.io_elements_changed) == (False, 0)
+    assert await admin.fetchval("SELECT count(*) FROM io_elements") == 653
+    assert (await prepare_schema(migrated_database, migrated_database)).io_elements_changed == 3
+
+
+def test_a_start_refuses_an_overlay_that_it_cannot_read(
+    migrated_database: str, tmp_path: Path
+) -> None:
+    environment = own_environment(
+        DATABASE_URL=migrated_database,
+        IO_DICTIONARY_FILE=str(tmp_path / "nowhere.csv"),
+        HTTP_PORT="0",
+    )
+    done = run_command("run", environment=environment)
+    assert done.returncode == 78
+    assert f"IO_DICTIONARY_FILE {tmp_path}/nowhere.csv: No such file or directory" in done.stderr
 
 
 # The view.

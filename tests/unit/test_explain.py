@@ -115,6 +115,13 @@ def test_elements_of_variable_length_hold_text_or_hex() -> None:
     )
 
 
+def test_an_event_has_the_name_of_its_element_where_that_has_one() -> None:
+    for io, note in (({4: (7, 4)}, "Pulse Counter Din1"), ({4: (7, 1)}, ""), ({}, "")):
+        frame = tp.encode_frame([{"recorded_at_ms": 0, "event_io_id": 4, "io": io}])
+        assert field(explain(frame), "event IO id").note == note
+    assert field(explain(tp.encode_frame([{"recorded_at_ms": 0}])), "event IO id").note == "none"
+
+
 def test_the_unannounced_16_byte_group_of_codec_8_is_found() -> None:
     record = {"recorded_at_ms": 0, "io": {1: 1, 132: bytes(range(16))}}
     explanation = explain(tp.encode_frame([record], codec_id=0x08))

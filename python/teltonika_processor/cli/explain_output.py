@@ -110,7 +110,9 @@ def _print_entry(explained: Explained, entry: "FoundEntry") -> None:
         print_lines(iter([("dead letter", printable(entry.lettered))]))
     print(f"\nfields of the entry: {len(letter.pairs)}")
     print_lines(field_lines(letter))
-    print(f"\nthis version: {verdict_text(explained.verdict)}\n")
+    decodes = explained.verdict is None and letter.cause is None
+    verdict = "decodes this entry" if decodes else verdict_text(explained.verdict)
+    print(f"\nthis version: {verdict}\n")
 
 
 # Fields.
@@ -181,7 +183,7 @@ def _print_terminal(lines: Iterator[_Line]) -> None:
 
 def _object(explained: Explained) -> dict[str, object]:
     explanation, entry = explained.explanation, explained.entry
-    about: dict[str, object] = {"input": explained.place}
+    about: dict[str, object] = {"frame": explained.place}
     if entry is not None:
         about["stream"] = entry.stream
         about["entry"] = letter_object(entry.letter)

@@ -89,6 +89,7 @@ class _RecordWalk:
         self.totals_agree = True
         self._layout: Final = layout
         self._dictionary: Final = dictionary
+        self._names: Final[dict[int, str]] = {}  # of the elements of one record
 
     def record(self, index: int) -> None:
         fields, layout = self.fields, self._layout
@@ -97,10 +98,17 @@ class _RecordWalk:
             self._named("priority", _PRIORITIES)
             with fields.group("GPS element"):
                 self._gps_element()
-            self._event(layout.event_id)
+            event_io_id = fields.unsigned(layout.event_id, "event IO id")
+            event_index = len(fields.spans) - 1
             if layout.has_generation_type:
                 self._named("generation type", _GENERATION_TYPES)
-            self._elements()
+            self._names.clear()
+            try:
+                self._elements()
+            finally:
+                # Its element stands in the record, and tells by its width whether the name fits.
+                name = self._names.get(event_io_id, "") if event_io_id else "none"
+                fields.amend(event_index, note=name)
 
     def _timestamp(self) -> None:
         time_ms = int.from_bytes(self.fields.take(8, "timestamp"))
@@ -129,11 +137,6 @@ class _RecordWalk:
         sign, (whole, part) = "-" * (degrees_e7 < 0), divmod(abs(degrees_e7), 10_000_000)
         text = f"{sign}{whole}.{part:07d}"
         self.fields.note(4, field, value=text, unit="\N{DEGREE SIGN}", raw=degrees_e7)
-
-    def _event(self, width: int) -> None:
-        io_id = self.fields.unsigned(width, "event IO id")
-        known = self._dictionary.get(io_id)
-        self.fields.amend(-1, note=known.name if known else "none" if not io_id else "")
 
     def _elements(self) -> None:
         fields, layout = self.fields, self._layout
@@ -170,6 +173,7 @@ class _RecordWalk:
         del fields.spans[n_spans:]
         raw = int.from_bytes(value) if n_bytes in {1, 2, 4, 8} and width else value
         meaning = interpret(self._dictionary, io_id, n_bytes, raw)
+        self._names[io_id] = meaning.name
         fields.note(
             fields.at - start,
             f"IO {io_id} {meaning.name}".rstrip(),
