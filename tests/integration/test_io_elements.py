@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
@@ -210,6 +211,22 @@ async def test_io_can_be_altered_below_the_view_which_goes_on(
     await store(admin, {"66": 12345})
     await admin.execute(f"ALTER TABLE positions ALTER io TYPE {kind}")
     assert await elements(admin) == {66: ("External Voltage", "12345", Decimal("12.345"), "V")}
+
+
+async def test_a_role_that_may_read_the_view_alone_can_ask_it(admin: asyncpg.Connection) -> None:
+    await store(admin, {"66": 12345})
+    role = f"tp_elements_reader_{os.getpid()}"
+    await admin.execute(f"CREATE ROLE {role}")
+    try:
+        await admin.execute(f"GRANT SELECT ON position_elements TO {role}")
+        await admin.execute(f"SET ROLE {role}")
+        assert list(await elements(admin)) == [66]
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await admin.fetch("SELECT * FROM positions")
+    finally:
+        await admin.execute("RESET ROLE")
+        await admin.execute(f"DROP OWNED BY {role}")
+        await admin.execute(f"DROP ROLE {role}")
 
 
 async def test_the_view_names_what_the_processor_stored(
