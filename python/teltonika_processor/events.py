@@ -46,6 +46,7 @@ class SchemaChecked(Event):
     migrated: bool
     newer: tuple[str, ...] = ()
     deferred: tuple[str, ...] = ()
+    io_elements_changed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

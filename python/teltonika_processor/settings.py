@@ -210,6 +210,14 @@ class Settings(BaseSettings):
         description="Partitions of positions that hold only UTC days older than so many are "
         "dropped, once an hour, as the owner; 0 keeps all, because dropping cannot be undone.",
     )
+    io_dictionary_file: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=4096,
+        description="Names of IO elements beside the packaged ones: each row of this CSV file "
+        "replaces the row of its id. The same for all instances, since io_elements is filled "
+        "from it.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="debug adds a line per batch."
     )

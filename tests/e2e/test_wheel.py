@@ -85,6 +85,12 @@ def test_wheel_holds_the_migrations(wheel: Path) -> None:
     assert packaged
 
 
+def test_wheel_holds_the_io_dictionary(wheel: Path) -> None:
+    packaged = zipfile.ZipFile(wheel).read("teltonika_processor/codec/avl_ids.csv")
+    assert packaged == (PACKAGE / "codec" / "avl_ids.csv").read_bytes()
+    assert packaged.startswith(b"id,name,bytes,type,multiplier,unit,description,source\n")
+
+
 def test_wheel_holds_both_licences(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     licences = {Path(name).name for name in names if ".dist-info/licenses/" in name}

@@ -130,5 +130,6 @@ def test_kill_9_during_a_migration_leaves_it_to_the_next_start(
     assert [row["name"] for row in steps] == [
         "0001_spine",
         "0002_day_partitions",
+        "0003_io_elements",
         "0004_default_plausible",
     ]

@@ -27,7 +27,12 @@ from teltonika_processor.store.migrate import (
 from teltonika_processor.store.steps import Step, packaged_steps, parse_step, read_steps
 from waiting import eventually_async
 
-PACKAGED = ("0001_spine", "0002_day_partitions", "0004_default_plausible")
+PACKAGED = (
+    "0001_spine",
+    "0002_day_partitions",
+    "0003_io_elements",
+    "0004_default_plausible",
+)
 
 
 @pytest.fixture
@@ -156,7 +161,8 @@ async def test_every_table_and_column_is_explained(
     silent = await admin.fetch(
         "SELECT c.relname, a.attname FROM pg_class AS c LEFT JOIN pg_attribute AS a"
         " ON a.attrelid = c.oid AND a.attnum > 0"
-        " WHERE c.relname IN ('positions', 'devices') AND col_description(c.oid, a.attnum) IS NULL"
+        " WHERE c.relname IN ('positions', 'devices', 'io_elements')"
+        " AND col_description(c.oid, a.attnum) IS NULL"
         " UNION ALL SELECT relname, NULL FROM pg_class WHERE relnamespace = 'public'::regnamespace"
         " AND relkind IN ('r', 'p') AND obj_description(oid, 'pg_class') IS NULL"
     )
@@ -313,8 +319,9 @@ async def test_four_processes_at_once_apply_each_step_once(
     ]
     outputs = [await process.communicate() for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, outputs
-    applied = sorted(json.loads(out)["applied"] for out, _ in outputs)
-    assert applied == [[], [], [], list(PACKAGED)]
+    reports = sorted((json.loads(out) for out, _ in outputs), key=lambda r: len(r["applied"]))
+    assert [report["applied"] for report in reports] == [[], [], [], list(PACKAGED)]
+    assert [report["io_elements_changed"] for report in reports] == [0, 0, 0, 656]
     assert sorted(await history(admin)) == list(PACKAGED)
 
 
@@ -473,9 +480,9 @@ def test_the_command_checks_applies_and_checks_again(database: str) -> None:
         "",
     )
     applied = "".join(f"applied {name}\n" for name in PACKAGED)
-    assert run_migrate(database) == (0, applied, "")
+    assert run_migrate(database) == (0, f"{applied}wrote 656 rows of io_elements\n", "")
     assert run_migrate(database) == (0, "nothing to apply\n", "")
-    assert run_migrate(database, "--check") == (0, "the schema fits: 3 steps applied\n", "")
+    assert run_migrate(database, "--check") == (0, "the schema fits: 4 steps applied\n", "")
     code, out, _ = run_migrate(database, "--check", "--json")
     assert (code, json.loads(out)["fits"], json.loads(out)["applied"]) == (0, True, [*PACKAGED])
 

@@ -27,10 +27,12 @@ ALLOWED_TEXTS = {
     "redis_consumer_name": "1 to 200 printable ASCII characters, no space",
     "http_host": "a name or an address",
     "panic_dump_dir": "a path",
+    "io_dictionary_file": "a path",
 }
 DEFAULT_TEXTS = {
     "database_migration_url": "`DATABASE_URL`",
     "redis_consumer_name": "the host name",
+    "io_dictionary_file": "none",
 }
 
 

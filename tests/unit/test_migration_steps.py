@@ -53,6 +53,7 @@ def test_the_package_carries_its_steps() -> None:
     assert [found.name for found in packaged_steps()] == [
         "0001_spine",
         "0002_day_partitions",
+        "0003_io_elements",
         "0004_default_plausible",
     ]
 

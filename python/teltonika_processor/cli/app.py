@@ -24,6 +24,7 @@ SUBCOMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "group": "teltonika_processor.cli.group",
         "partitions": "teltonika_processor.cli.partitions",
         "decode": "teltonika_processor.cli.decode",
+        "explain": "teltonika_processor.cli.explain",
         "demo": "teltonika_processor.cli.demo",
     }
 )

@@ -1,34 +1,20 @@
 """`teltonika-processor decode`: frames in hex, or one in binary, to records for people."""
 
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Annotated, Final
 
 import typer
 
+from teltonika_processor.cli.frame_input import NotHexError, Source, read_frames
 from teltonika_processor.cli.record_output import OUTPUTS, Output
+from teltonika_processor.codec.explain.pasted import CHANNEL_HEAD_BYTES, hint, is_channel_packet
+from teltonika_processor.codec.layouts import Transport
 from teltonika_processor.codec.native import FRAME_MAX_BYTES, AvlPacket, decode_frame
 from teltonika_processor.errors import DecodeError
 
 EXIT_BAD_FRAME: Final = 1
 EXIT_BAD_INPUT: Final = 2
-
-_TEXT: Final = frozenset(range(0x20, 0x7F)) | frozenset(b"\t\n\v\f\r")
-_HEX_DIGITS: Final = frozenset("0123456789abcdefABCDEF")
-
-Transport = Literal["tcp", "udp"]
-
-
-class NotHexError(ValueError):
-    """Input that should be hex and is not; the message says where."""
-
-
-class Source(NamedTuple):
-    """One frame and how the user finds it again: `argument 2`, `line 7`."""
-
-    place: str
-    frame: bytes
 
 
 app = typer.Typer()
@@ -68,7 +54,7 @@ def decode(
     output = OUTPUTS["json" if as_json else "terminal" if sys.stdout.isatty() else "plain"]
     outcomes = []
     try:
-        for source in _sources(frames, file):
+        for source in read_frames(frames, file):
             outcomes.append(_decode_one(source, transport, frame_max_bytes, output))  # noqa: PERF401 -- prints as it goes
     except NotHexError as error:
         _refuse(str(error))
@@ -91,46 +77,11 @@ def _decode_one(source: Source, transport: Transport, frame_max_bytes: int, outp
             frame, transport=transport, frame_max_bytes=frame_max_bytes
         )
     except DecodeError as error:
-        typer.echo(f"{source.place}: {error}{_hint(frame, transport)}", err=True)
+        likely = hint(frame, transport)
+        typer.echo(f"{source.place}: {error}{f' ({likely})' if likely else ''}", err=True)
         return False
     output(source.place, packet)
     return True
-
-
-# Where frames come from.
-
-
-def _sources(frames: Iterable[str] | None, file: Path | None) -> Iterator[Source]:
-    if frames:
-        return _of_texts("argument", frames)
-    if file is None:
-        return _of_texts("line", sys.stdin)
-    content = file.read_bytes()
-    if _TEXT.issuperset(content):
-        return _of_texts("line", content.decode("ascii").splitlines())
-    return iter([Source(file.name, content)])
-
-
-def _of_texts(unit: str, texts: Iterable[str]) -> Iterator[Source]:
-    for number, text in enumerate(texts, start=1):
-        if text.strip():
-            place = f"{unit} {number}"
-            yield Source(place, _bytes_of_hex(place, text))
-
-
-def _bytes_of_hex(place: str, text: str) -> bytes:
-    """Read hex in either case; white space may stand anywhere.
-
-    Raises:
-        NotHexError: Another character, or half a byte at the end.
-    """
-    for position, character in enumerate(text, start=1):
-        if character not in _HEX_DIGITS and not character.isspace():
-            raise NotHexError(f"{place}, character {position}: {character!r} is not a hex digit")
-    digits = "".join(text.split())
-    if len(digits) % 2:
-        raise NotHexError(f"{place}: {len(digits)} hex digits, the last byte is half there")
-    return bytes.fromhex(digits)
 
 
 # What else people paste.
@@ -138,27 +89,7 @@ def _bytes_of_hex(place: str, text: str) -> bytes:
 
 def _without_channel_header(source: Source) -> bytes:
     """Return the AVL data array of a datagram that holds one channel packet, and say so."""
-    if not _is_channel_packet(source.frame):
+    if not is_channel_packet(source.frame):
         return source.frame
     typer.echo(f"{source.place}: a UDP channel packet; its AVL data array is decoded", err=True)
-    return source.frame[23:]
-
-
-def _is_channel_packet(frame: bytes) -> bool:
-    # Length, packet id, packet type, AVL packet id, IMEI length, IMEI: 23 bytes.
-    right_length = int.from_bytes(frame[:2]) == len(frame) - 2
-    return right_length and frame[6:8] == b"\x00\x0f" and _is_imei(frame[8:23])
-
-
-def _is_imei(text: bytes) -> bool:
-    return len(text) == 15 and text.isdigit()
-
-
-def _hint(frame: bytes, transport: Transport) -> str:
-    if frame[:2] == b"\x00\x0f" and _is_imei(frame[2:]):
-        return " (this is an IMEI handshake, not a frame)"
-    if transport == "tcp" and _is_channel_packet(frame):
-        return " (this is a UDP channel packet: use --transport udp)"
-    if transport == "udp" and frame[:4] == bytes(4):
-        return " (this looks like a TCP frame: use --transport tcp)"
-    return ""
+    return source.frame[CHANNEL_HEAD_BYTES:]

@@ -41,6 +41,7 @@ from teltonika_processor.cli.dlq_show import Shown, print_letter, print_letter_j
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.operator_name import who
 from teltonika_processor.cli.texts import printable
+from teltonika_processor.cli.whereabouts import say_where_it_went
 from teltonika_processor.codec.native import error_catalogue
 from teltonika_processor.settings import Settings
 from teltonika_processor.stream.letter import Letter, LetterHead, fault_of, is_entry_id
@@ -247,10 +248,7 @@ def _reason_of(head: LetterHead) -> str:
 
 async def _say_where_it_went(letters: Letters, source_id: str) -> int:
     typer.echo(f"no dead letter has the id {source_id}, nor comes from that entry", err=True)
-    if replay := await letters.replayed_as(source_id):
-        typer.echo(f"the entry {source_id} was replayed as {replay}", err=True)
-    if about := await letters.dropped(source_id):
-        typer.echo(f"a dead letter of {source_id} was dropped: {printable(about)}", err=True)
+    await say_where_it_went(letters, source_id)
     return EXIT_NOT_POSSIBLE
 
 

@@ -3,38 +3,30 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Final, cast
+from typing import Final
 
 from teltonika_processor.cli.dlq_output import letter_object
+from teltonika_processor.cli.entry_output import (
+    NOT_OF_BYTES,
+    cause_lines,
+    field_lines,
+    print_lines,
+    transport_of,
+    verdict_text,
+)
 from teltonika_processor.cli.record_output import OUTPUTS, json_fields
-from teltonika_processor.cli.texts import age_text, printable, time_text
+from teltonika_processor.cli.texts import printable
 from teltonika_processor.codec.anatomy import (
     Anatomy,
-    Transport,
     anatomy_of,
     decoded_part,
     parts_of,
 )
 from teltonika_processor.codec.hexdump import Mark, hexdump
-from teltonika_processor.codec.native import AvlPacket, error_catalogue
+from teltonika_processor.codec.native import AvlPacket
 from teltonika_processor.stream.letter import Fault, Letter
 
 _AROUND_BYTES: Final = 64
-_VALUE_MAX_CHARACTERS: Final = 100
-_LABEL_WIDTH: Final = 18
-
-# Their offset points at no byte of the frame.
-_NOT_OF_BYTES: Final = frozenset(
-    {
-        "missing_field",
-        "bad_imei",
-        "unsupported_version",
-        "decoder_bug",
-        "refused_by_postgres",
-        "crashed_processor",
-        "payload_trimmed",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +41,11 @@ def print_letter(shown: Shown, *, now_ms: int, all_bytes: bool, terminal: bool) 
     """Print it for people."""
     letter = shown.letter
     print(f"dead letter {letter.letter_id}")
-    _print_lines(_cause_lines(letter, now_ms))
+    print_lines(cause_lines(letter, now_ms))
     n_fields = len(letter.pairs)
     print(f"\nfields of the entry: {n_fields}" + ("" if n_fields else ", nothing of it is left"))
-    _print_lines(_field_lines(letter))
-    print(f"\nthis version: {_verdict(shown.fault)}")
+    print_lines(field_lines(letter))
+    print(f"\nthis version: {verdict_text(shown.fault)}")
     if letter.frame is not None:
         _print_frame(letter, letter.frame, all_bytes=all_bytes, terminal=terminal)
 
@@ -61,7 +53,7 @@ def print_letter(shown: Shown, *, now_ms: int, all_bytes: bool, terminal: bool) 
 def print_letter_json(shown: Shown) -> None:
     """Print it as one JSON object."""
     letter, fault = shown.letter, shown.fault
-    frame, transport = letter.frame, _transport_of(letter)
+    frame, transport = letter.frame, transport_of(letter)
     about: dict[str, object] = {"fault": None if fault is None else fault._asdict()}
     if frame is not None and transport is not None:
         packet = decoded_part(frame, transport)
@@ -70,58 +62,14 @@ def print_letter_json(shown: Shown) -> None:
     print(json.dumps({**letter_object(letter), "this_version": about}))
 
 
-def _print_lines(lines: Iterator[tuple[str, str]]) -> None:
-    for label, text in lines:
-        print(f"  {label:<{_LABEL_WIDTH}}{text}".rstrip())
-
-
-def _cause_lines(letter: Letter, now_ms: int) -> Iterator[tuple[str, str]]:
-    cause = letter.cause
-    if cause is None:
-        yield "reason", "its last seven fields are not ours: somebody else wrote this entry"
-        return
-    meanings = {code: meaning for _, code, meaning in error_catalogue()}
-    meaning = meanings.get(cause.reason, "a code that this version does not know")
-    yield "reason", f"{printable(cause.reason)}: {meaning}"
-    yield "error", printable(cause.error)
-    yield "offset", str(cause.offset) if cause.reason not in _NOT_OF_BYTES else "-"
-    yield "attempts", str(cause.attempts)
-    yield "source_id", cause.source_id
-    age = age_text(now_ms - cause.failed_at_ms)
-    yield "failed_at", f"{time_text(cause.failed_at_ms)} ({age} ago)"
-    yield "instance", printable(cause.instance)
-
-
-def _field_lines(letter: Letter) -> Iterator[tuple[str, str]]:
-    for name, value in letter.pairs:
-        yield _value_text(name), _value_text(value)
-
-
-def _value_text(value: bytes) -> str:
-    """Printable ASCII as it is, else how many bytes and the first of them in hex."""
-    if value.isascii() and (text := value.decode("ascii")).isprintable():
-        if len(text) <= _VALUE_MAX_CHARACTERS:
-            return text
-        return f"{text[:_VALUE_MAX_CHARACTERS]}.. ({len(text):,} bytes)"
-    shown = value[:16]
-    return f"{len(value):,} bytes: {shown.hex()}" + (".." if len(value) > len(shown) else "")
-
-
-def _verdict(fault: Fault | None) -> str:
-    if fault is None:
-        return "decodes this entry; a replay may be stored"
-    where = "" if fault.code in _NOT_OF_BYTES else f" at byte {fault.offset}"
-    return f"{fault.code}{where}: {printable(fault.error)}"
-
-
 # The frame.
 
 
 def _print_frame(letter: Letter, frame: bytes, *, all_bytes: bool, terminal: bool) -> None:
-    transport = _transport_of(letter)
+    transport = transport_of(letter)
     print(f"\nframe: {len(frame):,} bytes")
     if transport is not None:
-        _print_lines(_envelope_lines(anatomy_of(frame, transport)))
+        print_lines(_envelope_lines(anatomy_of(frame, transport)))
         packet = decoded_part(frame, transport)
         if packet is not None:
             print()
@@ -166,15 +114,10 @@ def _envelope_object(anatomy: Anatomy) -> dict[str, object]:
 
 def _mark_of(letter: Letter) -> Mark | None:
     cause, frame = letter.cause, letter.frame
-    if cause is None or frame is None or cause.reason in _NOT_OF_BYTES:
+    if cause is None or frame is None or cause.reason in NOT_OF_BYTES:
         return None
     # Another frame than the one that failed may be shorter than the offset.
     return Mark(cause.offset, printable(cause.reason)) if cause.offset <= len(frame) else None
-
-
-def _transport_of(letter: Letter) -> Transport | None:
-    name = letter.transport.decode(errors="replace")
-    return cast("Transport", name) if name in {"tcp", "udp"} else None
 
 
 def _or_dash(number: int | None) -> str:

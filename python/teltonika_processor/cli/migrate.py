@@ -9,6 +9,7 @@ import typer
 
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.failures import failures_told
+from teltonika_processor.service.dictionary import configured_dictionary
 from teltonika_processor.service.exit_codes import ExitCode
 from teltonika_processor.store.migrate import SchemaReport, inspect, migrate
 from teltonika_processor.store.steps import SchemaState
@@ -32,33 +33,36 @@ def migrate_command(
     """Apply pending migrations with DATABASE_MIGRATION_URL, or DATABASE_URL where that is not set.
 
     Those of phase pre go before an upgrade, with the old version running; those of phase post go
-    with --post, when all of it is gone. Any number of instances may do so at once: each step is
+    with --post, when all of it is gone. The table `io_elements` is made to hold the IO dictionary
+    and the rows of IO_DICTIONARY_FILE. Any number of instances may do so at once: each step is
     applied once.
     """
     with failures_told():
-        dsn = command_settings().owner_url.get_secret_value()
+        settings = command_settings()
+        dsn = settings.owner_url.get_secret_value()
         if check:
             code = _print_state(asyncio.run(inspect(dsn)), as_json=as_json)
         else:
-            code = _print_report(asyncio.run(migrate(dsn, post=post)), as_json=as_json)
+            migrated = asyncio.run(migrate(dsn, configured_dictionary(settings), post=post))
+            code = _print_report(migrated, as_json=as_json)
     raise typer.Exit(code)
 
 
 def _print_report(report: SchemaReport, *, as_json: bool) -> ExitCode:
     if as_json:
-        typer.echo(json.dumps(_report_object(report)))
+        about = {name: value for name, value in asdict(report).items() if name != "migrated"}
+        typer.echo(json.dumps(about))
         return ExitCode.DRAINED
     for name in report.applied:
         typer.echo(f"applied {name}")
-    if not report.applied:
+    if report.io_elements_changed:
+        n_changed = report.io_elements_changed
+        typer.echo(f"wrote {n_changed:,} row{'s' * (n_changed > 1)} of io_elements")
+    elif not report.applied:
         typer.echo("nothing to apply")
     _say_deferred(report.deferred)
     _warn_of_newer(report.newer)
     return ExitCode.DRAINED
-
-
-def _report_object(report: SchemaReport) -> dict[str, object]:
-    return {"applied": report.applied, "deferred": report.deferred, "newer": report.newer}
 
 
 def _print_state(state: SchemaState, *, as_json: bool) -> ExitCode:

@@ -1,9 +1,10 @@
 """How values are written for people."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+from teltonika_processor.codec.texts import time_text
+
+__all__ = ["age_text", "printable", "time_text"]
 
 # (below this many seconds, seconds in one, the unit)
 _AGES: Final = ((60, 1, "s"), (3600, 60, "min"), (172_800, 3600, "h"), (float("inf"), 86_400, "d"))
@@ -22,12 +23,3 @@ def printable(text: str) -> str:
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text
     )
-
-
-def time_text(unix_ms: int) -> str:
-    """The time in UTC with milliseconds; a time beyond the year 9999 as its number."""
-    try:
-        time = _EPOCH + timedelta(milliseconds=unix_ms)
-    except OverflowError:
-        return f"{unix_ms} ms"
-    return time.isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00") + "Z"

@@ -5,13 +5,12 @@ Source: Teltonika wiki, "Teltonika Data Sending Protocols": preamble, data field
 """
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from teltonika_processor.codec.hexdump import Part
+from teltonika_processor.codec.layouts import Transport
 from teltonika_processor.codec.native import AvlPacket, crc16, decode_frame
 from teltonika_processor.errors import DecodeError
-
-Transport = Literal["tcp", "udp"]
 
 _HEADER_BYTES: Final = 8
 _CRC_BYTES: Final = 4

@@ -29,6 +29,7 @@ from teltonika_processor.events import (
 from teltonika_processor.processor.companions import companions, end
 from teltonika_processor.processor.pipeline import Pipeline
 from teltonika_processor.processor.retry import StopRequested, Surroundings, until_done
+from teltonika_processor.service.dictionary import configured_dictionary
 from teltonika_processor.service.exit_codes import ExitCode
 from teltonika_processor.service.observability import Observability
 from teltonika_processor.service.panic import PanicRecorder
@@ -118,12 +119,14 @@ class Instance:
     async def _check_schema(self) -> None:
         """Migrate, where wanted and allowed; otherwise demand that the schema fits."""
         settings = self._settings
+        dictionary = configured_dictionary(settings)
 
         async def prepare() -> SchemaReport:
             return await prepare_schema(
                 settings.database_url.get_secret_value(),
                 settings.owner_url.get_secret_value() if settings.migrate_on_start else None,
                 pooler=settings.database_pooler,
+                dictionary=dictionary,
             )
 
         report = await self._reach("sink", prepare)
@@ -133,6 +136,7 @@ class Instance:
                 migrated=report.migrated,
                 newer=report.newer,
                 deferred=report.deferred,
+                io_elements_changed=report.io_elements_changed,
             )
         )
 

@@ -16,6 +16,8 @@ from typing import Final
 
 import asyncpg
 
+from teltonika_processor.codec.dictionary import Dictionary
+from teltonika_processor.codec.dictionary_file import load_dictionary
 from teltonika_processor.errors import SchemaMismatch, SinkRejected, SinkUnavailable
 from teltonika_processor.store.connection import (
     Pooler,
@@ -25,6 +27,7 @@ from teltonika_processor.store.connection import (
     open_reading_session,
     session_of,
 )
+from teltonika_processor.store.io_elements import write_elements
 from teltonika_processor.store.sqlstate import translate
 from teltonika_processor.store.steps import (
     AppliedStep,
@@ -78,16 +81,22 @@ class SchemaReport:
         migrated: Whether this process was allowed to migrate; otherwise it only looked.
         newer: Names of harmless steps that a later version applied.
         deferred: Names of steps that wait until no instance of the version before runs.
+        io_elements_changed: Rows of `io_elements` that did not say what the dictionary says.
     """
 
     applied: tuple[str, ...]
     migrated: bool
     newer: tuple[str, ...] = ()
     deferred: tuple[str, ...] = ()
+    io_elements_changed: int = 0
 
 
 async def prepare_schema(
-    dsn: str, migration_dsn: str | None, *, pooler: Pooler = "none"
+    dsn: str,
+    migration_dsn: str | None,
+    *,
+    pooler: Pooler = "none",
+    dictionary: Dictionary | None = None,
 ) -> SchemaReport:
     """Make the schema fit or refuse: migrate where wanted and allowed, otherwise look.
 
@@ -95,6 +104,7 @@ async def prepare_schema(
         dsn: The writer's address; it must lead to a database that fits, whoever migrates which one.
         migration_dsn: The owner's, past any pooler; None: apply nothing.
         pooler: What the writer's address leads to.
+        dictionary: What `io_elements` shall hold; None: the packaged one.
 
     Raises:
         ConfigError: A pooler lies where none may.
@@ -105,7 +115,7 @@ async def prepare_schema(
         return await _require_fit(dsn, pooler)
     async with migration_session(migration_dsn) as session:
         if await may_migrate(session):
-            report = await apply_steps(session, packaged_steps())
+            report = await _apply_all(session, dictionary)
         else:
             report = await _look(session)
     if dsn != migration_dsn:
@@ -125,15 +135,25 @@ async def _look(session: Session) -> SchemaReport:
     return SchemaReport((), migrated=False, newer=state.newer, deferred=state.deferred)
 
 
-async def migrate(dsn: str, *, post: bool = False) -> SchemaReport:
+async def migrate(
+    dsn: str, dictionary: Dictionary | None = None, *, post: bool = False
+) -> SchemaReport:
     """Apply the steps of this version as the role of `dsn`; errors as `prepare_schema`.
 
     Args:
         dsn: The owner's address.
-        post: Those as well that wait until no instance of the version before runs.
+        dictionary: What `io_elements` shall hold; the packaged one where it is None.
+        post: Those steps as well that wait until no instance of the version before runs.
     """
     async with migration_session(dsn) as session:
-        return await apply_steps(session, packaged_steps(), post=post)
+        return await _apply_all(session, dictionary, post=post)
+
+
+async def _apply_all(
+    session: Session, dictionary: Dictionary | None, *, post: bool = False
+) -> SchemaReport:
+    wanted = load_dictionary() if dictionary is None else dictionary
+    return await apply_steps(session, packaged_steps(), post=post, dictionary=wanted)
 
 
 async def inspect(dsn: str) -> SchemaState:
@@ -169,14 +189,18 @@ async def apply_steps(
     steps: Sequence[Step],
     *,
     post: bool = False,
+    dictionary: Dictionary | None = None,
     lock_wait_max_s: float = LOCK_WAIT_MAX_S,
 ) -> SchemaReport:
     """Apply those of `steps` that are pending, one after the other, under the lock.
+
+    Then `io_elements` is made to hold `dictionary`, unless a later version has migrated.
 
     Args:
         session: Of the owner.
         steps: Of this version.
         post: Apply as well what waits until no instance of the version before runs.
+        dictionary: None: leave the table as it is.
         lock_wait_max_s: Longest wait for another one that migrates.
 
     Raises:
@@ -194,6 +218,9 @@ async def apply_steps(
             await session.execute(_CREATE_HISTORY)
         for step in due:
             await _apply(session, step)
+        n_changed = 0
+        if dictionary is not None and not state.newer:
+            n_changed = await write_elements(session, dictionary)
     finally:
         # The session ends next, and the lock with it, even where this cannot be said any more.
         if not session.is_closed():
@@ -203,6 +230,7 @@ async def apply_steps(
         migrated=True,
         newer=state.newer,
         deferred=() if post else state.deferred,
+        io_elements_changed=n_changed,
     )
 
 

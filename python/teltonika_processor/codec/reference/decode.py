@@ -6,16 +6,18 @@ Integers are big-endian everywhere.
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from teltonika_processor.codec.reference.layout import (
+from teltonika_processor.codec.layouts import (
     CODEC_8,
     CODEC_8_WITH_SIXTEEN,
     COMMAND_CODECS,
-    FRAME_MAX_BYTES,
     LAYOUTS,
-    AvlPacket,
-    AvlRecord,
     Layout,
     Transport,
+)
+from teltonika_processor.codec.reference.layout import (
+    FRAME_MAX_BYTES,
+    AvlPacket,
+    AvlRecord,
     crc16,
 )
 from teltonika_processor.errors import DecodeError

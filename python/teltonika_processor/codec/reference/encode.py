@@ -3,16 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from teltonika_processor.codec.reference.layout import (
+from teltonika_processor.codec.layouts import (
     CODEC_8,
     CODEC_8_EXTENDED,
     CODEC_8_WITH_SIXTEEN,
     LAYOUTS,
-    AvlRecord,
     Layout,
     Transport,
-    crc16,
 )
+from teltonika_processor.codec.reference.layout import AvlRecord, crc16
 
 
 def encode_frame(

@@ -1,0 +1,65 @@
+"""One entry by its id, wherever it is now: in the stream, or in the dead letters."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from teltonika_processor.model import lettered_key
+from teltonika_processor.stream.connection import RedisClient, execute, open_client
+from teltonika_processor.stream.letter import Letter
+from teltonika_processor.stream.letters import Letters
+
+
+@dataclass(frozen=True, slots=True)
+class FoundEntry:
+    """An entry and where it was found.
+
+    Attributes:
+        stream: The stream that holds it: that of entries, or that of dead letters.
+        letter: The entry; without a cause where it is no dead letter.
+        lettered: Of an entry of the stream that has its dead letter, the reason of that.
+    """
+
+    stream: str
+    letter: Letter
+    lettered: str | None = None
+
+
+class Lookup:
+    """Finds entries of one stream; errors are those of `Letters`."""
+
+    def __init__(self, client: RedisClient, stream: str) -> None:
+        # Entries as hiredis made them: a dict would lose a field that is there twice.
+        client.response_callbacks.pop("XRANGE", None)
+        self._client: Final = client
+        self._stream: Final = stream
+        self.letters: Final = Letters(client, stream)
+
+    async def find(self, entry_id: str) -> FoundEntry | None:
+        """The entry of the stream, else the dead letter with this id, else that of this entry."""
+        found = await execute(self._client, "XRANGE", self._stream, entry_id, entry_id)
+        if found:
+            letter = Letter(entry_id, None, tuple(found[0][1] or ()))
+            return FoundEntry(self._stream, letter, await self._lettered(entry_id))
+        letters = self.letters
+        letter_found = await letters.letter(entry_id) or await letters.letter_from(entry_id)
+        return None if letter_found is None else FoundEntry(letters.stream, letter_found)
+
+    async def _lettered(self, entry_id: str) -> str | None:
+        reason = await execute(self._client, "HGET", lettered_key(self._stream), entry_id)
+        return None if reason is None else reason.decode(errors="replace")
+
+
+@asynccontextmanager
+async def open_lookup(url: str, stream: str) -> AsyncIterator[Lookup]:
+    """A connection of its own for the block alone.
+
+    Raises:
+        ConfigError: The URL sets an option that must not be changed.
+    """
+    client = open_client(url, name="teltonika-processor/explain")
+    try:
+        yield Lookup(client, stream)
+    finally:
+        await client.aclose()
