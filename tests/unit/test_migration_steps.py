@@ -50,7 +50,8 @@ def test_files_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
 
 
 def test_the_package_carries_its_steps() -> None:
-    assert [found.name for found in packaged_steps()] == ["0001_spine", "0002_day_partitions"]
+    names = [found.name for found in packaged_steps()]
+    assert names == ["0001_spine", "0002_day_partitions", "0003_io_elements"]
 
 
 def test_the_link_at_the_top_leads_to_the_packaged_steps() -> None:
