@@ -37,7 +37,9 @@ SERVER = ServerState(
         "synchronous_commit": "on",
     },
 )
-FITS = SchemaState(applied=("0001_a", "0002_b"), pending=(), mismatched=(), newer=(), too_new=())
+FITS = SchemaState(
+    applied=("0001_a", "0002_b"), pending=(), deferred=(), mismatched=(), newer=(), too_new=()
+)
 FACTS = PostgresFacts(
     server=SERVER,
     ping_ms=0.4,
