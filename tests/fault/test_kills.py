@@ -127,14 +127,9 @@ def test_kill_9_during_a_migration_leaves_it_to_the_next_start(
         trap.release()
     stand.finish(fleet)
     steps = fetch(empty_database, "SELECT name FROM teltonika_migrations ORDER BY applied_at")
-<<<<<<< HEAD
     assert [row["name"] for row in steps] == [
         "0001_spine",
         "0002_day_partitions",
         "0003_io_elements",
         "0004_default_plausible",
     ]
-=======
-    names = [row["name"] for row in steps]
-    assert names == ["0001_spine", "0002_day_partitions", "0003_io_elements"]
->>>>>>> h-explain
