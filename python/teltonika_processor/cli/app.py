@@ -17,6 +17,7 @@ SUBCOMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "run": "teltonika_processor.cli.run",
         "migrate": "teltonika_processor.cli.migrate",
+        "health": "teltonika_processor.cli.health",
         "audit": "teltonika_processor.cli.audit",
         "dlq": "teltonika_processor.cli.dlq",
         "device": "teltonika_processor.cli.device",
