@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 from pydantic import SecretStr
 
 import dockerfile
@@ -286,3 +287,28 @@ def test_redis_writes_through_and_evicts_nothing() -> None:
     }
     keeps_bytes = FIELDS["stream_keep_bytes"].default
     assert 4 * keeps_bytes <= 512 * 1024 * 1024
+
+
+def test_every_file_that_is_mounted_is_in_the_repository() -> None:
+    mounted = {
+        volume.split(":")[0]
+        for service in SERVICES.values()
+        for volume in service.get("volumes", [])
+        if volume.startswith("./")
+    }
+    assert mounted == {"./ops/prometheus", "./ops/grafana", "./ops/grafana/provisioning"}
+    assert all((ROOT / path).is_dir() for path in mounted)
+    assert (ROOT / "ops" / "prometheus" / "prometheus.yaml").is_file()
+
+
+def test_prometheus_scrapes_every_processor() -> None:
+    document = yaml.safe_load((ROOT / "ops" / "prometheus" / "prometheus.yaml").read_text())
+    targets = [
+        target
+        for job in document["scrape_configs"]
+        for static in job["static_configs"]
+        for target in static["targets"]
+    ]
+    assert [target for target in targets if target.startswith("processor")] == [
+        f"{name}:{FIELDS['http_port'].default}" for name in PROCESSORS
+    ]
