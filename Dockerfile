@@ -1,9 +1,10 @@
-# The service in a slim image that runs as nobody in particular and holds no compiler and no pip.
+# The service in a slim image that holds no compiler and no pip, runs as nobody in particular, and
+# needs no file system that it may write to but the volume for its panic dumps.
 #
-#   docker build -t teltonika-processor .
-#   docker run --init --env-file .env teltonika-processor
+#   docker build -t teltonika-processor:0.1.0 .
+#   docker run --read-only --tmpfs /tmp -e REDIS_URL=... -e DATABASE_URL=... teltonika-processor:0.1.0
 #
-# Every step stands in docker/build.sh, which the test suite runs.
+# Every step of the build stage stands in docker/build.sh, which the test suite runs.
 ARG PYTHON=3.13
 ARG RUST=1.95
 
@@ -22,11 +23,34 @@ COPY rust rust
 COPY python python
 RUN ["docker/build.sh", "wheel", "/wheel"]
 RUN ["docker/build.sh", "install", "/opt/teltonika-processor", "/wheel"]
+RUN ["docker/build.sh", "state", "/state"]
 
 FROM python:${PYTHON}-slim-bookworm
+LABEL org.opencontainers.image.title="teltonika-processor" \
+    org.opencontainers.image.description="Teltonika tracker frames from a Redis stream into Postgres" \
+    org.opencontainers.image.version="0.1.0" \
+    org.opencontainers.image.licenses="MIT OR Apache-2.0"
+RUN ["python3", "-m", "pip", "uninstall", "--yes", "--quiet", "--root-user-action=ignore", "pip"]
+# The base image has no bytecode of the standard library, and nobody may write any later: without it
+# a start and each health check would compile what they import, which doubles the time of a start.
+RUN ["python3", "-c", "import compileall, sysconfig; compileall.compile_dir(sysconfig.get_path('stdlib'), quiet=1)"]
 COPY --from=build /opt/teltonika-processor /opt/teltonika-processor
+# An empty named volume takes the owner of the directory that it is mounted over.
+COPY --from=build --chown=65532:65532 /state/teltonika-processor /var/lib/teltonika-processor
+# USER: the name by which Postgres is asked where DATABASE_URL has none; no user of the image has one.
+ENV PATH=/opt/teltonika-processor/bin:$PATH \
+    USER=teltonika-processor \
+    HTTP_HOST=0.0.0.0 \
+    HTTP_PORT=9105 \
+    PANIC_DUMP_DIR=/var/lib/teltonika-processor/panic-dumps
 USER 65532:65532
 WORKDIR /tmp
+VOLUME ["/var/lib/teltonika-processor/panic-dumps"]
+EXPOSE 9105
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["/opt/teltonika-processor/bin/teltonika-processor"]
+# Whether the process lives. Not --ready: while Redis or Postgres is away a restart helps nobody.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 \
+    CMD ["/opt/teltonika-processor/bin/teltonika-processor", "health"]
+# Process 1 passes signals on. The service in its place would get none until its handlers are there.
+ENTRYPOINT ["/opt/teltonika-processor/bin/dumb-init", "--", "/opt/teltonika-processor/bin/teltonika-processor"]
 CMD ["run"]

@@ -18,4 +18,5 @@ everything='--extra demo --group build --group check --group test pyproject.toml
 pin requirements/dev.txt --upgrade $everything
 pin requirements/test.txt --extra demo --group test --constraints requirements/dev.txt pyproject.toml
 pin requirements/build.txt --group build --constraints requirements/dev.txt
+pin requirements/image.txt --group image
 pin requirements/runtime.txt --constraints requirements/dev.txt pyproject.toml

@@ -9,6 +9,14 @@ from typing import Final
 TELEMETRY_STREAM: Final = "telemetry:teltonika"
 """The one Redis stream of raw frames; its dead letters are in ``dead_letter_stream(...)``."""
 
+HTTP_HOST: Final = "127.0.0.1"
+"""Where a service answers for its health unless HTTP_HOST says otherwise."""
+
+HTTP_PORT: Final = 9105
+"""The processor's port for that, unless HTTP_PORT says otherwise."""
+
+HTTP_PORT_MAX: Final = 65_535
+
 
 def dead_letter_stream(stream: str) -> str:
     """Name of the dead-letter stream that belongs to `stream`."""

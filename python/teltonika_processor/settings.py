@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from typing_extensions import override
 
 from teltonika_processor.errors import ConfigError
-from teltonika_processor.model import TELEMETRY_STREAM
+from teltonika_processor.model import HTTP_HOST, HTTP_PORT, HTTP_PORT_MAX, TELEMETRY_STREAM
 
 # Bound: a name this similar to a setting is taken for a typing error (STRAEM for STREAM is 0.95).
 _NEAR_MISS_RATIO: Final = 0.85
@@ -166,16 +166,16 @@ class Settings(BaseSettings):
         "of warning.",
     )
     http_host: str = Field(
-        default="127.0.0.1",
+        default=HTTP_HOST,
         min_length=1,
         max_length=255,
         description="Where /metrics, /livez, /readyz and /status are served; loopback, because "
         "they ask for no password.",
     )
     http_port: int = Field(
-        default=9105,
+        default=HTTP_PORT,
         ge=0,
-        le=65_535,
+        le=HTTP_PORT_MAX,
         description="If the default is taken, a free one is used and logged; a port that was set "
         "and is taken refuses to start. 0 takes a free one.",
     )

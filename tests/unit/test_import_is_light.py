@@ -7,10 +7,15 @@ import pytest
 
 SERVICE = {"asyncio", "redis", "hiredis", "asyncpg", "uvloop", "pydantic", "structlog"}
 
-PROGRAM = "import sys; {statement}; print(*sorted(m for m in sys.modules if '.' not in m))"
+PROGRAM = "import sys\n{statement}\nprint(*sorted(m for m in sys.modules if '.' not in m))"
+
+CALL = """from teltonika_processor.cli.app import build_app
+try: build_app({arguments})({arguments})
+except SystemExit: pass"""
 
 
 def modules_after(statement: str) -> set[str]:
+    """The modules that are there after `statement`, which may be several lines."""
     program = PROGRAM.format(statement=statement)
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
@@ -33,18 +38,16 @@ def test_decoding_and_asking_for_the_version_load_no_service() -> None:
 
 @pytest.mark.parametrize("arguments", [["decode", "00"], ["--version"]])
 def test_small_subcommands_load_no_service(arguments: list[str]) -> None:
-    statement = (
-        "from teltonika_processor.cli.app import build_app\n"
-        f"try: build_app({arguments})({arguments})\n"
-        "except SystemExit: pass\n"
-    )
-    program = f"import sys\n{statement}print(*(m for m in sys.modules if '.' not in m))"
-    run = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
-    )
-    loaded = set(run.stdout.splitlines()[-1].split())
+    loaded = modules_after(CALL.format(arguments=arguments))
     assert "typer" in loaded
     assert loaded & (SERVICE - {"pydantic"}) == set()
+
+
+def test_a_health_check_loads_neither_the_service_nor_the_settings() -> None:
+    arguments = ["health", "--url", "http://127.0.0.1:1"]
+    loaded = modules_after(CALL.format(arguments=arguments))
+    assert {"typer", "http"} <= loaded
+    assert loaded & ((SERVICE - {"pydantic"}) | {"pydantic_settings", "aiohttp", "rich"}) == set()
 
 
 def test_an_unknown_attribute_is_an_attribute_error() -> None:
