@@ -111,6 +111,19 @@ async def open_reading_session(config: SessionConfig) -> Session:
     return await _open(config, bounds)
 
 
+async def open_looking_session(config: SessionConfig) -> Session:
+    """A session for a look at the server itself: a standby too, where nothing can be written.
+
+    Raises:
+        As `open_session`.
+    """
+    bounds = _bounds(READER_PREFIX, config, config.write_timeout_s, config.lock_timeout_s)
+    try:
+        return await _open(config, bounds)
+    except FOREIGN_ERRORS:
+        return await _open(config, bounds, writable=False)
+
+
 async def open_migration_session(config: SessionConfig) -> Session:
     """A writable session without a limit for statements, for migrations: never by a pooler.
 
@@ -143,15 +156,17 @@ async def close_session(session: Session, timeout_s: float) -> None:
         session.terminate()
 
 
-async def _open(config: SessionConfig, settings: dict[str, str]) -> Session:
-    """A session at the first host that can write, each asked for its address anew."""
+async def _open(
+    config: SessionConfig, settings: dict[str, str], *, writable: bool = True
+) -> Session:
+    """A session at the first host that can write or need not, each asked for its address anew."""
     dsns = single_host_dsns(config.dsn)
     timeout_s = config.connect_timeout_s / len(dsns)
     failures = []
     for dsn in dsns:
         try:
             async with asyncio.timeout(timeout_s):
-                return await _connect(dsn, config.pooler, settings)
+                return await _connect(dsn, config.pooler, settings, writable=writable)
         except FOREIGN_ERRORS as error:
             ours = translate(error)
             if len(dsns) == 1 or not isinstance(ours, SinkUnavailable):
@@ -160,13 +175,14 @@ async def _open(config: SessionConfig, settings: dict[str, str]) -> Session:
     raise ConnectionError("; ".join(failures))
 
 
-async def _connect(dsn: str, pooler: Pooler, settings: dict[str, str]) -> Session:
+async def _connect(
+    dsn: str, pooler: Pooler, settings: dict[str, str], *, writable: bool
+) -> Session:
     if pooler == "transaction":
-        return await _connect_pooled(dsn, settings)
+        return await _connect_pooled(dsn, settings, writable=writable)
+    wanted = SessionAttribute.read_write if writable else SessionAttribute.any
     try:
-        session = await asyncpg.connect(
-            dsn, server_settings=settings, target_session_attrs=SessionAttribute.read_write
-        )
+        session = await asyncpg.connect(dsn, server_settings=settings, target_session_attrs=wanted)
     except asyncpg.ProtocolViolationError as refusal:
         await _refuse_a_pooler(dsn, settings, refusal)
         raise
@@ -178,7 +194,7 @@ async def _connect(dsn: str, pooler: Pooler, settings: dict[str, str]) -> Sessio
     return session
 
 
-async def _connect_pooled(dsn: str, settings: dict[str, str]) -> Session:
+async def _connect_pooled(dsn: str, settings: dict[str, str], *, writable: bool = True) -> Session:
     """A session that may have any server process at any time.
 
     Whether it can write is asked for by a statement: what a pooler says of its servers is what they
@@ -192,7 +208,8 @@ async def _connect_pooled(dsn: str, settings: dict[str, str]) -> Session:
         {name: value for name, value in settings.items() if name not in _OF_THE_WIRE}
     )
     try:
-        await _require_writable(session)
+        if writable:
+            await _require_writable(session)
     except BaseException:
         session.terminate()
         raise

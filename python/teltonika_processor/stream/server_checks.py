@@ -90,11 +90,25 @@ async def read_server_facts(client: RedisClient) -> ServerFacts:
         version=hello[b"version"].decode(),
         role=hello[b"role"].decode(),
     )
-    info = await _if_allowed(client, "INFO")
+    info = await if_allowed(client, "INFO")
     if info:
         facts = _with_info(facts, info)
-    config = await _if_allowed(client, "CONFIG GET", "appendfsync")
+    config = await if_allowed(client, "CONFIG GET", "appendfsync")
     return dataclasses.replace(facts, appendfsync=config.get("appendfsync"))
+
+
+async def if_allowed(client: RedisClient, *command: str) -> Mapping[str, Any]:
+    """The reply as a map; empty where the command is forbidden, renamed or does not exist."""
+    try:
+        reply: Mapping[str, Any] = await execute(client, *command)
+    except ConfigError as error:
+        if not isinstance(error.__cause__, NoPermissionError):
+            raise
+    except ContractError:
+        pass  # unknown command: managed servers take CONFIG away
+    else:
+        return reply
+    return {}
 
 
 def doubts_about(facts: ServerFacts, *, block_ms: int, command_timeout_s: float) -> list[Doubt]:
@@ -125,20 +139,6 @@ def refuse(doubts: Sequence[Doubt]) -> ConfigError:
     """The error of a strict start: every doubt in a line of its own."""
     lines = [f"REDIS_URL: {doubt.sentence}" for doubt in doubts]
     return ConfigError("\n".join([*lines, "STRICT_CHECKS=false starts all the same"]))
-
-
-async def _if_allowed(client: RedisClient, *command: str) -> Mapping[str, Any]:
-    """The reply as a map; empty where the command is forbidden, renamed or does not exist."""
-    try:
-        reply: Mapping[str, Any] = await execute(client, *command)
-    except ConfigError as error:
-        if not isinstance(error.__cause__, NoPermissionError):
-            raise
-    except ContractError:
-        pass  # unknown command: managed servers take CONFIG away
-    else:
-        return reply
-    return {}
 
 
 def _with_info(facts: ServerFacts, info: Mapping[str, Any]) -> ServerFacts:
