@@ -18,6 +18,7 @@ SUBCOMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "run": "teltonika_processor.cli.run",
         "migrate": "teltonika_processor.cli.migrate",
         "status": "teltonika_processor.cli.status",
+        "consumers": "teltonika_processor.cli.consumers",
         "audit": "teltonika_processor.cli.audit",
         "dlq": "teltonika_processor.cli.dlq",
         "device": "teltonika_processor.cli.device",
