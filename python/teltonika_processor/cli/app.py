@@ -19,6 +19,7 @@ SUBCOMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "migrate": "teltonika_processor.cli.migrate",
         "status": "teltonika_processor.cli.status",
         "consumers": "teltonika_processor.cli.consumers",
+        "pending": "teltonika_processor.cli.pending",
         "audit": "teltonika_processor.cli.audit",
         "dlq": "teltonika_processor.cli.dlq",
         "device": "teltonika_processor.cli.device",
