@@ -53,7 +53,7 @@ def blocks(report: Report, names: Names) -> Iterator[Block]:
 
 
 def _why(error: Exception | None) -> str:
-    return printable(str(error)).partition("\n")[0]
+    return printable(str(error).partition("\n")[0])
 
 
 def _redis_blocks(look: RedisLook, rates: Rates | None, names: Names) -> Iterator[Block]:
@@ -203,12 +203,14 @@ def _partition_lines(found: PartitionsLook) -> Iterator[str]:
     if not found.n_partitions:
         yield "positions is not there"
         return
+    yield (
+        f"positions: {found.n_partitions:,} partitions, {size_text(found.bytes)}, "
+        f"about {found.n_rows:,} rows"
+    )
     days = f"days {found.first_day} to {found.last_day}" if found.first_day else "no day"
-    size = f"{found.n_partitions:,} partitions, {size_text(found.bytes)}"
-    yield f"positions: {size}, about {found.n_rows:,} rows, {days}"
     plausible = found.default_plausible
-    said = NOT_READABLE if plausible is None else f"{plausible:,}"
-    yield f"positions_default: about {found.default_rows:,} rows, plausible ones {said}"
+    said = f"plausible {NOT_READABLE}" if plausible is None else f"{plausible:,} plausible"
+    yield f"{days}; default: about {found.default_rows:,} rows, {said}"
 
 
 def _standby_lines(look: PostgresLook) -> Iterator[str]:
@@ -217,7 +219,7 @@ def _standby_lines(look: PostgresLook) -> Iterator[str]:
         yield (
             f"receives from a primary: {status if look.receiver.is_connected else 'NO'}, "
             f"{_behind(look.receiver.behind_bytes)}, last replayed "
-            f"{_seconds(look.receiver.replayed_s_ago)} ago"
+            f"{_ago(look.receiver.replayed_s_ago)}"
         )
     if look.replicas is None:
         yield f"replication {NOT_READABLE}"
@@ -240,8 +242,8 @@ def _behind(n_bytes: int | None) -> str:
     return f"behind by {NOT_READABLE if n_bytes is None else size_text(max(0, n_bytes))}"
 
 
-def _seconds(seconds: float | None) -> str:
-    return NOT_READABLE if seconds is None else age_text(round(seconds * 1e3))
+def _ago(seconds: float | None) -> str:
+    return "nothing yet" if seconds is None else f"{age_text(round(seconds * 1e3))} ago"
 
 
 def title(report: Report) -> str:

@@ -28,7 +28,8 @@ DEFAULT_ROWS_MAX: Final = 50_000
 _REPLICAS_MAX: Final = 20
 
 _SERVER: Final = """
-SELECT split_part(current_setting('server_version'), ' ', 1) AS version, pg_is_in_recovery() AS is_standby,
+SELECT split_part(current_setting('server_version'), ' ', 1) AS version,
+    pg_is_in_recovery() AS is_standby,
     current_setting('transaction_read_only') = 'on' AS is_read_only
 """
 

@@ -28,6 +28,9 @@ _PART: Final = 500
 
 _POLL_S: Final = 0.1
 
+# What was claimed is settled within milliseconds, or failed and is pending for its next try.
+_SETTLE_S: Final = 1.0
+
 # What PTTL says of a key that is not there.
 _GONE: Final = -2
 
@@ -179,13 +182,18 @@ class Releases:
         return became
 
     async def until_claimed(self, ids: Sequence[str], *, timeout_s: float) -> list[Whereabouts]:
-        """Wait until somebody has claimed or settled each of `ids`; where they are then."""
+        """Wait until somebody has claimed each of `ids`, and a second more for them to settle.
+
+        Where they are then.
+        """
         clock = asyncio.get_running_loop().time
-        give_up_at = clock() + timeout_s
-        waiting = list(ids)
-        while waiting and clock() < give_up_at:
+        give_up_at, pending, all_are_claimed = clock() + timeout_s, list(ids), False
+        while pending and clock() < give_up_at:
             await asyncio.sleep(_POLL_S)
-            waiting = [found.entry_id for found in await self.where(waiting) if found.waits]
+            found = [one for one in await self.where(pending) if one.holder is not None]
+            pending = [one.entry_id for one in found]
+            if not all_are_claimed and not any(one.waits for one in found):
+                all_are_claimed, give_up_at = True, clock() + _SETTLE_S
         return await self.where(ids)
 
 
