@@ -17,6 +17,16 @@ def age_text(age_ms: int) -> str:
     return f"{seconds // size} {unit}"
 
 
+def size_text(n_bytes: int) -> str:
+    """Bytes in their largest binary unit, with three digits or so."""
+    size, unit = float(n_bytes), "bytes"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:,.1f} {unit}" if unit != "bytes" and size < 100 else f"{size:,.0f} {unit}"
+
+
 def printable(text: str) -> str:
     """The text with control characters escaped: what a device sent steers no terminal."""
     return "".join(

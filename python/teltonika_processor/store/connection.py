@@ -112,13 +112,16 @@ async def open_reading_session(config: SessionConfig) -> Session:
 
 
 async def open_looking_session(config: SessionConfig) -> Session:
-    """As `open_reading_session`, at a server that need not be writable.
+    """As `open_reading_session`; where no server can be written, at one that cannot.
 
     Raises:
         As `open_session`.
     """
     bounds = _bounds(READER_PREFIX, config, config.write_timeout_s, config.lock_timeout_s)
-    return await _open(config, bounds, SessionAttribute.any)
+    try:
+        return await _open(config, bounds)
+    except FOREIGN_ERRORS:
+        return await _open(config, bounds, SessionAttribute.any)
 
 
 async def open_migration_session(config: SessionConfig) -> Session:

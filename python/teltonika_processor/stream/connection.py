@@ -1,7 +1,8 @@
 """Connections to Redis with nothing left to the client's defaults, and its errors as ours."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -35,6 +36,9 @@ CONNECT_TIMEOUT_S: Final = 5.0
 COMMAND_TIMEOUT_S: Final = 5.0
 
 _SERIALIZER: Final = HiredisRespSerializer()
+
+# Bound: commands in one pipeline.
+_PIPELINE_MAX: Final = 500
 
 # The first word of an error reply is its code (Redis protocol specification, "Simple errors").
 # Other codes the client takes off the text and turns into classes.
@@ -240,3 +244,19 @@ async def execute(client: RedisClient, *args: Any) -> Any:
     """One command, its errors translated."""
     with redis_errors():
         return await client.execute_command(*args)  # type: ignore[no-untyped-call] # redis-py's
+
+
+async def execute_all(client: RedisClient, commands: Iterable[Sequence[Any]]) -> list[Any]:
+    """Several commands, some hundred in one go; their replies, or the first error."""
+    replies: list[Any] = []
+    rest = iter(commands)
+    while part := list(islice(rest, _PIPELINE_MAX)):
+        pipeline = client.pipeline(transaction=False)
+        for command in part:
+            pipeline.execute_command(*command)
+        with redis_errors():
+            replies += await pipeline.execute(raise_on_error=False)
+    for reply in replies:
+        if isinstance(reply, RedisError):
+            raise translate(reply) from reply
+    return replies

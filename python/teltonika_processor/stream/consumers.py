@@ -4,6 +4,7 @@ Deleting a consumer deletes its pending entries with it, and then nobody ever ge
 goes only while nothing of it is pending, looked at and deleted in one script.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from teltonika_processor.model import consumer_lease_key
@@ -72,14 +73,27 @@ async def reap(
         StreamUnavailable: Redis is away.
     """
     dead = await _seemingly_dead(control, names, reap_idle_ms)
-    if not dead:
-        return ()
-    # A name may be of any bytes.
-    prefix = consumer_lease_key(names.stream, names.group, "").encode()
-    leases = [prefix + name for name in dead]
-    keys = (1 + len(leases), names.stream, *leases)
-    reaped = await execute(control, "EVAL", _REAP, *keys, names.group, reap_idle_ms, *dead)
+    where = (names.stream, names.group)
+    reaped = await reap_these(control, *where, dead, reap_idle_ms=reap_idle_ms)
     return tuple(name.decode(errors="replace") for name in reaped)
+
+
+async def reap_these(
+    control: RedisClient, stream: str, group: str, dead: Sequence[bytes], *, reap_idle_ms: int
+) -> list[bytes]:
+    """Take those of these names out of the group that are dead; those that went.
+
+    Raises:
+        As `reap`.
+    """
+    # A name may be of any bytes.
+    prefix = consumer_lease_key(stream, group, "").encode()
+    reaped: list[bytes] = []
+    for first in range(0, len(dead), _NAMES_A_CALL):
+        part = dead[first : first + _NAMES_A_CALL]
+        keys = (1 + len(part), stream, *(prefix + name for name in part))
+        reaped += await execute(control, "EVAL", _REAP, *keys, group, reap_idle_ms, *part)
+    return reaped
 
 
 async def _seemingly_dead(

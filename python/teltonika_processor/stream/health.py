@@ -149,6 +149,11 @@ async def group_health(client: RedisClient, stream: str, group: str, *, now_ms: 
         ConfigError: The key is no stream, or the user may not do this.
     """
     whole, part = await read_group(client, stream, group)
+    return health_of(whole, part, now_ms=now_ms)
+
+
+def health_of(whole: StreamReading, part: GroupReading | None, *, now_ms: int) -> GroupHealth:
+    """What the readings say at this Unix ms."""
     return GroupHealth(
         group_exists=part is not None,
         lag_entries=_lag(whole, part) if part else 0,

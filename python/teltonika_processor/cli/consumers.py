@@ -1,0 +1,198 @@
+"""`teltonika-processor consumers`: who is in the group; take the names of the dead out of it."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Final, NoReturn, TypeAlias
+
+import typer
+
+from teltonika_processor.cli.configuration import command_settings
+from teltonika_processor.cli.confirmation import (
+    EXIT_NOT_CONFIRMED,
+    DryRun,
+    Yes,
+    is_confirmed,
+    require_somebody_to_ask,
+)
+from teltonika_processor.cli.failures import failures_told
+from teltonika_processor.cli.status_json import consumer_objects
+from teltonika_processor.cli.tables import print_rows
+from teltonika_processor.cli.texts import age_text, printable
+from teltonika_processor.settings import Settings
+from teltonika_processor.stream.connection import GroupMissingError, RedisClient, open_client
+from teltonika_processor.stream.consumers import REAP_IDLE_MS, reap_these
+from teltonika_processor.stream.ids import ms_of
+from teltonika_processor.stream.overview import server_clock_ms
+from teltonika_processor.stream.roster import Member, Roster, read_roster
+
+EXIT_NOT_REMOVED: Final = 1
+
+# Bound: names that one sentence lists.
+_NAMED_MAX: Final = 10
+
+_HEADINGS: Final = ("consumer", "running", "pending", "oldest pending", "idle", "last entry")
+_NUMBERS: Final = frozenset({"pending", "oldest pending", "idle", "last entry"})
+
+Command: TypeAlias = Callable[[RedisClient, Settings], Awaitable[int]]
+
+app = typer.Typer()
+consumers = typer.Typer(no_args_is_help=True)
+app.add_typer(consumers, name="consumers", help="The consumers of the group: list them, tidy up.")
+
+
+@consumers.command("list")
+def list_command(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """List the consumers: whether an instance runs under the name, and what it holds."""
+
+    async def run(client: RedisClient, settings: Settings) -> int:
+        stream, group = settings.redis_telemetry_stream, settings.redis_consumer_group
+        roster = await read_roster(client, stream, group, with_starting=True)
+        at_ms = await server_clock_ms(client)
+        if as_json:
+            for found in consumer_objects(roster.members, at_ms):
+                print(json.dumps(found))
+        else:
+            _print_roster(roster, group, at_ms)
+        if roster.n_unseen:
+            typer.echo(f"{roster.n_unseen:,} more were idle for longer", err=True)
+        return 0
+
+    run_on_redis(run)
+
+
+@consumers.command("reap")
+def reap_command(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME...", help="These only; all without one.")
+    ] = None,
+    *,
+    idle: Annotated[
+        int, typer.Option(min=0, metavar="MS", help="Those that were idle for longer.")
+    ] = REAP_IDLE_MS,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Take the names of dead consumers out of the group.
+
+    Dead is who holds no lease, has nothing pending and was idle for long enough. The instances do
+    the same once a minute. A name with pending entries never goes: its entries would go with it.
+    """
+    require_somebody_to_ask("remove", yes=yes, dry_run=dry_run)
+
+    async def run(client: RedisClient, settings: Settings) -> int:
+        stream, group = settings.redis_telemetry_stream, settings.redis_consumer_group
+        roster = await read_roster(client, stream, group)
+        chosen = [member for member in roster.members if not names or member.name in names]
+        missing = sorted({*(names or ())} - {member.name for member in chosen})
+        dead = [member for member in chosen if hindrance(member, idle) is None]
+        _say_hindered(chosen, missing, idle, named=bool(names))
+        hindered = EXIT_NOT_REMOVED if names and len(dead) < len(set(names)) else 0
+        if not dead or dry_run:
+            typer.echo(f"would remove {_listed(dead)}" if dead else "nothing to remove")
+            return hindered
+        if not is_confirmed(f"remove {_listed(dead)}", yes=yes):
+            return EXIT_NOT_CONFIRMED
+        raw = [member.raw_name for member in dead]
+        try:
+            gone = await reap_these(client, stream, group, raw, reap_idle_ms=idle)
+        except GroupMissingError:
+            gone = []
+        return _say_removed(dead, gone, named=bool(names)) or hindered
+
+    run_on_redis(run)
+
+
+def hindrance(member: Member, idle_ms: int) -> str | None:
+    """Why a name may not be taken out of the group; None if it may."""
+    if member.is_running:
+        return "is running: an instance holds its lease"
+    if member.pending:
+        held = f"{member.pending:,} pending " + ("entry" if member.pending == 1 else "entries")
+        return (
+            f"holds {held}, which would go with it; first: "
+            f"teltonika-processor pending claim --from {member.name}"
+        )
+    if member.idle_ms is not None and member.idle_ms <= idle_ms:
+        return f"was idle for {member.idle_ms:,} ms only: --idle is {idle_ms:,}"
+    return None
+
+
+def run_on_redis(command: Command) -> NoReturn:
+    """Run one command with the settings' Redis, and leave with its exit code."""
+
+    async def run(settings: Settings) -> int:
+        url = settings.redis_url.get_secret_value()
+        client = open_client(url, name="teltonika-processor/consumers")
+        try:
+            return await command(client, settings)
+        finally:
+            await client.aclose()
+
+    with failures_told():
+        code = asyncio.run(run(command_settings()))
+    raise typer.Exit(code)
+
+
+def _say_hindered(
+    chosen: Sequence[Member], missing: Sequence[str], idle_ms: int, *, named: bool
+) -> None:
+    """All that was named; of the others those that need a hand: pending entries of the dead."""
+    for name in missing:
+        typer.echo(f"{printable(name)} is not in the group", err=True)
+    for member in chosen:
+        why = hindrance(member, idle_ms)
+        if why is not None and (named or (member.pending and not member.is_running)):
+            typer.echo(printable(f"{member.name} {why}"), err=True)
+
+
+def _say_removed(dead: Sequence[Member], gone: Sequence[bytes], *, named: bool) -> int:
+    removed = [member for member in dead if member.raw_name in gone]
+    kept = [member for member in dead if member.raw_name not in gone]
+    typer.echo(f"removed {_listed(removed)}" if removed else "removed nothing")
+    for member in kept:
+        typer.echo(f"{printable(member.name)} came back meanwhile, or is gone", err=True)
+    return EXIT_NOT_REMOVED if kept and named else 0
+
+
+def _listed(members: Sequence[Member]) -> str:
+    names = ", ".join(printable(member.name) for member in members[:_NAMED_MAX])
+    more = f" and {len(members) - _NAMED_MAX:,} more" if len(members) > _NAMED_MAX else ""
+    count = f"{len(members):,} consumer" + ("" if len(members) == 1 else "s")
+    return f"{count}: {names}{more}"
+
+
+def _print_roster(roster: Roster, group: str, at_ms: int) -> None:
+    n_names = len(roster.members) + roster.n_unseen
+    names = f"{n_names:,} consumer" + ("" if n_names == 1 else "s")
+    typer.echo(f"{names} in {group}, {roster.n_running:,} running")
+    if roster.members:
+        rows = [_cells(member, at_ms) for member in roster.members]
+        terminal = sys.stdout.isatty()
+        print_rows(_HEADINGS, rows, terminal=terminal, unfolded=("consumer",), right=_NUMBERS)
+
+
+def _cells(member: Member, at_ms: int) -> tuple[str, ...]:
+    oldest = member.oldest_pending_id
+    return (
+        printable(member.name),
+        _running_text(member),
+        f"{member.pending:,}",
+        "-" if oldest is None else age_text(at_ms - ms_of(oldest)),
+        _age(member.idle_ms),
+        _age(member.inactive_ms),
+    )
+
+
+def _running_text(member: Member) -> str:
+    if not member.is_in_group:
+        return "starting"
+    return "yes" if member.is_running else "no"
+
+
+def _age(age_ms: int | None) -> str:
+    return "-" if age_ms is None else age_text(age_ms)
