@@ -14,7 +14,7 @@ from prometheus_client import Gauge
 from teltonika_processor import events
 from teltonika_processor.errors import RETRY_CAUSES
 from teltonika_processor.exposition import OTHER, Kept, Maker
-from teltonika_processor.figures import GroupFigures, StateFigures
+from teltonika_processor.figures import DumpFigures, GroupFigures, StateFigures
 
 LOG_ONLY: Final[frozenset[type[events.Event]]] = frozenset(
     {
@@ -94,8 +94,10 @@ class Metrics:
         self._define_judging(reject_codes)
         self._define_group_events()
         self._define_warnings()
+        self._define_dumps()
         self._retries: Final = _define_retries(self._make)
         self._group: Final = _define_group(self._make)
+        self._audit: Final = _define_audit(self._make)
         self._servers: Final = _define_servers(self._make)
         self._state: Final = _State(self._make)
         self._loop_lag_s: Final = self._make.histogram(
@@ -120,8 +122,8 @@ class Metrics:
 
     def group_seen(self, figures: GroupFigures | None) -> None:
         """The group's figures as of now; None: Redis could not be asked."""
-        for field, gauge in self._group.items():
-            gauge.set(math.nan if figures is None else getattr(figures, field))
+        _show(self._group, figures)
+        _show(self._audit, None if figures is None else figures.audit)
 
     def servers_seen(self, *, redis: bool, postgres: bool, ready: bool) -> None:
         """Whether the servers do their part, and what /readyz says."""
@@ -135,6 +137,11 @@ class Metrics:
     def state_seen(self, figures: StateFigures) -> None:
         """The device state as of now; its totals never fall."""
         self._state.seen(figures)
+
+    def dumps_seen(self, figures: DumpFigures) -> None:
+        """The files in PANIC_DUMP_DIR as of now."""
+        self._dump_files.set(figures.n_files)
+        self._last_dump_s.set(math.nan if figures.newest_s is None else figures.newest_s)
 
     def loop_late(self, late_s: float) -> None:
         """A sleep on the event loop ended so late."""
@@ -254,7 +261,6 @@ class Metrics:
         aside = make.counter("batches_set_aside", "Times that a batch waited for a partition")
         ended = make.counter("sessions_ended", "Postgres sessions of ours that were ended")
         doubts = make.counter("server_doubts", "Findings that a server may lose data")
-        dumps = make.counter("panic_dumps", "Dump files written")
         is_open = make.gauge("breaker_open", "1 while the breaker holds the reading")
         opened = make.counter("breaker_opened", "Times that the breaker opened")
 
@@ -266,9 +272,22 @@ class Metrics:
         self._on(events.BatchSetAside, lambda _: aside.inc())
         self._on(events.SessionsEnded, lambda event: ended.inc(event.count))
         self._on(events.ServerDoubted, lambda _: doubts.inc())
-        self._on(events.PanicDumped, lambda _: dumps.inc())
         self._on(events.BreakerOpened, breaker_opened)
         self._on(events.BreakerClosed, lambda _: is_open.set(0))
+
+    def _define_dumps(self) -> None:
+        make = self._make
+        dumps = make.counter("panic_dumps", "Dump files written")
+        self._dump_files = make.gauge("panic_dump_files", "Dump files that are kept", math.nan)
+        self._last_dump_s = make.gauge(
+            "panic_dump_timestamp_seconds", "Unix time of the newest dump file", math.nan
+        )
+
+        def panic_dumped(_: events.PanicDumped) -> None:
+            dumps.inc()
+            self._last_dump_s.set(self._wall_clock_ms() / 1e3)
+
+        self._on(events.PanicDumped, panic_dumped)
 
 
 class _State:
@@ -322,6 +341,27 @@ def _define_group(make: Maker) -> Mapping[str, Gauge]:
             "group_dead_lettered_entries", "Entries dead-lettered by all instances", nan
         ),
     }
+
+
+def _define_audit(make: Maker) -> Mapping[str, Gauge]:
+    """By the field of `AuditFigures`; not a number while nobody has recorded an audit."""
+    nan = math.nan
+    return {
+        "at_s": make.gauge("audit_timestamp_seconds", "Unix time of the last audit", nan),
+        "entries": make.gauge("audit_entries", "Entries that it looked at", nan),
+        "missing_entries": make.gauge(
+            "audit_missing_entries", "Entries that nothing accounts for", nan
+        ),
+        "missing_records": make.gauge(
+            "audit_missing_records", "Their records that are not in positions", nan
+        ),
+    }
+
+
+def _show(gauges: Mapping[str, Gauge], figures: object | None) -> None:
+    """Each gauge gets the field of its name; not a number where there are no figures."""
+    for field, gauge in gauges.items():
+        gauge.set(math.nan if figures is None else getattr(figures, field))
 
 
 def _define_servers(make: Maker) -> tuple[Gauge, Gauge, Gauge]:
