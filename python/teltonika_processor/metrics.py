@@ -125,10 +125,10 @@ class Metrics:
         _show(self._group, figures)
         _show(self._audit, None if figures is None else figures.audit)
 
-    def servers_seen(self, *, redis: bool, postgres: bool, ready: bool) -> None:
-        """Whether the servers do their part, and what /readyz says."""
+    def servers_seen(self, *, redis: bool | None, postgres: bool | None, ready: bool) -> None:
+        """Whether the servers do their part, None: not asked yet; and what /readyz says."""
         for gauge, value in zip(self._servers, (redis, postgres, ready), strict=True):
-            gauge.set(value)
+            gauge.set(math.nan if value is None else value)
 
     def in_flight_seen(self, entries: int) -> None:
         """Entries in flight as of now."""
@@ -367,7 +367,7 @@ def _show(gauges: Mapping[str, Gauge], figures: object | None) -> None:
 def _define_servers(make: Maker) -> tuple[Gauge, Gauge, Gauge]:
     """In the order of `Metrics.servers_seen`."""
     return (
-        make.gauge("redis_reachable", "1 if Redis answered when last asked"),
-        make.gauge("postgres_writable", "1 if Postgres could be written when last asked"),
+        make.gauge("redis_reachable", "1 if Redis answered when last asked", math.nan),
+        make.gauge("postgres_writable", "1 if Postgres could be written when last asked", math.nan),
         make.gauge("ready", "1 if /readyz would answer 200"),
     )

@@ -89,6 +89,11 @@ class Readiness:
         """Each fact by its name, and whether it holds."""
         return {name: failing is None for name, failing in self._failings.items()}
 
+    def known(self, fact: str) -> bool | None:
+        """Whether a server does its part; None: it was not asked yet."""
+        failing = self._failings[fact]
+        return None if failing == _UNASKED[fact] else failing is None
+
     def redis_answered(self, *, group_exists: bool) -> None:
         """Redis told whether the group exists."""
         self._failings["redis_reachable"] = None

@@ -18,7 +18,7 @@ from teltonika_processor.processor.work import Totals
 from teltonika_processor.service.dump_watch import watch_dumps
 from teltonika_processor.service.health import Liveness, Readiness, Seen, status, wedged_after_s
 from teltonika_processor.service.http import Answers, HttpServer
-from teltonika_processor.service.watch import Questions, Watch
+from teltonika_processor.service.watch import Questions, Watch, publish
 from teltonika_processor.settings import Settings, redacted_settings
 
 
@@ -83,6 +83,8 @@ class Observability:
         """Count the event, learn from it, log it."""
         self.metrics.count(event)
         self.readiness.see(event)
+        if self._watch is None:  # which server the start waits for
+            publish(self.metrics, self.readiness)
         if isinstance(event, ConsumerStarted):
             self._consumer = event.consumer
         self._log(event)
