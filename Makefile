@@ -17,9 +17,9 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 WITH_SERVERS := tests/integration tests/e2e \
 	$(addprefix tests/fault/, test_postgres_faults.py test_redis_faults.py) \
 	$(addprefix --ignore=tests/e2e/, test_demo.py test_docker_script.py test_wheel.py \
-	test_audit.py test_cli_dlq.py test_outages.py test_panic.py test_shutdown.py)
+	test_audit.py test_cli_dlq.py test_ops_files.py test_outages.py test_panic.py test_shutdown.py)
 
-# What writes to Postgres goes through a pooler as well.
+# What writes to Postgres goes through a pooler as well; tests/system holds ops/ against promtool too.
 BY_POOLER := tests/system $(addprefix tests/integration/, test_positions.py test_schema_drift.py \
 	test_partitions.py test_write_failures.py test_last_positions.py test_postgres_health.py)
 
@@ -48,7 +48,7 @@ test-old: $(VENV)/.wheel ## what depends on servers, on Debian's Redis 7.0 and P
 	@scripts/prerequisites.sh old-servers
 	TEST_SERVERS=old $(PYTEST) -m "not slow" --junitxml=build/test-old.xml $(WITH_SERVERS)
 
-test-system: $(VENV)/.wheel ## the write path by Debian's PgBouncer; as root, apt installs that
+test-system: $(VENV)/.wheel ## the write path by Debian's PgBouncer (as root, apt installs it), ops/ by its promtool
 	@scripts/prerequisites.sh system
 	TEST_POOLER=transaction $(PYTEST) --junitxml=build/test-system.xml $(BY_POOLER)
 

@@ -5,8 +5,10 @@
 #   scripts/prerequisites.sh               what `make demo` and `make test` need
 #   scripts/prerequisites.sh check         what `make check` needs as well
 #   scripts/prerequisites.sh old-servers   the servers of `make test-old`
-#   scripts/prerequisites.sh system        PgBouncer for `make test-system`; root gets it installed
+#   scripts/prerequisites.sh system        what `make test-system` needs: PgBouncer, which root gets
+#                                          installed, and promtool, which is put into build/
 set -u
+cd "$(dirname "$0")/.." || exit
 
 PYTHON=${PYTHON:-python3}
 RUSTUP="curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"
@@ -57,13 +59,31 @@ install_pgbouncer() {
     DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends pgbouncer >/dev/null
 }
 
-check_system() {
+check_pgbouncer() {
     [ -x /usr/sbin/pgbouncer ] || command -v pgbouncer >/dev/null && return
     if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
         echo 'Installing pgbouncer ...'
         install_pgbouncer || { apt-get -qq update && install_pgbouncer; } && return
     fi
     report 'pgbouncer' 'sudo apt-get install pgbouncer'
+}
+
+# Out of Debian's package into build/: installed, it would start a server on port 9090.
+fetch_promtool() (
+    mkdir -p build/prometheus && cd build/prometheus || exit
+    apt-get -qq download prometheus 2>/dev/null &&
+        dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 ./usr/bin/promtool &&
+        mv promtool .. && rm prometheus_*.deb && rmdir "$PWD"
+)
+
+check_promtool() {
+    command -v promtool >/dev/null || [ -x build/promtool ] && return
+    if command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null; then
+        echo 'Fetching promtool ...'
+        fetch_promtool && return
+        [ "$(id -u)" -eq 0 ] && apt-get -qq update && fetch_promtool && return
+    fi
+    report "promtool, of Debian's package prometheus" 'sudo apt-get install prometheus'
 }
 
 case ${1:-build} in
@@ -78,7 +98,10 @@ check)
     check_rust_component clippy clippy
     ;;
 old-servers) check_old_servers ;;
-system) check_system ;;
+system)
+    check_pgbouncer
+    check_promtool
+    ;;
 *)
     echo "usage: $0 [check | old-servers | system]" >&2
     exit 64

@@ -8,6 +8,24 @@ PREFIX = "teltonika_processor_"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Audit:
+    """What `stream.audit_record.RecordedAudit` says."""
+
+    at_s: float = 1_790_000_000.5
+    entries: int = 4000
+    missing_entries: int = 5
+    missing_records: int = 17
+
+
+@dataclass(frozen=True)
+class Dumps:
+    """What `service.dump_file.Dumps` says."""
+
+    n_files: int
+    newest_s: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Group:
     """What `stream.health.GroupHealth` says; every figure is different."""
 
@@ -21,6 +39,7 @@ class Group:
     stream_bytes: int = 123_456
     acknowledged: int = 4900
     dead_lettered: int = 13
+    audit: Audit | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

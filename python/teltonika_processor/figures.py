@@ -3,6 +3,38 @@
 from typing import Protocol
 
 
+class AuditFigures(Protocol):
+    """The last recorded audit; `stream.audit_record.RecordedAudit` is one."""
+
+    @property
+    def at_s(self) -> float:
+        """When it began, in Unix seconds."""
+
+    @property
+    def entries(self) -> int:
+        """Entries that it looked at."""
+
+    @property
+    def missing_entries(self) -> int:
+        """Those of them that nothing accounts for."""
+
+    @property
+    def missing_records(self) -> int:
+        """Their records that are not in `positions`."""
+
+
+class DumpFigures(Protocol):
+    """The panic dumps in a directory; `service.dump_file.Dumps` is one."""
+
+    @property
+    def n_files(self) -> int:
+        """How many there are."""
+
+    @property
+    def newest_s(self) -> float | None:
+        """Unix time of the newest; None where there is none."""
+
+
 class GroupFigures(Protocol):
     """The consumer group as Redis describes it; `stream.health.GroupHealth` is one.
 
@@ -48,6 +80,10 @@ class GroupFigures(Protocol):
     @property
     def dead_lettered(self) -> int:
         """Entries that were ever dead-lettered, by all instances."""
+
+    @property
+    def audit(self) -> AuditFigures | None:
+        """The last audit that was recorded, whoever did it; None where there is none."""
 
 
 class PartitionFigures(Protocol):

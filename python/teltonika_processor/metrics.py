@@ -14,7 +14,12 @@ from prometheus_client import Gauge
 from teltonika_processor import events
 from teltonika_processor.errors import RETRY_CAUSES
 from teltonika_processor.exposition import OTHER, Kept, Maker
-from teltonika_processor.figures import GroupFigures, PartitionFigures, StateFigures
+from teltonika_processor.figures import (
+    DumpFigures,
+    GroupFigures,
+    PartitionFigures,
+    StateFigures,
+)
 
 LOG_ONLY: Final[frozenset[type[events.Event]]] = frozenset(
     {
@@ -96,8 +101,10 @@ class Metrics:
         self._define_group_events()
         self._define_warnings()
         self._define_retention()
+        self._define_dumps()
         self._retries: Final = _define_retries(self._make)
         self._group: Final = _define_group(self._make)
+        self._audit: Final = _define_audit(self._make)
         self._servers: Final = _define_servers(self._make)
         self._partitions: Final = _define_partitions(self._make)
         self._state: Final = _State(self._make)
@@ -123,18 +130,17 @@ class Metrics:
 
     def group_seen(self, figures: GroupFigures | None) -> None:
         """The group's figures as of now; None: Redis could not be asked."""
-        for field, gauge in self._group.items():
-            gauge.set(math.nan if figures is None else getattr(figures, field))
+        _show(self._group, figures)
+        _show(self._audit, None if figures is None else figures.audit)
 
     def partitions_seen(self, figures: PartitionFigures | None) -> None:
         """The partitions as of now; None: Postgres could not be asked."""
-        for field, gauge in self._partitions.items():
-            gauge.set(math.nan if figures is None else getattr(figures, field))
+        _show(self._partitions, figures)
 
-    def servers_seen(self, *, redis: bool, postgres: bool, ready: bool) -> None:
-        """Whether the servers do their part, and what /readyz says."""
+    def servers_seen(self, *, redis: bool | None, postgres: bool | None, ready: bool) -> None:
+        """Whether the servers do their part, None: not asked yet; and what /readyz says."""
         for gauge, value in zip(self._servers, (redis, postgres, ready), strict=True):
-            gauge.set(value)
+            gauge.set(math.nan if value is None else value)
 
     def in_flight_seen(self, entries: int) -> None:
         """Entries in flight as of now."""
@@ -143,6 +149,11 @@ class Metrics:
     def state_seen(self, figures: StateFigures) -> None:
         """The device state as of now; its totals never fall."""
         self._state.seen(figures)
+
+    def dumps_seen(self, figures: DumpFigures) -> None:
+        """The files in PANIC_DUMP_DIR as of now."""
+        self._dump_files.set(figures.n_files)
+        self._last_dump_s.set(math.nan if figures.newest_s is None else figures.newest_s)
 
     def loop_late(self, late_s: float) -> None:
         """A sleep on the event loop ended so late."""
@@ -262,7 +273,6 @@ class Metrics:
         aside = make.counter("batches_set_aside", "Times that a batch waited for a partition")
         ended = make.counter("sessions_ended", "Postgres sessions of ours that were ended")
         doubts = make.counter("server_doubts", "Findings that a server may lose data")
-        dumps = make.counter("panic_dumps", "Dump files written")
         is_open = make.gauge("breaker_open", "1 while the breaker holds the reading")
         opened = make.counter("breaker_opened", "Times that the breaker opened")
 
@@ -274,7 +284,6 @@ class Metrics:
         self._on(events.BatchSetAside, lambda _: aside.inc())
         self._on(events.SessionsEnded, lambda event: ended.inc(event.count))
         self._on(events.ServerDoubted, lambda _: doubts.inc())
-        self._on(events.PanicDumped, lambda _: dumps.inc())
         self._on(events.BreakerOpened, breaker_opened)
         self._on(events.BreakerClosed, lambda _: is_open.set(0))
 
@@ -284,6 +293,20 @@ class Metrics:
         deferred = make.counter("partitions_deferred", "Times that an old one could not be dropped")
         self._on(events.PartitionsDropped, lambda event: dropped.inc(event.count))
         self._on(events.PartitionsDeferred, lambda event: deferred.inc(event.count))
+
+    def _define_dumps(self) -> None:
+        make = self._make
+        dumps = make.counter("panic_dumps", "Dump files written")
+        self._dump_files = make.gauge("panic_dump_files", "Dump files that are kept", math.nan)
+        self._last_dump_s = make.gauge(
+            "panic_dump_timestamp_seconds", "Unix time of the newest dump file", math.nan
+        )
+
+        def panic_dumped(_: events.PanicDumped) -> None:
+            dumps.inc()
+            self._last_dump_s.set(self._wall_clock_ms() / 1e3)
+
+        self._on(events.PanicDumped, panic_dumped)
 
 
 class _State:
@@ -350,10 +373,31 @@ def _define_partitions(make: Maker) -> Mapping[str, Gauge]:
     }
 
 
+def _define_audit(make: Maker) -> Mapping[str, Gauge]:
+    """By the field of `AuditFigures`; not a number while nobody has recorded an audit."""
+    nan = math.nan
+    return {
+        "at_s": make.gauge("audit_timestamp_seconds", "Unix time of the last audit", nan),
+        "entries": make.gauge("audit_entries", "Entries that it looked at", nan),
+        "missing_entries": make.gauge(
+            "audit_missing_entries", "Entries that nothing accounts for", nan
+        ),
+        "missing_records": make.gauge(
+            "audit_missing_records", "Their records that are not in positions", nan
+        ),
+    }
+
+
+def _show(gauges: Mapping[str, Gauge], figures: object | None) -> None:
+    """Each gauge gets the field of its name; not a number where there are no figures."""
+    for field, gauge in gauges.items():
+        gauge.set(math.nan if figures is None else getattr(figures, field))
+
+
 def _define_servers(make: Maker) -> tuple[Gauge, Gauge, Gauge]:
     """In the order of `Metrics.servers_seen`."""
     return (
-        make.gauge("redis_reachable", "1 if Redis answered when last asked"),
-        make.gauge("postgres_writable", "1 if Postgres could be written when last asked"),
+        make.gauge("redis_reachable", "1 if Redis answered when last asked", math.nan),
+        make.gauge("postgres_writable", "1 if Postgres could be written when last asked", math.nan),
         make.gauge("ready", "1 if /readyz would answer 200"),
     )

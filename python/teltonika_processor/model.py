@@ -53,6 +53,11 @@ def replayed_key(stream: str) -> str:
     return f"{stream}:replayed"
 
 
+def audit_key(stream: str) -> str:
+    """Name of the hash that says what the last recorded audit found."""
+    return f"{stream}:audit"
+
+
 def control_channel(stream: str) -> str:
     """Name of the channel on which an operator's commands reach every running instance."""
     return f"{stream}:control"

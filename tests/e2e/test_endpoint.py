@@ -4,14 +4,13 @@ import json
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from http.client import HTTPConnection
 from importlib.metadata import version
 from typing import Any
 
 import pytest
 
-from figures import samples
 from processes import Processor
+from scraped import answer, figures
 from telemetry import BASE_MS, IMEI, STREAM, Telemetry, entry, frame_at, locked
 from teltonika_processor.embedded import EmbeddedPostgres, EmbeddedRedis
 from waiting import eventually
@@ -27,25 +26,6 @@ def telemetry(redis_url: str) -> Iterator[Telemetry]:
     telemetry = Telemetry(redis_url)
     yield telemetry
     telemetry.close()
-
-
-def answer(processor: Processor, path: str) -> tuple[int, str]:
-    """Status and body."""
-    started = processor.wait_for("http.started")
-    connection = HTTPConnection(started["host"], started["port"], timeout=10)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        return response.status, response.read().decode()
-    finally:
-        connection.close()
-
-
-def figures(processor: Processor) -> dict[str, float]:
-    """Every series of /metrics, without the prefix."""
-    code, page = answer(processor, "/metrics")
-    assert code == 200
-    return samples(page.encode())
 
 
 def status(processor: Processor) -> dict[str, Any]:

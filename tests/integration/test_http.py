@@ -24,6 +24,8 @@ from teltonika_processor.events import (
     Event,
     HttpPortTaken,
     HttpStarted,
+    RetryScheduled,
+    RetrySucceeded,
     SchemaChecked,
 )
 from teltonika_processor.figures import GroupFigures, PartitionFigures
@@ -479,6 +481,26 @@ async def test_an_instance_is_ready_from_the_first_look_until_it_drains(
         whole.emit(ConsumerDraining(reason="SIGTERM", in_flight_entries=4))
         assert (await fetch(port, "/readyz"))[:2] == (503, "Draining: SIGTERM.\n")
         assert (await fetch(port, "/livez"))[0] == 200
+
+
+async def test_while_it_starts_the_metrics_tell_the_server_it_waits_for_and_of_others_nothing(
+    observability: tuple[Observability, list[Event]],
+) -> None:
+    whole, _ = observability
+
+    def known() -> dict[str, float | None]:
+        found = samples(b"".join(whole.metrics.render()))
+        values = {name: found[name] for name in ("redis_reachable", "postgres_writable", "ready")}
+        return {name: None if math.isnan(value) else value for name, value in values.items()}
+
+    nothing = {"redis_reachable": None, "postgres_writable": None, "ready": 0}
+    assert known() == nothing
+    whole.emit(
+        RetryScheduled(stage="sink", attempt=1, wait_s=0.1, error_type="SinkUnavailable", error="x")
+    )
+    assert known() == {**nothing, "postgres_writable": 0}
+    whole.emit(RetrySucceeded(stage="sink", attempts=2, outage_s=0.1))
+    assert known() == nothing
 
 
 async def test_an_event_is_counted_and_logged(

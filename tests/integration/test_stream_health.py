@@ -28,6 +28,7 @@ NOTHING = GroupHealth(
     first_id="0-0",
     last_delivered_id="0-0",
     last_generated_id="0-0",
+    audit=None,
 )
 
 
@@ -88,6 +89,7 @@ async def test_a_group_in_the_middle_of_its_work(client: RedisClient) -> None:
         first_id=ids[0],
         last_delivered_id=ids[4],
         last_generated_id=ids[9],
+        audit=None,
     )
     assert 1000 < found.stream_bytes < 100_000
 

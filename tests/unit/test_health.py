@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from figures import Group, State
+from figures import Audit, Group, State
 from teltonika_processor import events
 from teltonika_processor.service.health import (
     Liveness,
@@ -205,7 +205,7 @@ def test_status_of_a_pipeline() -> None:
         totals={"entries": 5, "stored": 4},
         in_flight_entries=2,
         progress_age_s=90.00049,
-        group=Group(lag_s=float("inf")),
+        group=Group(lag_s=float("inf"), audit=Audit()),
         state=State(n_devices=1, n_bytes=150, hits=3, misses=2, evictions=0),
     )
     found = document(ready(), liveness, seen)
@@ -228,6 +228,12 @@ def test_status_of_a_pipeline() -> None:
             "stream_bytes": 123456,
             "acknowledged_entries": 4900,
             "dead_lettered_entries": 13,
+            "audit": {
+                "at_s": 1_790_000_000.5,
+                "entries": 4000,
+                "missing_entries": 5,
+                "missing_records": 17,
+            },
         },
         "device_state": {"devices": 1, "bytes": 150, "hits": 3, "misses": 2, "evictions": 0},
     }

@@ -9,7 +9,7 @@ from statistics import median
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from figures import PREFIX, Group, Partitions, State, n_series, samples
+from figures import PREFIX, Audit, Dumps, Group, Partitions, State, n_series, samples
 from teltonika_processor import error_catalogue, events
 from teltonika_processor.events import Event
 from teltonika_processor.exposition import CONTENT_TYPE
@@ -134,7 +134,10 @@ COUNTED: list[tuple[Event, dict[str, float]]] = [
         events.ServerDoubted(check="a", found="b", expected="c", why="d"),
         {"server_doubts_total": 1},
     ),
-    (events.PanicDumped(path="/x", error_type="ValueError"), {"panic_dumps_total": 1}),
+    (
+        events.PanicDumped(path="/x", error_type="ValueError"),
+        {"panic_dumps_total": 1, "panic_dump_timestamp_seconds": 1_700_000_000},
+    ),
     (
         events.BreakerOpened(devices=20, failed=30, entries=40, codes={"decoder_bug": 30}),
         {"breaker_opened_total": 1, "breaker_open": 1},
@@ -325,6 +328,35 @@ def test_the_partitions_figures_are_those_that_were_seen_or_not_a_number() -> No
     assert [scrape(metrics)[name] for name in names] == [33, 3]
     metrics.partitions_seen(None)
     assert all(math.isnan(scrape(metrics)[name]) for name in names)
+
+
+AUDIT_SERIES = {
+    "audit_timestamp_seconds": 1_790_000_000.5,
+    "audit_entries": 4000,
+    "audit_missing_entries": 5,
+    "audit_missing_records": 17,
+}
+
+
+def test_the_last_audit_shows_as_it_was_recorded_and_without_one_nothing_is_known() -> None:
+    metrics = new_metrics()
+    assert all(math.isnan(scrape(metrics)[name]) for name in AUDIT_SERIES)
+    metrics.group_seen(Group(audit=Audit()))
+    assert {name: scrape(metrics)[name] for name in AUDIT_SERIES} == AUDIT_SERIES
+    for unknown in (Group(), None):
+        metrics.group_seen(unknown)
+        assert all(math.isnan(scrape(metrics)[name]) for name in AUDIT_SERIES)
+
+
+def test_dumps_that_are_kept_show_with_the_time_of_the_newest() -> None:
+    metrics = new_metrics()
+    names = ("panic_dump_files", "panic_dump_timestamp_seconds")
+    assert all(math.isnan(scrape(metrics)[name]) for name in names)
+    metrics.dumps_seen(Dumps(3, 1_699_999_000.25))
+    assert [scrape(metrics)[name] for name in names] == [3, 1_699_999_000.25]
+    metrics.dumps_seen(Dumps(0, None))
+    assert scrape(metrics)["panic_dump_files"] == 0
+    assert math.isnan(scrape(metrics)["panic_dump_timestamp_seconds"])
 
 
 def test_counters_of_the_device_state_follow_its_totals() -> None:

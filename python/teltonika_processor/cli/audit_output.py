@@ -26,8 +26,8 @@ _LABELS: Final[Mapping[Term, str]] = MappingProxyType(
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def as_json_text(target: AuditTarget, report: AuditReport) -> str:
-    """One JSON object; `terms` add up to `entries`."""
+def as_json_text(target: AuditTarget, report: AuditReport, *, recorded: bool = False) -> str:
+    """One JSON object in one line; `terms` add up to `entries`."""
     account = report.account
     named = [_missing_object(missing) for missing in account.named]
     return json.dumps(
@@ -37,11 +37,15 @@ def as_json_text(target: AuditTarget, report: AuditReport) -> str:
             "stream_exists": report.held is not None,
             "group_exists": report.held is not None and report.held.group_exists,
             "imei": None if target.imei is None else format_imei(target.imei),
+            "at_ms": report.at_ms,
+            "duration_ms": report.duration_ms,
+            "recorded": recorded,
             "window": _window_object(report),
             "entries_removed": report.held.n_removed if report.held else 0,
             "entries": account.n_entries,
             "records": account.n_records,
             "terms": {term.value: account.terms[term] for term in Term},
+            "missing_entries": account.n_missing,
             "missing_records": account.n_missing_records,
             "missing": named,
             "missing_not_named": account.n_unnamed,
@@ -52,6 +56,15 @@ def as_json_text(target: AuditTarget, report: AuditReport) -> str:
 def as_text(target: AuditTarget, report: AuditReport) -> str:
     """Some lines: the window, the terms, notes, and what is missing."""
     return "\n".join(_lines(target, report))
+
+
+def as_brief_text(report: AuditReport) -> str:
+    """One line, and what is missing: by the time that somebody asks it may have been trimmed."""
+    account = report.account
+    seen = f"{account.n_entries:,} entries, {account.n_records:,} records"
+    verdict = "something is missing" if account.n_missing else "nothing is missing"
+    first = f"{_time(report.at_ms)} {seen}: {verdict} ({report.duration_ms:,} ms)"
+    return "\n".join((first, *_missing_lines(report)))
 
 
 def _lines(target: AuditTarget, report: AuditReport) -> Iterator[str]:
@@ -67,6 +80,8 @@ def _lines(target: AuditTarget, report: AuditReport) -> Iterator[str]:
         yield ""
         yield from _term_lines(report)
     yield from _notes(report)
+    if report.account.n_missing:
+        yield ""
     yield from _missing_lines(report)
 
 
@@ -95,7 +110,6 @@ def _missing_lines(report: AuditReport) -> Iterator[str]:
     account = report.account
     if not account.n_missing:
         return
-    yield ""
     yield f"missing: {account.n_missing_records:,} records, {account.n_missing:,} entries"
     for missing in account.named:
         yield f"  {_missing_line(missing)}"

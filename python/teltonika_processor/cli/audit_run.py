@@ -13,6 +13,7 @@ One thing goes backwards: a group that is made anew or set back turns pending en
 undelivered ones. Therefore what is missing is looked for once more before it is named.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -38,6 +39,7 @@ from teltonika_processor.stream.audit import (
     HeldEntries,
     audited_stream,
 )
+from teltonika_processor.stream.audit_record import RecordedAudit, record_audit
 from teltonika_processor.stream.entry import RawEntry, entry_id
 
 # Every frame that can be decoded is: FRAME_MAX_BYTES of the processor may be another than ours, and
@@ -54,8 +56,13 @@ class AuditTarget:
     """What is audited.
 
     Attributes:
+        redis_url: Where the stream is.
+        database_url: Where its records should be.
         pooler: What the database's URL leads to, see ``SessionConfig``.
+        stream: The stream.
+        group: The group whose entries are looked at.
         imei: The device whose entries are looked at; None for all.
+        host: Who looks, for what is recorded.
     """
 
     redis_url: str
@@ -64,6 +71,7 @@ class AuditTarget:
     stream: str
     group: str
     imei: int | None
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +79,16 @@ class AuditReport:
     """What an audit saw.
 
     Attributes:
+        at_ms: Redis' Unix milliseconds when it began.
+        duration_ms: How long it took.
         held: What the stream held at the beginning; None if there was no stream.
         first_id: The oldest entry that was seen, of any device; None if there was none.
         last_id: The newest one.
         account: What those of the device, or of all, came to.
     """
 
+    at_ms: int
+    duration_ms: int
     held: HeldEntries | None
     first_id: bytes | None
     last_id: bytes | None
@@ -99,6 +111,26 @@ async def audit(target: AuditTarget) -> AuditReport:
         return await _Audit(stream, session, target.imei).run()
 
 
+async def record(target: AuditTarget, report: AuditReport) -> bool:
+    """Keep the outcome where every instance shows it; False: a later audit is kept already.
+
+    Raises:
+        StreamUnavailable: Redis was not reached.
+        ConfigError: The user may not write.
+    """
+    account = report.account
+    found = RecordedAudit(
+        at_ms=report.at_ms,
+        duration_ms=report.duration_ms,
+        entries=account.n_entries,
+        records=account.n_records,
+        missing_entries=account.n_missing,
+        missing_records=account.n_missing_records,
+        by=target.host,
+    )
+    return await record_audit(target.redis_url, target.stream, found)
+
+
 class _Audit:
     """One run: where it stands and what it found."""
 
@@ -117,6 +149,7 @@ class _Audit:
         self._late_seen: set[bytes] = set()
 
     async def run(self) -> AuditReport:
+        at_ms, began_s = await self._stream.now_ms(), time.monotonic()
         held = await self._stream.held()
         if held is not None and held.last_id is not None:
             # Up to what is there now: a gateway may write as fast as we read.
@@ -126,7 +159,12 @@ class _Audit:
             await self._settle_doubts()
             await self._look_at_late_replays()
         return AuditReport(
-            held=held, first_id=self._first_id, last_id=self._last_id, account=self._account
+            at_ms=at_ms,
+            duration_ms=round((time.monotonic() - began_s) * 1e3),
+            held=held,
+            first_id=self._first_id,
+            last_id=self._last_id,
+            account=self._account,
         )
 
     async def _look_at_late_replays(self) -> None:

@@ -5,6 +5,8 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -18,6 +20,9 @@ DUMPS_KEPT: Final = 10
 
 DUMP_MAX_BYTES: Final = 4 * 1024 * 1024
 """Bound: the sections below have bounds whose sum is less."""
+
+_DUMP_FILES: Final = "panic-*.json"
+_DUMP_TIME: Final = "%Y%m%dT%H%M%S.%fZ"
 
 LIST_MAX_ITEMS: Final = 10_000
 LIST_MAX_BYTES: Final = 512 * 1024
@@ -136,6 +141,38 @@ def _json_bytes(value: Any) -> int:
     return len(json.dumps(value)) + 2
 
 
+@dataclass(frozen=True, slots=True)
+class Dumps:
+    """The dump files in a directory.
+
+    Attributes:
+        n_files: How many there are.
+        newest_s: Unix time at which the newest one's process failed; None where there is none.
+    """
+
+    n_files: int
+    newest_s: float | None
+
+
+def dumps_in(directory: Path) -> Dumps:
+    """The dump files that are kept; none where the directory is not there or may not be read."""
+    names = sorted(path.name for path in directory.glob(_DUMP_FILES))
+    return Dumps(len(names), max(filter(None, map(_time_in, names)), default=None))
+
+
+def dump_name(at: datetime, process_id: int) -> str:
+    """What the dump of a process is called; in the order of time."""
+    return f"panic-{at.astimezone(UTC):{_DUMP_TIME}}-{process_id}.json"
+
+
+def _time_in(name: str) -> float | None:
+    """Unix time in the name: a copy of the file, or one that was put back, has another mtime."""
+    with contextlib.suppress(ValueError):
+        at = datetime.strptime(name.split("-")[1], _DUMP_TIME)  # noqa: DTZ007 -- it ends with Z
+        return at.replace(tzinfo=UTC).timestamp()
+    return None
+
+
 def write_dump(directory: Path, name: str, text: str) -> Path:
     """Write the file whole or not at all, readable by its owner only, and drop the oldest ones.
 
@@ -167,6 +204,6 @@ def _write_new(path: Path, content: bytes) -> None:
 
 def _prune(directory: Path) -> None:
     """Names begin with the time, so their order is that of age."""
-    for old in sorted(directory.glob("panic-*.json"))[:-DUMPS_KEPT]:
+    for old in sorted(directory.glob(_DUMP_FILES))[:-DUMPS_KEPT]:
         with contextlib.suppress(OSError):  # another instance was quicker, or it is not ours
             old.unlink()

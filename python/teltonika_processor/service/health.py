@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from teltonika_processor import events
-from teltonika_processor.figures import GroupFigures, StateFigures
+from teltonika_processor.figures import AuditFigures, GroupFigures, StateFigures
 
 # Bound: the longest silence that is no fault is one write up to its deadline and one wait between
 # two tries; a busy machine may stretch that, and a restart too early helps nobody.
@@ -88,6 +88,11 @@ class Readiness:
     def facts(self) -> Mapping[str, bool]:
         """Each fact by its name, and whether it holds."""
         return {name: failing is None for name, failing in self._failings.items()}
+
+    def known(self, fact: str) -> bool | None:
+        """Whether a server does its part; None: it was not asked yet."""
+        failing = self._failings[fact]
+        return None if failing == _UNASKED[fact] else failing is None
 
     def redis_answered(self, *, group_exists: bool) -> None:
         """Redis told whether the group exists."""
@@ -205,6 +210,16 @@ def _group(group: GroupFigures) -> dict[str, Any]:
         "stream_bytes": group.stream_bytes,
         "acknowledged_entries": group.acknowledged,
         "dead_lettered_entries": group.dead_lettered,
+        "audit": None if group.audit is None else _audit(group.audit),
+    }
+
+
+def _audit(audit: AuditFigures) -> dict[str, Any]:
+    return {
+        "at_s": audit.at_s,
+        "entries": audit.entries,
+        "missing_entries": audit.missing_entries,
+        "missing_records": audit.missing_records,
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 from teltonika_processor.codec.native import error_catalogue
@@ -14,9 +15,10 @@ from teltonika_processor.metrics import Metrics
 from teltonika_processor.processor.companions import companions
 from teltonika_processor.processor.retry import Guard
 from teltonika_processor.processor.work import Totals
+from teltonika_processor.service.dump_watch import watch_dumps
 from teltonika_processor.service.health import Liveness, Readiness, Seen, status, wedged_after_s
 from teltonika_processor.service.http import Answers, HttpServer
-from teltonika_processor.service.watch import Questions, Watch
+from teltonika_processor.service.watch import Questions, Watch, publish
 from teltonika_processor.settings import Settings, redacted_settings
 
 
@@ -53,6 +55,7 @@ class Observability:
         self._began_s: Final = time.monotonic()
         self._started_at: Final = datetime.fromtimestamp(wall_clock_ms() / 1e3, UTC)
         self._version: Final = version("teltonika-processor")
+        self._dump_directory: Final = Path(settings.panic_dump_dir).absolute()
         self._consumer: str | None = None
         self._running: Running | None = None
         self._watch: Watch | None = None
@@ -80,6 +83,8 @@ class Observability:
         """Count the event, learn from it, log it."""
         self.metrics.count(event)
         self.readiness.see(event)
+        if self._watch is None:  # which server the start waits for
+            publish(self.metrics, self.readiness)
         if isinstance(event, ConsumerStarted):
             self._consumer = event.consumer
         self._log(event)
@@ -102,8 +107,9 @@ class Observability:
         self._running = running
         self._watch = Watch(running.questions, self.metrics, self.readiness)
         self.liveness.watch(running.progress_age_s)
-        works = {name: guard(work) for name, work in self._watch.works().items()}
-        async with companions(works):
+        dumps = watch_dumps(self._dump_directory, self.metrics.dumps_seen)
+        works = {**self._watch.works(), "watch-dumps": dumps}
+        async with companions({name: guard(work) for name, work in works.items()}):
             yield
 
     def _status(self) -> dict[str, object]:

@@ -28,6 +28,7 @@ from teltonika_processor.service.dump_file import (
     bounded_facts,
     bounded_list,
     bounded_text,
+    dump_name,
     hiding,
     plain,
     secrets_of,
@@ -179,7 +180,7 @@ class PanicRecorder:
     # The file
 
     def _dump(self, error: BaseException, snapshot: _Snapshot) -> None:
-        name = f"panic-{snapshot.at:%Y%m%dT%H%M%S.%fZ}-{os.getpid()}.json"
+        name = dump_name(snapshot.at, os.getpid())
         text = _encoded(self._contents(error, snapshot))
         path = write_dump(self._directory, name, text)
         if self.dumped is None:

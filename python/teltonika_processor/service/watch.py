@@ -136,13 +136,16 @@ class Watch:
             self._metrics.loop_late(time.monotonic() - due_s)
 
     def _publish(self) -> None:
-        """The metrics say what /readyz says."""
-        facts = self._readiness.facts()
-        self._metrics.servers_seen(
-            redis=facts["redis_reachable"],
-            postgres=facts["postgres_writable"],
-            ready=self._readiness.is_ready,
-        )
+        publish(self._metrics, self._readiness)
+
+
+def publish(metrics: Metrics, readiness: Readiness) -> None:
+    """The metrics say what /readyz says."""
+    metrics.servers_seen(
+        redis=readiness.known("redis_reachable"),
+        postgres=readiness.known("postgres_writable"),
+        ready=readiness.is_ready,
+    )
 
 
 def _why(error: Exception) -> str:

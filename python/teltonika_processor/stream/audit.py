@@ -62,6 +62,11 @@ class AuditedStream:
         self._stream: Final = stream
         self._group: Final = group
 
+    async def now_ms(self) -> int:
+        """The server's clock in Unix milliseconds: one for all who audit."""
+        seconds, microseconds = await execute(self._client, "TIME")
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
     async def held(self) -> HeldEntries | None:
         """What there is to audit; None where there is no stream."""
         if not await execute(self._client, "EXISTS", self._stream):

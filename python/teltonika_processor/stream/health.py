@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from teltonika_processor.model import accounts_key
+from teltonika_processor.model import accounts_key, audit_key
+from teltonika_processor.stream.audit_record import AUDIT_FIELDS, RecordedAudit, audit_of
 from teltonika_processor.stream.connection import RedisClient, execute
 from teltonika_processor.stream.ids import LUA_IDS, NO_ID, age_s, ms_of
 
@@ -12,7 +13,7 @@ from teltonika_processor.stream.ids import LUA_IDS, NO_ID, age_s, ms_of
 # Redis' own `lag` is NULL after XGROUP SETID, after XDEL and for a group that was made in the
 # middle, and counts entries that were trimmed before they were read, for ever. So first the ids,
 # which say whether there is any; then Redis' word, at most what the stream holds; then counting.
-# KEYS: stream, accounts. ARGV: group, most entries to count.
+# KEYS: stream, accounts, the last audit. ARGV: group, most entries to count, fields of the audit.
 _READ: Final = (
     LUA_IDS
     + b"""
@@ -23,7 +24,8 @@ local first, last = about['recorded-first-entry-id'], about['last-generated-id']
 local length = about['length']
 local accounts = redis.call('HMGET', KEYS[2], 'acknowledged', 'dead_lettered')
 local reading = {about['entries-added'], length, redis.call('MEMORY', 'USAGE', stream),
-  tonumber(accounts[1] or 0), tonumber(accounts[2] or 0), first, last}
+  tonumber(accounts[1] or 0), tonumber(accounts[2] or 0), first, last,
+  redis.call('HMGET', KEYS[3], unpack(ARGV, 3))}
 local group = false
 for _, reply in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
   local found = map_of(reply)
@@ -60,7 +62,7 @@ return reading
 _COUNT_MAX: Final = 500
 
 # Where the group's part begins in the script's reply, and its word for a lag that is not known.
-_GROUP_FIELDS_FROM: Final = 7
+_GROUP_FIELDS_FROM: Final = 8
 _NOT_KNOWN: Final = -1
 
 
@@ -75,6 +77,7 @@ class StreamReading:
     dead_lettered: int = 0
     first_id: str = NO_ID
     last_generated_id: str = NO_ID
+    audit: RecordedAudit | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +127,7 @@ class GroupHealth:
         first_id: The oldest entry of the stream.
         last_delivered_id: After this one new entries are read.
         last_generated_id: The newest entry that the stream ever had.
+        audit: What the last recorded audit found; None where nobody has recorded one.
     """
 
     group_exists: bool
@@ -139,6 +143,7 @@ class GroupHealth:
     first_id: str
     last_delivered_id: str
     last_generated_id: str
+    audit: RecordedAudit | None
 
 
 async def group_health(client: RedisClient, stream: str, group: str, *, now_ms: int) -> GroupHealth:
@@ -168,6 +173,7 @@ def health_of(whole: StreamReading, part: GroupReading | None, *, now_ms: int) -
         first_id=whole.first_id,
         last_delivered_id=part.last_delivered_id if part else NO_ID,
         last_generated_id=whole.last_generated_id,
+        audit=whole.audit,
     )
 
 
@@ -180,10 +186,13 @@ async def read_group(
         StreamUnavailable: Redis is away.
         ConfigError: The key is no stream, or the user may not do this.
     """
-    found = await execute(client, "EVAL", _READ, 2, stream, accounts_key(stream), group, _COUNT_MAX)
+    keys = (stream, accounts_key(stream), audit_key(stream))
+    found = await execute(client, "EVAL", _READ, len(keys), *keys, group, _COUNT_MAX, *AUDIT_FIELDS)
     if not found:
         return StreamReading(), None
-    added, entries, n_bytes, acknowledged, dead_lettered, first, last = found[:_GROUP_FIELDS_FROM]
+    added, entries, n_bytes, acknowledged, dead_lettered, first, last, audit = found[
+        :_GROUP_FIELDS_FROM
+    ]
     whole = StreamReading(
         added=added,
         entries=entries,
@@ -192,6 +201,7 @@ async def read_group(
         dead_lettered=dead_lettered,
         first_id=first.decode(),
         last_generated_id=last.decode(),
+        audit=audit_of(audit),
     )
     return whole, _group_of(found[_GROUP_FIELDS_FROM:])
 
