@@ -57,9 +57,17 @@ class Terminal:
         assert shown in seen, f"not shown within {timeout_s} s: {shown!r}\n{seen}"
         return seen
 
+    def answer(self, text: str) -> None:
+        """Type `text` and Enter."""
+        os.write(self._master, f"{text}\n".encode())
+
     def interrupt(self) -> int:
         """Ctrl-C; the exit code."""
         self._process.send_signal(signal.SIGINT)
+        return self.exit_code()
+
+    def exit_code(self) -> int:
+        """Read to the end; how the command ended."""
         self._read_until(lambda _: False, 30.0)
         return self._process.wait(30)
 

@@ -124,6 +124,24 @@ def test_on_a_terminal_the_list_is_a_table(redis_url: str, group: redis.Redis) -
     assert names_in(group) == {"alive", "dead", "holds"}
 
 
+@pytest.mark.parametrize(
+    ("answer", "code", "left"),
+    [("n", 1, {"alive", "dead", "holds"}), ("y", 0, {"alive", "holds"})],
+)
+def test_on_a_terminal_it_asks_first(
+    redis_url: str, group: redis.Redis, answer: str, code: int, left: set[str]
+) -> None:
+    environment = own_environment(REDIS_URL=redis_url)
+    arguments = ("consumers", "reap", "dead", "--idle", "1")
+    with Terminal(*arguments, environment=environment) as terminal:
+        terminal.wait_for("remove 1 consumer: dead? [y/N]: ")
+        terminal.answer(answer)
+        assert terminal.exit_code() == code
+    said = "removed 1 consumer: dead" if code == 0 else "nothing was changed"
+    assert said in terminal.output
+    assert names_in(group) == left
+
+
 @pytest.mark.parametrize("arguments", [["list"], ["reap", "--yes"]], ids=" ".join)
 def test_exit_codes_of_a_redis_that_is_away_and_of_wrong_settings(arguments: list[str]) -> None:
     assert consumers("redis://127.0.0.1:1", *arguments).returncode == 75

@@ -269,6 +269,18 @@ def test_a_dry_run_changes_nothing(telemetry: Telemetry, redis_url: str) -> None
     assert left["time_since_delivered"] < 60_000
 
 
+def test_on_a_terminal_it_asks_first(telemetry: Telemetry, redis_url: str) -> None:
+    deliver(telemetry, "dead", 2)
+    environment = own_environment(REDIS_URL=redis_url)
+    with Terminal("pending", "claim", "--from", "dead", environment=environment) as terminal:
+        terminal.wait_for("have 2 entries (dead 2) claimed now? [y/N]: ")
+        terminal.answer("n")
+        assert terminal.exit_code() == 1
+    assert "nothing was changed" in terminal.output
+    left = telemetry.client.xpending_range(STREAM, GROUP, "-", "+", 10)
+    assert all(found["time_since_delivered"] < 60_000 for found in left)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

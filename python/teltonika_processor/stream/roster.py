@@ -68,10 +68,6 @@ class Roster:
         """How many instances run."""
         return sum(member.is_running for member in self.members)
 
-    def find(self, name: str) -> Member | None:
-        """The member of this name."""
-        return next((member for member in self.members if member.name == name), None)
-
 
 async def read_roster(
     client: RedisClient, stream: str, group: str, *, with_starting: bool = False
