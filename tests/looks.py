@@ -3,6 +3,7 @@
 from typing import Any
 
 from teltonika_processor.store.overview import PartitionsLook, PostgresLook
+from teltonika_processor.stream.audit_record import RecordedAudit
 from teltonika_processor.stream.health import GroupHealth
 from teltonika_processor.stream.letter_counts import LetterCounts
 from teltonika_processor.stream.overview import GroupLook, RedisLook
@@ -29,8 +30,23 @@ def group_look(*, at_ms: int = NOW_MS, added: int = 12_034, **health: Any) -> Gr
         "first_id": f"{NOW_MS - 540_000}-0",
         "last_delivered_id": f"{NOW_MS}-0",
         "last_generated_id": f"{NOW_MS}-0",
+        "audit": None,
     }
     return GroupLook(at_ms=at_ms, added=added, health=GroupHealth(**{**figures, **health}))
+
+
+def audit(**found: Any) -> RecordedAudit:
+    """One that has just missed nothing."""
+    told = {
+        "at_ms": NOW_MS,
+        "duration_ms": 40,
+        "entries": 4000,
+        "records": 9000,
+        "missing_entries": 0,
+        "missing_records": 0,
+        "by": "one",
+    }
+    return RecordedAudit(**{**told, **found})
 
 
 def member(name: str = "one", **about: Any) -> Member:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from looks import group_look, member, postgres_look, redis_look, server
+from looks import audit, group_look, member, postgres_look, redis_look, server
 from teltonika_processor.service.findings import (
     Finding,
     Thresholds,
@@ -279,3 +279,9 @@ def test_there_are_no_rates_without_two_looks_or_across_a_flush() -> None:
     assert rates_between(look, None) is None
     assert rates_between(look, look) is None
     assert rates_between(look, later) is None
+
+
+def test_an_audit_that_misses_something_is_a_finding() -> None:
+    look = redis_look(group=group_look(audit=audit(missing_entries=5, missing_records=17)))
+    assert found(look) == [Finding("audit", "the last audit misses 17 records of 5 entries")]
+    assert found(redis_look(group=group_look(audit=audit()))) == []

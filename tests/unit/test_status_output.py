@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from looks import NOW_MS, group_look, member, postgres_look, redis_look, server
+from looks import NOW_MS, audit, group_look, member, postgres_look, redis_look, server
 from teltonika_processor.cli.status_blocks import Names
 from teltonika_processor.cli.status_json import status_object
 from teltonika_processor.cli.status_run import Report
@@ -59,6 +59,7 @@ def test_a_healthy_state_fits_into_one_screen() -> None:
         "rates      512/s added, 498/s acknowledged, 0.2/s dead-lettered (over 1.0 s)",
         "consumers  one  running      pending 0, idle 0 s",
         "letters    0 dead letters",
+        "audit      none recorded: teltonika-processor audit --record",
         "redis      valkey 9.1.2, master, 2.2 MiB of no limit used",
         "           appendonly yes, appendfsync everysec, last write ok, no replica",
         "postgres   18.6, primary, database 1.3 GiB, schema fits",
@@ -158,7 +159,7 @@ def test_replication_of_both_servers_is_shown() -> None:
         redis=redis_look(redis=server(facts={"maxmemory": 1 << 30}, replicas=(replica,))),
         postgres=postgres_look(replicas=(standby, replace(standby, lag_s=None))),
     )
-    assert shown[8:11] == [
+    assert shown[9:12] == [
         "redis      valkey 9.1.2, master, 2.2 MiB of 1.0 GiB used",
         "           appendonly yes, appendfsync everysec, last write ok, 1 replicas",
         "           replica 10.0.0.5:6379 online, 2.0 KiB and 1 s behind",
@@ -294,3 +295,13 @@ def test_who_went_away_and_came_back_is_noted() -> None:
 )
 def test_bytes_have_their_largest_unit(n_bytes: int, text: str) -> None:
     assert size_text(n_bytes) == text
+
+
+def test_the_last_audit_is_shown_with_what_it_found() -> None:
+    clean = redis_look(group=group_look(audit=audit(at_ms=NOW_MS - 180_000)))
+    assert "audit      clean, 4,000 entries, 3 min ago" in lines(redis=clean)
+    missing = redis_look(group=group_look(audit=audit(missing_entries=5, missing_records=17)))
+    assert "audit      5 entries missing, 4,000 entries, 0 s ago" in lines(redis=missing)
+    shown = status_object(report(redis=missing), NAMES)["audit"]
+    assert (shown["missing_entries"], shown["missing_records"], shown["by"]) == (5, 17, "one")
+    assert status_object(report(), NAMES)["audit"] is None

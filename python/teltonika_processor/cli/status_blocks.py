@@ -67,6 +67,7 @@ def _redis_blocks(look: RedisLook, rates: Rates | None, names: Names) -> Iterato
     yield Block("rates", [_rates_text(rates)])
     yield Block("consumers", list(_consumer_lines(look, at_ms)))
     yield Block("letters", [_letters_text(look)])
+    yield Block("audit", [_audit_text(look, at_ms)])
     yield Block("redis", list(_server_lines(look.server)))
 
 
@@ -144,6 +145,14 @@ def _letters_text(look: RedisLook) -> str:
     )
     of = "" if letters.n_looked_at >= letters.total else f", of the newest {letters.n_looked_at:,}"
     return f"{letters.total:,} ({counts}{of})"
+
+
+def _audit_text(look: RedisLook, at_ms: int) -> str:
+    audit = look.group.health.audit
+    if audit is None:
+        return "none recorded: teltonika-processor audit --record"
+    found = f"{audit.missing_entries:,} entries missing" if audit.missing_entries else "clean"
+    return f"{found}, {_entries(audit.entries)}, {age_text(at_ms - audit.at_ms)} ago"
 
 
 def _server_lines(server: RedisState) -> Iterator[str]:

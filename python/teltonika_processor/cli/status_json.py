@@ -29,6 +29,7 @@ def status_object(report: Report, names: Names) -> dict[str, Any]:
             "looked_at": redis.letters.n_looked_at,
             "by_reason": dict(redis.letters.by_reason),
         },
+        "audit": redis and redis.group.health.audit and asdict(redis.group.health.audit),
         "redis": {
             "error": report.redis_error and str(report.redis_error),
             **(_server_object(redis.server) if redis else {}),

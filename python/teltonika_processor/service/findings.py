@@ -68,6 +68,7 @@ def redis_findings(
     yield from _group_findings(look, rates, thresholds)
     yield from _holder_findings(look)
     yield from _letter_findings(look)
+    yield from _audit_findings(look)
     yield from _server_findings(look.server)
 
 
@@ -150,6 +151,13 @@ def _letter_findings(look: RedisLook) -> Iterator[Finding]:
         more = ", ..." if len(most) > _LISTED_MAX else ""
         noun = "dead letter" if letters.total == 1 else "dead letters"
         yield Finding("dead_letters", f"{letters.total:,} {noun} ({named}{more})")
+
+
+def _audit_findings(look: RedisLook) -> Iterator[Finding]:
+    audit = look.group.health.audit
+    if audit is not None and audit.missing_entries:
+        missing = f"{audit.missing_records:,} records of {audit.missing_entries:,} entries"
+        yield Finding("audit", f"the last audit misses {missing}")
 
 
 def _server_findings(server: RedisState) -> Iterator[Finding]:
