@@ -16,6 +16,7 @@ from teltonika_processor.service.exit_codes import ExitCode
 SUBCOMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "run": "teltonika_processor.cli.run",
+        "config": "teltonika_processor.cli.config",
         "migrate": "teltonika_processor.cli.migrate",
         "audit": "teltonika_processor.cli.audit",
         "dlq": "teltonika_processor.cli.dlq",
