@@ -49,6 +49,9 @@ _TRANSIENT_CLASSES: Final = (
     TryAgainError,
 )
 
+# A script may do what its user may; what it is denied has no code of its own: Valkey, Redis 7.0.
+_DENIED_IN_SCRIPT: Final = ("ACL failure in script", "The user executing the script can't ")
+
 # Where the client's text of an error in a pipeline ends with what Redis said.
 _REPEATED: Final = " of pipeline caused error: "
 
@@ -118,6 +121,7 @@ def open_client(
         legacy_responses=True,
         decode_responses=False,
         client_name=name,
+        driver_info=None,  # CLIENT SETINFO came with Redis 7.2, so no rule for 7.0 can allow it
         socket_timeout=command_timeout_s,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
@@ -266,7 +270,7 @@ def _translate_reply(text: str) -> Exception:
         return GroupExistsError(f"Redis: {text}")
     if code in _TRANSIENT_CODES:
         return StreamUnavailable(f"Redis: {text}")
-    if code == "NOAUTH":
+    if code == "NOAUTH" or text.startswith(_DENIED_IN_SCRIPT):
         return ConfigError(f"REDIS_URL: {text}")
     if code == "WRONGTYPE":
         return ConfigError(f"REDIS_TELEMETRY_STREAM: the key holds something else: {text}")
