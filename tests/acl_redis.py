@@ -9,13 +9,14 @@ from urllib.parse import quote
 import redis
 from typing_extensions import override
 
+from secret import SECRET
 from teltonika_processor.embedded import EmbeddedRedis
 from teltonika_processor.embedded.installs import system_redis
 from teltonika_processor.service import housekeeping
 
 USERS_FILE: Final = Path(__file__).parents[1] / "ops" / "redis" / "users.acl"
 PASSWORDS: Final = {
-    name: f"Pa55-of-{name}" for name in ("admin", "gateway", "processor", "operator")
+    name: f"{SECRET}-{name}" for name in ("admin", "gateway", "processor", "operator")
 }
 
 

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from secret import SECRET
 from servers import run_sql
 
 ROLES_FILE: Final = Path(__file__).parents[1] / "ops" / "postgres" / "roles.sql"
 ROLES: Final = ("owner", "writer", "reader")
-
-_PASSWORD: Final = "of-the-test"  # on servers of the suite's own
 
 
 def make_roles(dsn: str) -> None:
@@ -18,7 +17,7 @@ def make_roles(dsn: str) -> None:
     database = _database_of(dsn)
     run_sql(dsn, re.sub(r"\bteltonika_(owner|writer|reader)\b", rf"{database}_\1", _text()))
     for role in ROLES:
-        run_sql(dsn, f"ALTER ROLE {database}_{role} PASSWORD '{_PASSWORD}'")
+        run_sql(dsn, f"ALTER ROLE {database}_{role} PASSWORD '{SECRET}'")
 
 
 def drop_roles(dsn: str) -> None:
@@ -32,7 +31,7 @@ def drop_roles(dsn: str) -> None:
 def dsn_of(dsn: str, role: str) -> str:
     """The same database for one of the roles."""
     parts = urlsplit(dsn)
-    login = f"{_database_of(dsn)}_{role}:{_PASSWORD}"
+    login = f"{_database_of(dsn)}_{role}:{SECRET}"
     return dsn.replace(f"//{parts.netloc}", f"//{login}@{parts.netloc.rpartition('@')[2]}", 1)
 
 

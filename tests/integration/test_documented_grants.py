@@ -11,6 +11,7 @@ import pytest
 from commands import own_environment, run_command
 from processes import Processor
 from roles import drop_roles, dsn_of, make_roles
+from secret import SECRET
 from servers import run_sql
 from telemetry import BASE_MS, IMEI, Key, Telemetry, entry, fetch, frame_at, stored_keys
 from waiting import eventually
@@ -185,7 +186,7 @@ def test_a_stolen_writers_password_can_rewrite_what_is_stored(writer_dsn: str) -
 def test_nobody_else_may_connect(with_roles: str) -> None:
     database = urlsplit(with_roles).path.removeprefix("/")
     role = f"{database}_stranger"
-    run_sql(with_roles, f"CREATE ROLE {role} LOGIN PASSWORD 'of-the-test'")
+    run_sql(with_roles, f"CREATE ROLE {role} LOGIN PASSWORD '{SECRET}'")
     try:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             run_sql(dsn_of(with_roles, "stranger"), "SELECT 1")
