@@ -133,6 +133,7 @@ FORBIDDEN = [
             f"XTRIM {STREAM} MAXLEN 0",
             f"DEL {STREAM}",
             f"XADD {LETTERS} * a b",
+            f"XACK {STREAM} {GROUP} 1-1",
             f"XGROUP DESTROY {STREAM} {GROUP}",
             "EVAL return(1) 0",
         )

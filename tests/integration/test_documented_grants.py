@@ -135,6 +135,13 @@ NOBODY_BUT_THE_OWNER = (
     "SET session_replication_role = replica",
     "CREATE ROLE x",
 )
+NOT_EVEN_THE_OWNER = (
+    "SELECT * FROM elsewhere.wages",
+    "SELECT rolpassword FROM pg_authid",
+    "SELECT pg_read_file('/etc/passwd')",
+    "CREATE ROLE x",
+    "CREATE SCHEMA x",
+)
 NOR_THE_READER = (
     "INSERT INTO devices (imei) VALUES (1)",
     "UPDATE devices SET allowed = true",
@@ -151,6 +158,7 @@ NOR_THE_READER = (
         ("writer", NOBODY_BUT_THE_OWNER),
         ("reader", NOBODY_BUT_THE_OWNER),
         ("reader", NOR_THE_READER),
+        ("owner", NOT_EVEN_THE_OWNER),
     ],
 )
 async def test_a_role_is_denied(with_roles: str, role: str, statements: Sequence[str]) -> None:
