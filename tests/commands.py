@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from multiprocessing.reduction import DupFd
 from typing import Any, Final
 
+from secret import demand_no_secret
 from teltonika_processor.cli.app import SUBCOMMANDS, main
 
 COMMAND: Final = (sys.executable, "-m", "teltonika_processor")
@@ -101,7 +102,9 @@ def run_command(
             command.kill()
         out.seek(0)
         errors.seek(0)
-        return subprocess.CompletedProcess(arguments, code, out.read(), errors.read())
+        done = subprocess.CompletedProcess(arguments, code, out.read(), errors.read())
+        demand_no_secret(done.stdout + done.stderr, f"teltonika-processor {arguments[0]}")
+        return done
 
 
 class _Descriptor:

@@ -3,13 +3,14 @@
 import asyncio
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 import redis
 import uvloop
 
 from commands import own_environment, run_command
+from secret import demand_no_secret
 from servers import (
     check_given_database,
     check_given_redis,
@@ -23,6 +24,18 @@ from servers import (
 from teltonika_processor.embedded import EmbeddedPostgres, EmbeddedRedis
 
 _numbers = itertools.count(1)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Whatever a test printed is searched for the servers' password; if it is there, it fails."""
+    report = yield
+    for title, text in report.sections:
+        try:
+            demand_no_secret(text, f"{report.nodeid}, {title},")
+        except AssertionError as error:
+            report.outcome, report.longrepr = "failed", str(error)
+    return report
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from commands import COMMAND, ForkedCommand, own_environment
+from secret import demand_no_secret
 
 
 class Processor:
@@ -84,6 +85,7 @@ class Processor:
         self._log.close()
         if exception is not None:
             sys.stderr.write("".join(self.output))
+        demand_no_secret("".join(self.output), "teltonika-processor run")
 
     @property
     def pid(self) -> int:

@@ -16,6 +16,7 @@ import pytest
 import redis
 import uvloop
 
+from secret import SECRET
 from teltonika_processor.embedded import EmbeddedPostgres, EmbeddedRedis
 from teltonika_processor.embedded.installs import debian_postgres, system_redis
 from teltonika_processor.embedded.redis_server import AppendFsync
@@ -23,6 +24,7 @@ from teltonika_processor.embedded.redis_server import AppendFsync
 OLD_POSTGRES = 15
 
 T = TypeVar("T")
+Server = TypeVar("Server", EmbeddedPostgres, EmbeddedRedis)
 
 
 def new_postgres(
@@ -30,21 +32,28 @@ def new_postgres(
 ) -> EmbeddedPostgres:
     """A Postgres of the kind that this run is for, not started."""
     if not runs_on_old_servers():
-        return EmbeddedPostgres(tcp=tcp, settings=settings)
+        return _with_secret(EmbeddedPostgres(tcp=tcp, settings=settings))
     install = debian_postgres(OLD_POSTGRES)
     if install is None:
         pytest.skip(f"PostgreSQL {OLD_POSTGRES} is not on this machine")
-    return EmbeddedPostgres(tcp=tcp, settings=settings, install=install)
+    return _with_secret(EmbeddedPostgres(tcp=tcp, settings=settings, install=install))
 
 
 def new_redis(*, tcp: bool = False, appendfsync: AppendFsync = "everysec") -> EmbeddedRedis:
     """A Redis of the kind that this run is for, not started."""
     if not runs_on_old_servers():
-        return EmbeddedRedis(tcp=tcp, appendfsync=appendfsync)
+        return _with_secret(EmbeddedRedis(tcp=tcp, appendfsync=appendfsync))
     program = system_redis()
     if program is None:
         pytest.skip("redis-server is not on this machine")
-    return EmbeddedRedis(tcp=tcp, appendfsync=appendfsync, program=program)
+    return _with_secret(EmbeddedRedis(tcp=tcp, appendfsync=appendfsync, program=program))
+
+
+def _with_secret(server: Server) -> Server:
+    """The server, asking for the password that is looked for in all that is printed."""
+    if server._password:
+        server._password = SECRET
+    return server
 
 
 def runs_on_old_servers() -> bool:

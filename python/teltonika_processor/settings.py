@@ -8,15 +8,16 @@ import difflib
 import os
 import socket
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import override
 
+from teltonika_processor.addresses import check_address, shown_address
 from teltonika_processor.errors import ConfigError
 from teltonika_processor.model import HTTP_HOST, HTTP_PORT, HTTP_PORT_MAX, TELEMETRY_STREAM
+from teltonika_processor.secret_files import SUFFIX, file_names, read_secrets
 
 # Bound: a name this similar to a setting is taken for a typing error (STRAEM for STREAM is 0.95).
 _NEAR_MISS_RATIO: Final = 0.85
@@ -240,7 +241,7 @@ class Settings(BaseSettings):
     def _url_has_a_known_scheme(cls, value: SecretStr | None, info: object) -> SecretStr | None:
         if value is not None:
             field = str(getattr(info, "field_name", ""))
-            _check_url(value.get_secret_value(), _schemes_of(field))
+            check_address(value.get_secret_value(), _schemes_of(field))
         return value
 
     @model_validator(mode="after")
@@ -291,75 +292,92 @@ class Settings(BaseSettings):
         return init_settings, env_settings
 
 
+SECRET_SETTINGS: Final = tuple(
+    name.upper()
+    for name, field in Settings.model_fields.items()
+    if SecretStr in (field.annotation, *get_args(field.annotation))
+)
+"""The settings that nothing shows and that may be read from a file, by NAME_FILE."""
+
+
 def load_settings() -> Settings:
-    """Settings from the environment.
+    """Settings from the environment and the files that it names.
 
     Raises:
-        ConfigError: A value is refused; the text names the setting, what was found and what is
-            allowed. Values of URLs are never repeated.
+        ConfigError: A value is refused; a line for each names the setting, what was found and what
+            is allowed. Values of URLs are never repeated.
     """
+    files = file_names(SECRET_SETTINGS, os.environ)
+    secrets = read_secrets(files, os.environ)
+    values: dict[str, Any] = {name.lower(): SecretStr(secrets[name]) for name in secrets}
     try:
-        return Settings()
+        return Settings(**values)
     except ValidationError as error:
-        lines = [_explain(dict(detail)) for detail in error.errors(include_url=False)]
+        lines = [_explain(dict(detail), files) for detail in error.errors(include_url=False)]
         raise ConfigError("\n".join(lines)) from None
+
+
+def sources_of(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+    """Where each setting's value came from: ``default``, ``environment`` or ``file PATH``."""
+    files = file_names(SECRET_SETTINGS, environ)
+    sources = {}
+    for field in type(settings).model_fields:
+        name = field.upper()
+        given = f"file {files[name]}" if name in files else "environment"
+        sources[name] = given if field in settings.model_fields_set else "default"
+    return sources
 
 
 def near_misses(environ: Mapping[str, str]) -> list[tuple[str, str]]:
     """Variables that look like mistyped settings, as (found, likely meant)."""
-    known = [name.upper() for name in Settings.model_fields]
+    settings = [name.upper() for name in Settings.model_fields]
+    known = [*settings, *(name + SUFFIX for name in SECRET_SETTINGS)]
     missed = []
     for name in sorted(environ):
         if name.upper() in known or name.startswith("TEST_"):
             continue
         likely = difflib.get_close_matches(name.upper(), known, n=1, cutoff=_NEAR_MISS_RATIO)
-        if likely:
-            missed.append((name, likely[0]))
+        stem = name.upper().removesuffix(SUFFIX)
+        if likely or stem in settings:  # only secrets are read from files
+            missed.append((name, stem if stem in settings else likely[0]))
     return missed
+
+
+def default_of(name: str) -> object:
+    """What a setting, by its environment's name, is without being set; a URL as it is shown."""
+    field = Settings.model_fields[name.lower()]
+    return _shown(field.get_default(call_default_factory=True, validated_data={}))
 
 
 def redacted_settings(settings: Settings) -> dict[str, object]:
     """Every effective value by its environment's name; URLs without user, password and query."""
-    return {
-        name.upper(): redacted_url(value) if isinstance(value, SecretStr) else value
-        for name, value in settings
-    }
+    return {name.upper(): _shown(value) for name, value in settings}
 
 
 def redacted_url(url: SecretStr) -> str:
     """The URL without user, password and query: what may be logged."""
-    parts = urlsplit(url.get_secret_value())
-    return f"{parts.scheme}://{','.join(_hosts_of(parts.netloc))}{parts.path}"
+    return shown_address(url.get_secret_value())
+
+
+def _shown(value: object) -> object:
+    return redacted_url(value) if isinstance(value, SecretStr) else value
 
 
 def _schemes_of(field: str) -> tuple[str, ...]:
     return _REDIS_SCHEMES if field == "redis_url" else _POSTGRES_SCHEMES
 
 
-def _check_url(url: str, schemes: tuple[str, ...]) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in schemes:
-        allowed = ", ".join(f"{name}://" for name in schemes)
-        raise ValueError(f"the URL must start with one of {allowed}")
-    for host in _hosts_of(parts.netloc):
-        try:
-            _ = urlsplit(f"//{host}").port
-        except ValueError:
-            raise ValueError("the port of the URL must be a number from 0 to 65535") from None
-
-
-def _hosts_of(netloc: str) -> list[str]:
-    """The ``host:port`` parts without user and password; Postgres takes several, for failover."""
-    return netloc.rpartition("@")[2].split(",")
-
-
-def _explain(detail: Mapping[str, object]) -> str:
+def _explain(detail: Mapping[str, object], files: Mapping[str, str]) -> str:
     """One line: the setting, what was found, what is allowed."""
     location = detail.get("loc")
-    field = str(location[0]) if isinstance(location, tuple) and location else ""
+    name = str(location[0]).upper() if isinstance(location, tuple) and location else ""
     message = str(detail.get("msg", "")).removeprefix("Value error, ")
-    if not field:
+    if not name:
         return message
-    name = field.upper()
-    found = "" if field.endswith("_url") else f" (found {os.environ.get(name, '')!r})"
-    return f"{name}{found}: {message}"
+    return f"{name}{_found(name, files)}: {message}"
+
+
+def _found(name: str, files: Mapping[str, str]) -> str:
+    if name in files:
+        return f" (in {files[name]!r})"
+    return "" if name in SECRET_SETTINGS else f" (found {os.environ.get(name, '')!r})"

@@ -1,57 +1,218 @@
-"""A role with the grants of OPERATIONS.md, and no more, can run the processor."""
+"""The roles of ops/postgres/roles.sql are those of OPERATIONS.md, are enough, and are no more."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
 from commands import own_environment, run_command
 from processes import Processor
+from roles import drop_roles, dsn_of, make_roles
+from secret import SECRET
 from servers import run_sql
-from telemetry import BASE_MS, IMEI, Key, Telemetry, entry, frame_at, stored_keys
+from telemetry import BASE_MS, IMEI, Key, Telemetry, entry, fetch, frame_at, stored_keys
 from waiting import eventually
 
 OPERATIONS = (Path(__file__).parents[2] / "OPERATIONS.md").read_text()
-PASSWORD = "of-the-test"  # on servers of the suite's own
+
+DAY_MS = 86_400_000
 
 
 @pytest.fixture
-def writer_dsn(migrated_database: str) -> Iterator[str]:
-    """DSN for a role that has only the documented grants, with nothing left to PUBLIC."""
-    parts = urlsplit(migrated_database)
-    database = parts.path.removeprefix("/")
-    role = f"{database}_writer"
-    run_sql(migrated_database, f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
-    run_sql(migrated_database, f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
-    run_sql(migrated_database, "REVOKE ALL ON SCHEMA public FROM PUBLIC")
-    for statement in documented_grants():
-        own = re.sub(r"\bfleet\b", database, re.sub(r"\bprocessor\b", role, statement))
-        run_sql(migrated_database, own)
-    host = parts.netloc.rpartition("@")[2]
-    yield parts._replace(netloc=f"{role}:{PASSWORD}@{host}").geturl()
-    run_sql(migrated_database, f"DROP OWNED BY {role}")
-    run_sql(migrated_database, f"DROP ROLE {role}")
+def with_roles(migrated_database: str) -> Iterator[str]:
+    """DSN of the superuser in a database that has the roles, and a table of somebody else's."""
+    run_sql(migrated_database, "CREATE SCHEMA elsewhere")
+    run_sql(migrated_database, "CREATE TABLE elsewhere.wages AS SELECT 1 AS euro")
+    make_roles(migrated_database)
+    yield migrated_database
+    drop_roles(migrated_database)
 
 
-def documented_grants() -> list[str]:
-    (block,) = re.findall(r"```sql\n(GRANT .*?)```", OPERATIONS, re.DOTALL)
-    return block.strip().split("\n")
+@pytest.fixture
+def writer_dsn(with_roles: str) -> str:
+    return dsn_of(with_roles, "writer")
 
 
-def test_documented_grants_are_enough_to_write(
+def documented() -> set[tuple[str, str, str]]:
+    """(role, table, privilege) of the table in OPERATIONS.md."""
+    _, _, section = OPERATIONS.partition("\n## Roles\n")
+    rows = re.findall(r"^\| `teltonika_(\w+)` \| (.*) \| (.*) \|$", section, re.MULTILINE)
+    return {
+        (role, name, privilege)
+        for role, names, privileges in rows
+        for name in re.findall(r"`(\w+)`", names)
+        for privilege in re.findall(r"`([A-Z]+)`", privileges)
+    }
+
+
+def test_the_file_grants_what_the_document_says(with_roles: str) -> None:
+    database = urlsplit(with_roles).path.removeprefix("/")
+    tables = fetch(
+        with_roles,
+        "SELECT grantee, table_name, privilege_type FROM information_schema.role_table_grants "
+        "WHERE grantee = any ($1)",
+        [f"{database}_writer", f"{database}_reader"],
+    )
+    granted = {(row[0].removeprefix(f"{database}_"), row[1], row[2]) for row in tables}
+    there = {row[0] for row in fetch(with_roles, "SELECT relname FROM pg_class")}
+    expected = {(role, name, privilege) for role, name, privilege in documented() if name in there}
+    assert expected
+    assert granted == expected
+
+
+def test_the_file_may_be_run_again(with_roles: str) -> None:
+    before = acls(with_roles)
+    make_roles(with_roles)
+    assert acls(with_roles) == before
+
+
+def acls(dsn: str) -> list[asyncpg.Record]:
+    return fetch(
+        dsn,
+        "SELECT oid::regclass::text, relowner::regrole::text, relacl::text FROM pg_class "
+        "WHERE relnamespace = 'public'::regnamespace ORDER BY 1",
+    )
+
+
+def test_the_writers_grants_are_enough(
     redis_url: str, migrated_database: str, writer_dsn: str
 ) -> None:
     telemetry = Telemetry(redis_url)
     with Processor(redis_url, writer_dsn, "--no-migrate") as processor:
-        # New rows, then a batch with a copy of one among them: the two write paths.
-        for times in ([BASE_MS], [BASE_MS, BASE_MS + 1000]):
+        # New rows, then a batch with a copy of one among them, then a day without a partition.
+        for times in ([BASE_MS], [BASE_MS, BASE_MS + 1000], [BASE_MS - DAY_MS]):
             telemetry.publish([entry(frame_at(time)) for time in times])
             eventually(telemetry.settled)
         assert processor.terminate() == 0
     telemetry.close()
-    assert stored_keys(migrated_database) == [Key(IMEI, BASE_MS), Key(IMEI, BASE_MS + 1000)]
+    assert stored_keys(migrated_database) == [
+        Key(IMEI, BASE_MS - DAY_MS),
+        Key(IMEI, BASE_MS),
+        Key(IMEI, BASE_MS + 1000),
+    ]
+    partitions = fetch(
+        migrated_database,
+        "SELECT relname::text, relowner::regrole::text FROM pg_class "
+        "WHERE relname ~ '^positions_202609[0-9]+$' ORDER BY 1",
+    )
+    database = urlsplit(migrated_database).path.removeprefix("/")
+    assert [tuple(row) for row in partitions] == [
+        ("positions_20260920", f"{database}_owner"),
+        ("positions_20260921", f"{database}_owner"),
+    ]
+
+
+NOBODY_BUT_THE_OWNER = (
+    "DROP TABLE positions",
+    "ALTER TABLE positions ADD COLUMN x int",
+    "ALTER TABLE positions DETACH PARTITION positions_default",
+    "ALTER TABLE last_position DISABLE TRIGGER ALL",
+    "TRUNCATE positions",
+    "TRUNCATE last_position",
+    "DELETE FROM positions",
+    "DELETE FROM devices",
+    "DELETE FROM last_position",
+    "INSERT INTO teltonika_migrations (name) VALUES ('x')",
+    "UPDATE teltonika_migrations SET name = 'x'",
+    "SELECT FROM positions_default",
+    "CREATE TABLE public.x (y int)",
+    "CREATE SCHEMA x",
+    "CREATE FUNCTION public.x() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "CREATE INDEX ON positions (speed_kmh)",
+    (
+        "CREATE TRIGGER x BEFORE INSERT ON devices "
+        "EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+    ),
+    "SELECT * FROM elsewhere.wages",
+    "SELECT positions_create_day('2026-09-21')",
+    "SELECT positions_missing_days('{2026-09-21}')",
+    "SELECT rolpassword FROM pg_authid",
+    "SELECT pg_read_file('/etc/passwd')",
+    "COPY devices TO PROGRAM 'true'",
+    "SET session_replication_role = replica",
+    "CREATE ROLE x",
+)
+NOT_EVEN_THE_OWNER = (
+    "SELECT * FROM elsewhere.wages",
+    "SELECT rolpassword FROM pg_authid",
+    "SELECT pg_read_file('/etc/passwd')",
+    "CREATE ROLE x",
+    "CREATE SCHEMA x",
+)
+NOR_THE_READER = (
+    "INSERT INTO devices (imei) VALUES (1)",
+    "UPDATE devices SET allowed = true",
+    "UPDATE positions SET speed_kmh = 1",
+    "UPDATE last_position SET speed_kmh = 1",
+    "SELECT positions_ensure_days('{2026-09-21}')",
+    "CREATE TEMPORARY TABLE x (y int)",
+)
+
+
+@pytest.mark.parametrize(
+    ("role", "statements"),
+    [
+        ("writer", NOBODY_BUT_THE_OWNER),
+        ("reader", NOBODY_BUT_THE_OWNER),
+        ("reader", NOR_THE_READER),
+        ("owner", NOT_EVEN_THE_OWNER),
+    ],
+)
+async def test_a_role_is_denied(with_roles: str, role: str, statements: Sequence[str]) -> None:
+    session = await asyncpg.connect(dsn_of(with_roles, role))
+    try:
+        assert [s for s in statements if not await is_denied(session, s)] == []
+    finally:
+        await session.close()
+
+
+async def is_denied(session: asyncpg.Connection, statement: str) -> bool:
+    try:
+        await session.execute(statement)
+    except asyncpg.InsufficientPrivilegeError:
+        return True
+    return False
+
+
+def test_the_reader_reads(with_roles: str) -> None:
+    reader = dsn_of(with_roles, "reader")
+    for table in ("devices", "positions", "last_position", "teltonika_migrations"):
+        run_sql(reader, f"SELECT * FROM {table}")
+
+
+def test_a_stolen_writers_password_can_rewrite_what_is_stored(writer_dsn: str) -> None:
+    """SECURITY.md says so: a writer that may merge a batch may change rows."""
+    run_sql(writer_dsn, "INSERT INTO devices (imei) VALUES (1)")
+    run_sql(writer_dsn, "UPDATE devices SET allowed = true")
+    run_sql(writer_dsn, "UPDATE positions SET speed_kmh = 1")
+    run_sql(writer_dsn, "SELECT positions_ensure_days('{2031-01-01}')")
+
+
+def test_nobody_else_may_connect(with_roles: str) -> None:
+    database = urlsplit(with_roles).path.removeprefix("/")
+    role = f"{database}_stranger"
+    run_sql(with_roles, f"CREATE ROLE {role} LOGIN PASSWORD '{SECRET}'")
+    try:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            run_sql(dsn_of(with_roles, "stranger"), "SELECT 1")
+    finally:
+        run_sql(with_roles, f"DROP ROLE {role}")
+
+
+def test_the_owner_migrates_an_empty_database(database: str) -> None:
+    make_roles(database)
+    try:
+        owner = own_environment(DATABASE_URL=dsn_of(database, "owner"))
+        done = run_command("migrate", environment=owner)
+        assert done.returncode == 0, done.stderr
+        make_roles(database)
+        checked = own_environment(DATABASE_URL=dsn_of(database, "writer"))
+        assert run_command("migrate", "--check", environment=checked).returncode == 0
+    finally:
+        drop_roles(database)
 
 
 def test_documented_grants_are_enough_for_devices_but_not_to_erase_one(

@@ -32,6 +32,7 @@ from teltonika_processor.figures import GroupFigures, PartitionFigures
 from teltonika_processor.metrics import Metrics
 from teltonika_processor.processor.companions import companions
 from teltonika_processor.processor.work import Totals
+from teltonika_processor.service import http
 from teltonika_processor.service.health import Readiness
 from teltonika_processor.service.http import Answers, HttpServer
 from teltonika_processor.service.observability import Observability, Running
@@ -131,14 +132,23 @@ async def test_status_is_json() -> None:
     [
         ("GET", "/", 404),
         ("GET", "/metrics/", 404),
-        ("POST", "/metrics", 405),
-        ("PUT", "/livez", 405),
+        ("POST", "/", 404),
+        *(
+            (method, path, 405)
+            for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+            for path in ("/metrics", "/livez", "/readyz", "/status")
+        ),
     ],
 )
 async def test_nothing_else_is_served(method: str, path: str, code: int) -> None:
     async with serving() as said:
         found, _, _ = await fetch(port_of(said), path, method)
         assert found == code
+
+
+def test_no_route_changes_anything() -> None:
+    routes = http._application(ANSWERS).router.routes()
+    assert {route.method for route in routes} == {"GET", "HEAD"}
 
 
 async def test_a_request_that_is_too_long_is_refused() -> None:

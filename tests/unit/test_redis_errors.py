@@ -20,6 +20,7 @@ from teltonika_processor.stream.connection import (
     open_client,
     translate,
 )
+from tls_proxy import AUTHORITY
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_a_url_may_not_undo_what_is_pinned(option: str) -> None:
 
 
 def test_a_url_may_name_database_and_certificates() -> None:
-    open_client("rediss://127.0.0.1:1/0?ssl_ca_certs=/ca.pem", name="test")
+    open_client(f"rediss://127.0.0.1:1/0?ssl_ca_certs={AUTHORITY}", name="test")
     open_client("unix:///redis.sock?db=3", name="test")
 
 

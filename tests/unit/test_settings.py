@@ -1,8 +1,19 @@
+import os
+from pathlib import Path
+
 import pytest
 
 from teltonika_processor.errors import ConfigError
 from teltonika_processor.model import TELEMETRY_STREAM, dead_letter_stream
-from teltonika_processor.settings import Settings, load_settings, near_misses, redacted_url
+from teltonika_processor.settings import (
+    SECRET_SETTINGS,
+    Settings,
+    load_settings,
+    near_misses,
+    redacted_settings,
+    redacted_url,
+    sources_of,
+)
 from teltonika_processor.stream import connection
 from teltonika_processor.stream.connection import require_hiredis
 
@@ -11,6 +22,7 @@ from teltonika_processor.stream.connection import require_hiredis
 def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
+        monkeypatch.delenv(f"{name.upper()}_FILE", raising=False)
 
 
 def test_the_stream_is_the_one_that_the_gateway_writes() -> None:
@@ -149,3 +161,128 @@ def test_several_hosts_are_a_postgres_url(monkeypatch: pytest.MonkeyPatch) -> No
 def test_every_setting_has_its_reason() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description, name
+
+
+def test_the_secret_settings_are_the_addresses() -> None:
+    assert SECRET_SETTINGS == ("REDIS_URL", "DATABASE_URL", "DATABASE_MIGRATION_URL")
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
+def test_a_secret_is_read_from_the_file_that_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ending: str
+) -> None:
+    path = tmp_path / "database_url"
+    path.write_bytes(f"postgresql://u:hunter2@db:5432/fleet{ending}".encode())
+    monkeypatch.setenv("DATABASE_URL_FILE", str(path))
+    monkeypatch.setenv("REDIS_URL", "redis://h")
+    settings = load_settings()
+    assert settings.database_url.get_secret_value() == "postgresql://u:hunter2@db:5432/fleet"
+    sources = sources_of(settings, os.environ)
+    assert sources["DATABASE_URL"] == f"file {path}"
+    assert sources["REDIS_URL"] == "environment"
+    assert sources["DATABASE_MIGRATION_URL"] == sources["WRITERS"] == "default"
+    assert "hunter2" not in repr(settings) + str(redacted_settings(settings))
+
+
+def test_an_empty_name_of_a_file_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL_FILE", "")
+    assert redacted_url(load_settings().redis_url) == "redis://127.0.0.1:6379/0"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "No such file or directory"),
+        (b"", "the file is empty"),
+        (b"\n", "the file is empty"),
+        (b"redis://:hunter2\xff@h", "the file is not UTF-8"),
+        (b"redis://:hunter2@h" + b"x" * 16_384, "the file has more than 16384 bytes"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_and_its_content_is_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, why: str
+) -> None:
+    path = tmp_path / "secret"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setenv("REDIS_URL_FILE", str(path))
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert str(caught.value) == f"REDIS_URL_FILE (found {str(path)!r}): {why}"
+
+
+def test_a_pipe_is_no_file_for_a_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setenv("REDIS_URL_FILE", str(tmp_path / "pipe"))
+    with pytest.raises(ConfigError, match="it is no regular file"):
+        load_settings()
+
+
+def test_a_secret_that_is_given_twice_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text("redis://:hunter2@h")
+    monkeypatch.setenv("REDIS_URL_FILE", str(tmp_path / "secret"))
+    monkeypatch.setenv("REDIS_URL", "redis://:hunter2@h")
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert "REDIS_URL is set as well: set one of the two" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_wrong_value_from_a_file_names_the_file_and_not_the_value(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "secret"
+    path.write_text("http://:hunter2@h")
+    monkeypatch.setenv("REDIS_URL_FILE", str(path))
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    expected = "the URL must start with one of redis://, rediss://, unix://"
+    assert str(caught.value) == f"REDIS_URL (in {str(path)!r}): {expected}"
+
+
+def test_two_lines_are_no_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("redis://h\nredis://:hunter2@h\n")
+    monkeypatch.setenv("REDIS_URL_FILE", str(tmp_path / "secret"))
+    with pytest.raises(ConfigError, match="must not hold line breaks") as caught:
+        load_settings()
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("found", "meant"),
+    [
+        ("DATABASE_URL_FLIE", "DATABASE_URL_FILE"),
+        ("REDIS_TELEMETRY_STREAM_FILE", "REDIS_TELEMETRY_STREAM"),
+        ("WRITERS_FILE", "WRITERS"),
+    ],
+)
+def test_a_mistyped_file_variable_is_named_and_so_is_one_of_a_setting_that_is_no_secret(
+    found: str, meant: str
+) -> None:
+    assert near_misses({found: "x", "REDIS_URL_FILE": "y", "DATABASE_MIGRATION_URL_FILE": "z"}) == [
+        (found, meant)
+    ]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:12/hunter2@h:6379/0",
+        "redis://user:12?hunter2@h:6379/0",
+        "redis://user:12#hunter2@h:6379/0",
+        "redis://user:12@hunter2@h:6379/0",
+        "redis://user:hunter2[@h:6379/0",
+        "redis://user:hunter2\u2100@h:6379/0",
+        "redis://user:hunter2@h:port/0",
+    ],
+)
+def test_a_password_that_would_pass_for_another_part_is_refused_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+    with pytest.raises(ConfigError, match=r"^REDIS_URL: the (port of the )?URL ") as caught:
+        load_settings()
+    assert "hunter2" not in str(caught.value)
+    assert "12" not in str(caught.value)

@@ -3,6 +3,7 @@
 So `decode` loads no event loop and no client of a server.
 """
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -11,11 +12,13 @@ from typing import Annotated, Final
 
 import typer
 
+from teltonika_processor.errors import ConfigError
 from teltonika_processor.service.exit_codes import ExitCode
 
 SUBCOMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "run": "teltonika_processor.cli.run",
+        "config": "teltonika_processor.cli.config",
         "migrate": "teltonika_processor.cli.migrate",
         "doctor": "teltonika_processor.cli.doctor",
         "health": "teltonika_processor.cli.health",
@@ -82,9 +85,24 @@ def main() -> None:
     except OSError as error:  # a disk that is full, a file that may not be read
         typer.echo(str(error), err=True)
         sys.exit(ExitCode.UNREACHABLE)
-    except BaseException:  # noqa: BLE001 -- a bug must not end with 1, which tells of a finding
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:  # noqa: BLE001 -- a bug must not end with 1: that is a finding
+        sys.stderr.write(_stack_of(error))
         sys.exit(ExitCode.PANIC)
+
+
+def _stack_of(error: BaseException) -> str:
+    """The stack as the interpreter prints it, without passwords of the settings."""
+    # Loaded where something broke already, which may be one of these.
+    import traceback  # noqa: PLC0415
+
+    from teltonika_processor.service.redaction import hiding, secrets_of  # noqa: PLC0415
+    from teltonika_processor.settings import load_settings  # noqa: PLC0415
+
+    stack = "".join(traceback.format_exception(error))
+    try:
+        return hiding(secrets_of(load_settings(), os.environ))(stack)
+    except ConfigError:  # then no password was used
+        return stack
 
 
 if __name__ == "__main__":

@@ -13,6 +13,11 @@ def command_settings() -> Settings:
     Raises:
         ConfigError: A setting is wrong.
     """
+    name_near_misses()
+    return load_settings()
+
+
+def name_near_misses() -> None:
+    """Name on standard error what looks like a mistyped setting."""
     for found, likely in near_misses(os.environ):
         typer.echo(f"{found} is no setting, and is not used; {likely} is one", err=True)
-    return load_settings()

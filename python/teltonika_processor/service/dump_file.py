@@ -4,16 +4,13 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pydantic import SecretStr
-
-from teltonika_processor.settings import Settings
+from teltonika_processor.service.redaction import Hide
 
 DUMPS_KEPT: Final = 10
 """Bound: the newest files that are kept in the directory, whoever wrote them."""
@@ -35,35 +32,10 @@ _BYTES_PER_CHARACTER: Final = 12
 # Bound: what is nested deeper than this is written as text.
 _DEPTH: Final = 6
 
-# Bound: shorter ones are no secrets, and hiding them would hide half of the file.
-_SECRET_MIN_CHARACTERS: Final = 3
-
-_HIDDEN: Final = "***"
-
 _Plain = None | bool | int | float | str | list[Any] | dict[str, Any]
 
 
-def secrets_of(settings: Settings, environ: Mapping[str, str]) -> list[str]:
-    """What must not be in the file even where an error's text repeats it, longest first."""
-    found = {environ.get("PGPASSWORD", "")}
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        if isinstance(value, SecretStr):
-            found.update(_secrets_in(value.get_secret_value()))
-    return sorted((s for s in found if len(s) >= _SECRET_MIN_CHARACTERS), key=len, reverse=True)
-
-
-def _secrets_in(url: str) -> Iterable[str]:
-    parts = urlsplit(url)
-    password = parts.netloc.rpartition("@")[0].partition(":")[2]
-    if password or parts.query:
-        yield url
-    yield password
-    yield unquote(password)
-    yield from (value for name, value in parse_qsl(parts.query) if "pass" in name)
-
-
-def plain(value: object, hide: Callable[[str], str], depth: int = _DEPTH) -> _Plain:
+def plain(value: object, hide: Hide, depth: int = _DEPTH) -> _Plain:
     """The value as JSON has it, with every text passed through `hide` and then bounded."""
     if value is None or isinstance(value, bool):
         return value
@@ -76,17 +48,6 @@ def plain(value: object, hide: Callable[[str], str], depth: int = _DEPTH) -> _Pl
     if depth and isinstance(value, Iterable) and not isinstance(value, str):
         return [plain(item, hide, depth - 1) for item in value]
     return bounded_text(hide(str(value)), ITEM_MAX_BYTES)
-
-
-def hiding(secrets: Sequence[str]) -> Callable[[str], str]:
-    """A function that blots out `secrets` in a text."""
-
-    def hide(text: str) -> str:
-        for secret in secrets:
-            text = text.replace(secret, _HIDDEN)
-        return text
-
-    return hide
 
 
 def bounded_text(text: str, max_bytes: int = TEXT_MAX_BYTES) -> str:

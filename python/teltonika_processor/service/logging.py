@@ -10,6 +10,7 @@ import structlog
 
 from teltonika_processor.events import Emit, Event
 from teltonika_processor.model import format_imei
+from teltonika_processor.service.redaction import Hide
 
 LogImei = Literal["plain", "last4", "none"]
 
@@ -22,7 +23,11 @@ _LEVELS: Final = {
 
 
 def configure_logging(
-    *, level: str, log_format: Literal["auto", "json", "console"], log_imei: LogImei
+    *,
+    level: str,
+    log_format: Literal["auto", "json", "console"],
+    log_imei: LogImei,
+    hide: Hide = str,
 ) -> Emit:
     """Set up the log on standard error and return the function that writes events to it.
 
@@ -30,6 +35,7 @@ def configure_logging(
         level: Least level that is written.
         log_format: ``auto`` writes JSON unless standard error is a terminal.
         log_imei: How devices appear.
+        hide: Blots secrets out of a whole line.
     """
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     renderer: Any = (
@@ -41,6 +47,7 @@ def configure_logging(
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             renderer,
+            lambda _logger, _method, line: hide(str(line)),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

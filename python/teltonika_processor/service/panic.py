@@ -29,14 +29,13 @@ from teltonika_processor.service.dump_file import (
     bounded_list,
     bounded_text,
     dump_name,
-    hiding,
     plain,
-    secrets_of,
     write_dump,
 )
 from teltonika_processor.service.exit_codes import ExitCode
 from teltonika_processor.service.logging import log_aside, log_exception
 from teltonika_processor.service.recorder import RecentEvents
+from teltonika_processor.service.redaction import hiding, secrets_of
 from teltonika_processor.service.stacks import task_stacks, thread_stacks
 from teltonika_processor.settings import Settings, redacted_settings
 

@@ -16,6 +16,7 @@ from teltonika_processor.service.logging import configure_logging, log_aside
 from teltonika_processor.service.observability import Observability
 from teltonika_processor.service.panic import PanicRecorder, first_cause, install_hooks
 from teltonika_processor.service.recorder import RecentEvents
+from teltonika_processor.service.redaction import hiding, secrets_of
 from teltonika_processor.settings import Settings, near_misses
 
 # Bound: after a panic the rest is closed in order, unless that hangs as well.
@@ -26,7 +27,10 @@ def run_processor(settings: Settings) -> ExitCode:
     """Run until told to stop; why it ended."""
     recent = RecentEvents(_unix_ms)
     log = configure_logging(
-        level=settings.log_level, log_format=settings.log_format, log_imei=settings.log_imei
+        level=settings.log_level,
+        log_format=settings.log_format,
+        log_imei=settings.log_imei,
+        hide=hiding(secrets_of(settings, os.environ)),
     )
     observability = Observability(settings, recent.recording(log), _unix_ms)
     emit = observability.emit

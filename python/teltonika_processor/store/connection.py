@@ -1,6 +1,7 @@
 """Sessions of Postgres with nothing left to the server's or the role's defaults."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from teltonika_processor.store.pooler import (
     set_local,
 )
 from teltonika_processor.store.sqlstate import FOREIGN_ERRORS, translate
+from teltonika_processor.store.tls import check_dsn, secured
 
 Session: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -162,6 +164,7 @@ async def _open(
     wanted: SessionAttribute = SessionAttribute.read_write,
 ) -> Session:
     """A session at the first host that is as `wanted`, each asked for its address anew."""
+    check_dsn(config.dsn, os.environ, setting="DATABASE_URL")
     dsns = single_host_dsns(config.dsn)
     timeout_s = config.connect_timeout_s / len(dsns)
     failures = []
@@ -182,8 +185,11 @@ async def _connect(
 ) -> Session:
     if pooler == "transaction":
         return await _connect_pooled(dsn, settings, wanted)
+    address, context = secured(dsn, os.environ)
     try:
-        session = await asyncpg.connect(dsn, server_settings=settings, target_session_attrs=wanted)
+        session = await asyncpg.connect(
+            address, ssl=context, server_settings=settings, target_session_attrs=wanted
+        )
     except asyncpg.ProtocolViolationError as refusal:
         await _refuse_a_pooler(dsn, settings, refusal)
         raise
@@ -204,8 +210,13 @@ async def _connect_pooled(
     were like when it first met them.
     """
     name = {"application_name": settings["application_name"]}
+    address, context = secured(dsn, os.environ)
     session = await asyncpg.connect(
-        dsn, connection_class=PooledConnection, statement_cache_size=0, server_settings=name
+        address,
+        ssl=context,
+        connection_class=PooledConnection,
+        statement_cache_size=0,
+        server_settings=name,
     )
     session.bounds = set_local(
         {name: value for name, value in settings.items() if name not in _OF_THE_WIRE}

@@ -1,5 +1,6 @@
 """Addresses with several hosts, for failover. Pure."""
 
+from collections.abc import Mapping
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
 
@@ -24,6 +25,16 @@ def host_of(dsn: str) -> str:
     return parts.netloc.rpartition("@")[2] or dict(parse_qsl(parts.query)).get("host", "localhost")
 
 
+def with_options(dsn: str, options: Mapping[str, str]) -> str:
+    """The address with these options instead of its own.
+
+    Not by ``geturl()``: it drops the slashes of an address whose host stands in its query.
+    """
+    parts = urlsplit(dsn)
+    query = urlencode(options, quote_via=quote, safe="")
+    return f"{parts.scheme}://{parts.netloc}{parts.path}?{query}"
+
+
 def _from_query(parts: SplitResult, dsn: str) -> list[str]:
     """Hosts may stand in ``?host=``, as directories of sockets must."""
     options = dict(parse_qsl(parts.query))
@@ -34,12 +45,6 @@ def _from_query(parts: SplitResult, dsn: str) -> list[str]:
     if len(ports) == 1:
         ports *= len(hosts)
     return [
-        _text(parts, {**options, "host": host} | ({"port": port} if port else {}))
+        with_options(dsn, {**options, "host": host} | ({"port": port} if port else {}))
         for host, port in zip(hosts, ports, strict=True)
     ]
-
-
-def _text(parts: SplitResult, options: dict[str, str]) -> str:
-    """Not by ``geturl()``: it drops the slashes of an address whose host stands in its query."""
-    query = urlencode(options, quote_via=quote, safe="")
-    return f"{parts.scheme}://{parts.netloc}{parts.path}?{query}"

@@ -1,5 +1,6 @@
 """Connections to Redis with nothing left to the client's defaults, and its errors as ours."""
 
+import ssl
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -52,6 +53,9 @@ _TRANSIENT_CLASSES: Final = (
     TryAgainError,
 )
 
+# A script may do what its user may; what it is denied has no code of its own: Valkey, Redis 7.0.
+_DENIED_IN_SCRIPT: Final = ("ACL failure in script", "The user executing the script can't ")
+
 # Where the client's text of an error in a pipeline ends with what Redis said.
 _REPEATED: Final = " of pipeline caused error: "
 
@@ -67,6 +71,10 @@ _URL_OPTIONS: Final = frozenset(
         "ssl_keyfile",
     }
 )
+
+
+# Source: redis-py, RedisSSLContext; a client treats "optional" like "required".
+_CERT_REQS: Final = ("none", "optional", "required")
 
 
 class GroupMissingError(StreamUnavailable):
@@ -110,13 +118,14 @@ def open_client(
             missing.
     """
     require_hiredis()
-    _check_options(url)
+    check_url(url)
     client: RedisClient = Redis.from_url(
         url,
         protocol=2,
         legacy_responses=True,
         decode_responses=False,
         client_name=name,
+        driver_info=None,  # CLIENT SETINFO came with Redis 7.2, so no rule for 7.0 can allow it
         socket_timeout=command_timeout_s,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
@@ -130,6 +139,45 @@ def open_client(
     for command in ("XREADGROUP", "XPENDING", "XCLAIM"):
         client.response_callbacks.pop(command, None)
     return client
+
+
+def check_url(url: str) -> None:
+    """Refuse an address whose options cannot be used; no server is asked.
+
+    ``rediss://`` verifies the server's certificate and name unless ``ssl_cert_reqs=none`` or
+    ``ssl_check_hostname=false`` say otherwise.
+
+    Raises:
+        ConfigError: An option is not to be set, is of TLS without ``rediss://``, or names a file
+            of certificates that cannot be used.
+    """
+    options = parse_qs(urlsplit(url).query, keep_blank_values=True)
+    foreign = sorted(options.keys() - _URL_OPTIONS)
+    if foreign:
+        allowed = ", ".join(sorted(_URL_OPTIONS))
+        raise ConfigError(f"REDIS_URL: option {foreign[0]!r} cannot be set; allowed: {allowed}")
+    of_tls = {name: values[0] for name, values in options.items() if name.startswith("ssl_")}
+    if of_tls and not url.startswith("rediss:"):
+        raise ConfigError(f"REDIS_URL: option {min(of_tls)!r} needs rediss://, which encrypts")
+    if of_tls:
+        _check_tls_options(of_tls)
+
+
+def _check_tls_options(options: Mapping[str, str]) -> None:
+    if options.get("ssl_cert_reqs", "required") not in _CERT_REQS:
+        raise ConfigError(f"REDIS_URL: ssl_cert_reqs must be one of {', '.join(_CERT_REQS)}")
+    context = ssl.create_default_context()
+    authority = options.get("ssl_ca_certs"), options.get("ssl_ca_path")
+    own = options.get("ssl_certfile"), options.get("ssl_keyfile")
+    try:
+        if any(authority):
+            context.load_verify_locations(*authority)
+        if any(own):
+            context.load_cert_chain(own[0] or "", own[1])
+    except OSError as error:  # SSLError is one
+        why = "no usable certificate" if isinstance(error, ssl.SSLError) else error.strerror
+        names = ", ".join(repr(name) for name in (*authority, *own) if name)
+        raise ConfigError(f"REDIS_URL: {names}: {why}") from error
 
 
 class _OurConnection(AbstractConnection):
@@ -188,13 +236,6 @@ _LOST_IS_SAID: Final[Mapping[type[AbstractConnection], type[AbstractConnection]]
 }
 
 
-def _check_options(url: str) -> None:
-    foreign = sorted(parse_qs(urlsplit(url).query, keep_blank_values=True).keys() - _URL_OPTIONS)
-    if foreign:
-        allowed = ", ".join(sorted(_URL_OPTIONS))
-        raise ConfigError(f"REDIS_URL: option {foreign[0]!r} cannot be set; allowed: {allowed}")
-
-
 @contextmanager
 def redis_errors() -> Iterator[None]:
     """Translate the client's exceptions into the families of ``errors``."""
@@ -233,7 +274,7 @@ def _translate_reply(text: str) -> Exception:
         return GroupExistsError(f"Redis: {text}")
     if code in _TRANSIENT_CODES:
         return StreamUnavailable(f"Redis: {text}")
-    if code == "NOAUTH":
+    if code == "NOAUTH" or text.startswith(_DENIED_IN_SCRIPT):
         return ConfigError(f"REDIS_URL: {text}")
     if code == "WRONGTYPE":
         return ConfigError(f"REDIS_TELEMETRY_STREAM: the key holds something else: {text}")

@@ -1,0 +1,106 @@
+-- Who may do what with the tables of teltonika-processor, as OPERATIONS.md, "Roles", says it.
+--
+-- Run it in the service's database as a superuser, before the first `teltonika-processor migrate`
+-- and again after it; at any later time it puts right what differs, and after an upgrade it covers
+-- new tables. It changes nothing while it is run twice.
+--
+--     psql --quiet --single-transaction --set ON_ERROR_STOP=1 --file roles.sql fleet
+--
+-- The roles get no passwords here: psql's \password sets them without showing them to the server.
+
+DO $$
+DECLARE
+    role text;
+BEGIN
+    FOREACH role IN ARRAY ARRAY['teltonika_owner', 'teltonika_writer', 'teltonika_reader'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = role) THEN
+            EXECUTE format('CREATE ROLE %I', role);
+        END IF;
+        EXECUTE format(
+            'ALTER ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS',
+            role
+        );
+        EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), role);
+        EXECUTE format('GRANT USAGE ON SCHEMA public TO %I', role);
+    END LOOP;
+    -- For the table through which a batch goes that holds records stored before.
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO teltonika_writer', current_database());
+    EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
+END
+$$;
+
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+GRANT CREATE ON SCHEMA public TO teltonika_owner;
+
+-- What is there already belongs to the owner, or it could not be migrated by it.
+DO $$
+DECLARE
+    ours oid[];
+    own record;
+BEGIN
+    SELECT array_agg(to_regclass('public.' || name)::oid) INTO ours
+    FROM unnest(ARRAY[
+        'teltonika_migrations', 'devices', 'positions', 'last_position', 'io_elements',
+        'position_elements'
+    ]) AS name;
+    FOR own IN
+        SELECT c.oid::regclass AS name, c.relkind = 'v' AS is_view
+        FROM pg_catalog.pg_class AS c
+        WHERE (c.oid = ANY (ours) OR c.oid IN (
+            SELECT inhrelid FROM pg_catalog.pg_inherits
+            WHERE inhparent = to_regclass('public.positions')
+        )) AND c.relowner <> 'teltonika_owner'::regrole
+    LOOP
+        EXECUTE format(
+            'ALTER %s %s OWNER TO teltonika_owner',
+            CASE WHEN own.is_view THEN 'VIEW' ELSE 'TABLE' END, own.name
+        );
+    END LOOP;
+    FOR own IN
+        SELECT oid::regprocedure AS name FROM pg_catalog.pg_proc
+        WHERE pronamespace = 'public'::regnamespace AND proowner <> 'teltonika_owner'::regrole
+          AND proname IN (
+              'positions_create_day', 'positions_missing_days', 'positions_ensure_days'
+          )
+    LOOP
+        EXECUTE format('ALTER FUNCTION %s OWNER TO teltonika_owner', own.name);
+    END LOOP;
+END
+$$;
+
+-- Partitions of positions need no grants: they are read and written through it, and made by the
+-- function.
+REVOKE ALL ON ALL TABLES IN SCHEMA public FROM teltonika_writer, teltonika_reader;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM teltonika_writer, teltonika_reader;
+
+DO $$
+DECLARE
+    granted record;
+BEGIN
+    FOR granted IN
+        SELECT * FROM (VALUES
+            ('teltonika_writer', 'SELECT', 'teltonika_migrations'),
+            ('teltonika_writer', 'SELECT, INSERT, UPDATE', 'devices'),
+            ('teltonika_writer', 'SELECT, INSERT, UPDATE', 'positions'),
+            ('teltonika_writer', 'SELECT, INSERT, UPDATE', 'last_position'),
+            ('teltonika_reader', 'SELECT', 'teltonika_migrations'),
+            ('teltonika_reader', 'SELECT', 'devices'),
+            ('teltonika_reader', 'SELECT', 'positions'),
+            ('teltonika_reader', 'SELECT', 'last_position'),
+            ('teltonika_reader', 'SELECT', 'io_elements'),
+            ('teltonika_reader', 'SELECT', 'position_elements')
+        ) AS grants (role, privileges, name)
+    LOOP
+        IF to_regclass('public.' || granted.name) IS NOT NULL THEN
+            EXECUTE format(
+                'GRANT %s ON public.%I TO %I', granted.privileges, granted.name, granted.role
+            );
+        END IF;
+    END LOOP;
+    IF to_regprocedure('public.positions_ensure_days(date[])') IS NOT NULL THEN
+        GRANT EXECUTE ON FUNCTION public.positions_ensure_days(date[]) TO teltonika_writer;
+    ELSE
+        RAISE NOTICE 'there are no tables yet: run this again after teltonika-processor migrate';
+    END IF;
+END
+$$;

@@ -1,0 +1,131 @@
+"""`teltonika-processor config`: the effective settings, and whether they are right."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import typer
+
+from teltonika_processor.cli.configuration import command_settings, name_near_misses
+from teltonika_processor.cli.failures import failures_told
+from teltonika_processor.cli.tables import print_rows
+from teltonika_processor.cli.texts import printable
+from teltonika_processor.settings import (
+    Settings,
+    default_of,
+    load_settings,
+    near_misses,
+    redacted_settings,
+    sources_of,
+)
+from teltonika_processor.store.tls import check_dsn
+from teltonika_processor.stream.connection import check_url
+
+EXIT_FOUND = 1
+
+_HEADINGS = ("setting", "value", "source", "default, if another")
+
+app = typer.Typer()
+_config = typer.Typer(no_args_is_help=True, help="The settings that a process would run with.")
+app.add_typer(_config, name="config")
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One setting; a URL without user, password and query."""
+
+    name: str
+    value: object
+    source: str
+    default: object
+
+
+@_config.callback()
+def config() -> None:
+    """The settings that a process would run with."""
+
+
+@_config.command()
+def show(
+    *, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
+) -> None:
+    """Print every setting's effective value and where it came from; no server is asked.
+
+    URLs are shown without user, password and query.
+    """
+    with failures_told():
+        rows = _rows(command_settings())
+    if as_json:
+        _print_json(rows)
+    else:
+        _print_table(rows)
+
+
+@_config.command()
+def check(
+    *,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 if a variable looks mistyped.")
+    ] = False,
+) -> None:
+    """Refuse what a process would refuse at its start, each error in a line; no server is asked.
+
+    Exits with 0 if the settings are valid and with 78 if they are not. What looks like a mistyped
+    setting is named, and is an error with --strict only.
+    """
+    with failures_told():
+        name_near_misses()
+        check_settings(load_settings())
+    typer.echo("the settings are valid")
+    if strict and near_misses(os.environ):
+        raise typer.Exit(EXIT_FOUND)
+
+
+def check_settings(settings: Settings) -> None:
+    """Look at what only the clients of the servers know of, such as options of an address.
+
+    Raises:
+        ConfigError: An address cannot be used as it is.
+    """
+    check_url(settings.redis_url.get_secret_value())
+    check_dsn(settings.database_url.get_secret_value(), os.environ, setting="DATABASE_URL")
+    if settings.database_migration_url is not None:
+        url = settings.database_migration_url.get_secret_value()
+        check_dsn(url, os.environ, setting="DATABASE_MIGRATION_URL")
+
+
+def _rows(settings: Settings) -> list[_Row]:
+    sources = sources_of(settings, os.environ)
+    return [
+        _Row(name, value, sources[name], default_of(name))
+        for name, value in redacted_settings(settings).items()
+    ]
+
+
+def _print_json(rows: Sequence[_Row]) -> None:
+    mistyped = [{"found": found, "likely": likely} for found, likely in near_misses(os.environ)]
+    print(json.dumps({"settings": [asdict(row) for row in rows], "mistyped": mistyped}))
+
+
+def _print_table(rows: Sequence[_Row]) -> None:
+    cells = [
+        (
+            row.name,
+            _text(row.value),
+            row.source,
+            "" if row.value == row.default else _text(row.default),
+        )
+        for row in rows
+    ]
+    printed = [[printable(cell) for cell in row] for row in cells]
+    print_rows(_HEADINGS, printed, terminal=sys.stdout.isatty(), unfolded=["setting"])
+
+
+def _text(value: object) -> str:
+    """The value as the environment would hold it."""
+    if value is None:
+        return "(not set)"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,255 @@
+"""Each service works with its own user of ops/redis/users.acl, and can do no more than it must."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
+
+from acl_redis import USERS_FILE, AclRedis, account_of, sweep_at_once, users_lines
+from commands import own_environment, run_command
+from letters import add_letter
+from processes import Processor
+from servers import runs_on_old_servers
+from telemetry import BASE_MS, GROUP, IMEI, LETTERS, STREAM, Telemetry, entry, frame_at
+from teltonika_processor.errors import ConfigError
+from teltonika_processor.stream import consumers
+from teltonika_processor.stream.connection import execute, open_client
+from waiting import eventually
+
+STREAM_ROOM = Path(consumers.__file__).parent
+# Scripts that only commands run by hand send; all others are the processor's.
+BY_HAND = {"letters.py", "audit.py"}
+
+QUICK = {
+    "WRITE_TIMEOUT_MS": "100",
+    "DRAIN_TIMEOUT_MS": "5000",
+    "CLAIM_THRESHOLD_MS": "400",
+    "CLAIM_INTERVAL_MS": "50",
+    "MAX_ATTEMPTS": "2",
+    "SUSPECT_DELIVERIES": "1",
+    "STREAM_KEEP_MS": "0",
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[AclRedis]:
+    with AclRedis(old=runs_on_old_servers()) as started:
+        yield started
+
+
+@pytest.fixture
+def acl(server: AclRedis) -> Iterator[AclRedis]:
+    """The server, empty and with nothing denied yet."""
+    server.denied()
+    yield server
+    with server.client("admin") as admin:
+        admin.flushall()
+
+
+@pytest.fixture
+def telemetry(acl: AclRedis) -> Iterator[Telemetry]:
+    telemetry = Telemetry(acl.url_of("admin"))
+    yield telemetry
+    telemetry.close()
+
+
+def by_hand(acl: AclRedis, *arguments: str, dsn: str = "") -> subprocess.CompletedProcess[str]:
+    environment = own_environment(REDIS_URL=acl.url_of("operator"), DATABASE_URL=dsn)
+    return run_command(*arguments, environment=environment)
+
+
+def test_the_processor_is_denied_nothing_on_a_bad_day(
+    acl: AclRedis, telemetry: Telemetry, migrated_database: str
+) -> None:
+    """Claims, a trial alone, a dead letter, trimming, a swept name, a command from an operator."""
+    with acl.client("gateway") as gateway:
+        for frame in (frame_at(BASE_MS), frame_at(BASE_MS)[:-1]):
+            gateway.xadd(STREAM, dict(entry(frame)))
+        telemetry.client.xgroup_create(STREAM, GROUP, "0")
+        telemetry.client.xreadgroup(GROUP, "dead", {STREAM: ">"})
+        for i in range(300):
+            gateway.xadd(STREAM, dict(entry(frame_at(BASE_MS + i * 1000))))
+    with Processor(
+        acl.url_of("processor"), migrated_database, settings=QUICK, first=sweep_at_once
+    ) as processor:
+        processor.wait_for("consumer.started")
+        eventually(lambda: len(telemetry.letters()) == 1)
+        eventually(telemetry.settled)
+        eventually(lambda: telemetry.client.xlen(STREAM) < 100)
+        eventually(lambda: len(telemetry.client.xinfo_consumers(STREAM, GROUP)) == 1)
+        asked = by_hand(acl, "device", "rehydrate", str(IMEI), "--json")
+        assert json.loads(asked.stdout)["all_did"] is True
+        assert processor.terminate() == 0
+    assert [e for e in processor.events if e["event"] == "server.doubted"] == []
+    assert acl.denied() == []
+
+
+OPERATOR_COMMANDS = [
+    ["dlq", "list"],
+    ["dlq", "list", "--json"],
+    ["dlq", "show", "{first}"],
+    ["dlq", "export", "-"],
+    ["dlq", "replay", "--all", "--dry-run"],
+    ["dlq", "replay", "{first}", "--yes"],
+    ["dlq", "replay", "--all", "--yes"],
+    ["dlq", "drop", "{first}", "--yes"],
+    ["dlq", "drop", "--all", "--yes"],
+    ["audit"],
+    ["device", "rehydrate", str(IMEI), "--timeout", "0.2"],
+]
+
+
+@pytest.mark.parametrize("command", OPERATOR_COMMANDS, ids=" ".join)
+def test_the_operator_is_denied_nothing(
+    acl: AclRedis, telemetry: Telemetry, migrated_database: str, command: list[str]
+) -> None:
+    telemetry.publish([entry(frame_at(BASE_MS))])
+    telemetry.client.xgroup_create(STREAM, GROUP, "0")
+    telemetry.client.xreadgroup(GROUP, "dead", {STREAM: ">"})
+    telemetry.client.set(f"{STREAM}:consumer:{GROUP}:dead", "somebody")
+    letters = [add_letter(telemetry.client, entry(frame_at(BASE_MS)[:-1])) for _ in range(2)]
+    told = by_hand(acl, *(word.format(first=letters[0]) for word in command), dsn=migrated_database)
+    assert acl.denied() == []
+    assert told.returncode in {0, 1}, told.stderr
+
+
+KEY_OF_OTHERS = "fleet:secrets"
+DENIED_IN_SCRIPT = "ACL failure in script|user executing the script can't access"
+READS_BY_SCRIPT = f"return redis.call('GET', '{KEY_OF_OTHERS}')"
+
+FORBIDDEN = [
+    *[
+        ("gateway", command)
+        for command in (
+            f"XRANGE {STREAM} - +",
+            f"XREAD STREAMS {STREAM} 0",
+            f"XLEN {STREAM}",
+            f"XDEL {STREAM} 1-1",
+            f"XTRIM {STREAM} MAXLEN 0",
+            f"DEL {STREAM}",
+            f"XADD {LETTERS} * a b",
+            f"XACK {STREAM} {GROUP} 1-1",
+            f"XGROUP DESTROY {STREAM} {GROUP}",
+            "EVAL return(1) 0",
+        )
+    ],
+    *[
+        ("processor", command)
+        for command in (
+            f"XADD {STREAM} * a b",
+            f"DEL {STREAM}",
+            f"XDEL {STREAM} 1-1",
+            f"EXPIRE {STREAM} 1",
+            f"XGROUP DESTROY {STREAM} {GROUP}",
+            f"XGROUP SETID {STREAM} {GROUP} $",
+            f"PUBLISH {STREAM}:control x",
+            "SUBSCRIBE others",
+            "SCAN 0",
+        )
+    ],
+    *[
+        ("operator", command)
+        for command in (
+            f"DEL {STREAM}",
+            f"XDEL {STREAM} 1-1",
+            f"XTRIM {STREAM} MAXLEN 0",
+            f"XREADGROUP GROUP {GROUP} me STREAMS {STREAM} >",
+            f"XACK {STREAM} {GROUP} 1-1",
+            "PUBLISH others x",
+        )
+    ],
+    *[
+        (user, command)
+        for user in ("gateway", "processor", "operator")
+        for command in (
+            "FLUSHALL",
+            "FLUSHDB",
+            "KEYS *",
+            "CONFIG SET appendonly no",
+            "ACL LIST",
+            "ACL SETUSER x on",
+            "SHUTDOWN NOSAVE",
+            "MONITOR",
+            "CLIENT KILL TYPE normal",
+            "SCRIPT FLUSH",
+            "REPLICAOF h 1",
+            f"GET {KEY_OF_OTHERS}",
+            f"SET {KEY_OF_OTHERS} x",
+            f"XRANGE {KEY_OF_OTHERS} - +",
+            f"XADD {KEY_OF_OTHERS} * a b",
+        )
+    ],
+]
+
+
+@pytest.mark.parametrize(("user", "command"), FORBIDDEN)
+def test_a_user_cannot(acl: AclRedis, user: str, command: str) -> None:
+    with acl.client(user) as client, pytest.raises(NoPermissionError):
+        client.execute_command(*command.split())
+
+
+@pytest.mark.parametrize("user", ["processor", "operator"])
+def test_a_script_can_do_no_more_than_its_user(acl: AclRedis, user: str) -> None:
+    with acl.client("admin") as admin:
+        admin.set(KEY_OF_OTHERS, "x")
+    with acl.client(user) as client, pytest.raises(ResponseError, match=DENIED_IN_SCRIPT):
+        client.eval(READS_BY_SCRIPT, 0)
+
+
+async def test_a_script_that_is_denied_something_is_told_as_a_wrong_setting(acl: AclRedis) -> None:
+    client = open_client(acl.url_of("processor"), name="test")
+    with pytest.raises(ConfigError, match=f"REDIS_URL: .*({DENIED_IN_SCRIPT})"):
+        await execute(client, "EVAL", READS_BY_SCRIPT, 0)
+    await client.aclose()
+
+
+def test_the_gateway_can_empty_the_stream_all_the_same(acl: AclRedis, telemetry: Telemetry) -> None:
+    """SECURITY.md says so: no rule tells an XADD that trims from one that does not."""
+    with acl.client("gateway") as client:
+        client.xadd(STREAM, {"a": "b"})
+        client.xadd(STREAM, {"a": "b"}, maxlen=0, approximate=False)
+    assert telemetry.client.xlen(STREAM) == 0
+
+
+def test_nobody_is_served_without_a_name_and_a_password(acl: AclRedis) -> None:
+    url = acl.url_of("gateway", "wrong")
+    with redis.Redis.from_url(url) as client, pytest.raises(AuthenticationError):
+        client.ping()
+    with (
+        redis.Redis.from_url(re.sub("//.*@", "//", url)) as client,
+        pytest.raises((AuthenticationError, ResponseError), match="uthenticat"),
+    ):
+        client.ping()
+
+
+def test_the_file_as_it_is_lets_nobody_in() -> None:
+    for line in users_lines():
+        assert not re.search(r" (nopass|[>#]\S*)( |$)", line)
+    assert users_lines()[0] == "user default off\n"
+
+
+def test_every_command_of_a_script_is_allowed_to_whoever_sends_it() -> None:
+    """What a test of the whole does not reach is not forgotten."""
+    rules = {line.split()[1]: set(re.findall(r"\+([a-z_|]+)", line)) for line in users_lines()}
+    for path in STREAM_ROOM.glob("*.py"):
+        user = account_of("operator" if path.name in BY_HAND else "processor")
+        for command, sub in re.findall(r"call\('([A-Z]+)'(?:, '([A-Z]+)')?", path.read_text()):
+            name = f"{command}|{sub}".strip("|").lower()
+            assert name in rules[user], f"{path.name}: {name}"
+
+
+def test_the_names_in_the_file_are_those_of_the_settings() -> None:
+    named = set(re.findall(r"telemetry:[\w:*]+", USERS_FILE.read_text()))
+    assert named == {
+        "telemetry:teltonika",
+        "telemetry:teltonika:*",
+        "telemetry:teltonika:dlq",
+        "telemetry:teltonika:control",
+        "telemetry:teltonika:control:reply:*",
+        "telemetry:teltonika:consumer:*",
+    }

@@ -1,0 +1,19 @@
+#!/bin/sh
+# Make the certificates of the tests anew: `cd tests/tls && ./make.sh`. They are for tests only, are
+# trusted by nobody, and are kept in the repository so that no test needs openssl.
+set -eu
+
+days=36500
+authority() { # file, name
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days $days \
+        -subj "/CN=$2" -keyout "$1.key" -out "$1.pem"
+}
+authority authority 'teltonika-processor tests only'
+authority stranger 'teltonika-processor tests only, another authority'
+
+openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost \
+    -keyout server.key -out server.csr
+printf 'subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n' >server.ext
+openssl x509 -req -in server.csr -CA authority.pem -CAkey authority.key -CAcreateserial \
+    -days $days -extfile server.ext -out server.pem
+rm -f server.csr server.ext ./*.srl authority.key stranger.key
