@@ -16,14 +16,28 @@ from letters import add_letter
 from processes import Processor
 from servers import runs_on_old_servers
 from telemetry import BASE_MS, GROUP, IMEI, LETTERS, STREAM, Telemetry, entry, frame_at
+from teltonika_processor.cli.app import SUBCOMMANDS
 from teltonika_processor.errors import ConfigError
 from teltonika_processor.stream import consumers
+from teltonika_processor.stream.audit_record import AUDIT_FIELDS
 from teltonika_processor.stream.connection import execute, open_client
+from teltonika_processor.stream.server_facts import service_commands
 from waiting import eventually
 
 STREAM_ROOM = Path(consumers.__file__).parent
-# Scripts that only commands run by hand send; all others are the processor's.
-BY_HAND = {"letters.py", "audit.py"}
+# Scripts that commands run by hand send, some of them the processor too; all others are its alone.
+BY_HAND = {
+    "audit.py",
+    "audit_record.py",
+    "device_entries.py",
+    "letter_counts.py",
+    "letters.py",
+    "other_streams.py",
+    "pending.py",
+    "release.py",
+    "rewind.py",
+}
+BY_BOTH = {"consumers.py", "health.py"}
 
 QUICK = {
     "WRITE_TIMEOUT_MS": "100",
@@ -92,30 +106,129 @@ def test_the_processor_is_denied_nothing_on_a_bad_day(
 OPERATOR_COMMANDS = [
     ["dlq", "list"],
     ["dlq", "list", "--json"],
-    ["dlq", "show", "{first}"],
+    ["dlq", "show", "{letter}"],
     ["dlq", "export", "-"],
     ["dlq", "replay", "--all", "--dry-run"],
-    ["dlq", "replay", "{first}", "--yes"],
+    ["dlq", "replay", "{letter}", "--yes"],
     ["dlq", "replay", "--all", "--yes"],
-    ["dlq", "drop", "{first}", "--yes"],
+    ["dlq", "drop", "{letter}", "--yes"],
     ["dlq", "drop", "--all", "--yes"],
     ["audit"],
+    ["audit", "--record"],
+    ["status", "--sample", "0.1"],
+    ["status", "--sample", "0", "--json"],
+    ["consumers", "list"],
+    ["consumers", "reap", "--idle", "0", "--yes"],
+    ["consumers", "reap", "gone", "--idle", "0", "--dry-run"],
+    ["pending", "list"],
+    ["pending", "list", "--consumer", "killed", "--json"],
+    ["pending", "claim", "--from", "killed", "--yes", "--wait", "0.2"],
+    ["pending", "claim", "{pending}", "--force", "--yes", "--wait", "0.2"],
+    ["group", "rewind", "--since", "1h", "--yes"],
+    ["group", "rewind", "--all", "--yes"],
+    ["device", "list"],
+    ["device", "show", str(IMEI), "--timeout", "0.2"],
+    ["device", "allow", str(IMEI), "--yes"],
+    ["device", "deny", str(IMEI), "--yes"],
     ["device", "rehydrate", str(IMEI), "--timeout", "0.2"],
+    ["device", "forget", str(IMEI), "--dry-run"],
+    ["device", "forget", str(IMEI), "--force", "--yes"],
+    ["explain", "{pending}"],
+    ["explain", "{letter}"],
 ]
+ASKS_NO_REDIS = {"config", "decode", "demo", "health", "migrate", "partitions", "run"}
+
+
+def test_every_command_that_asks_redis_is_run_as_the_operator() -> None:
+    run = {command[0] for command in OPERATOR_COMMANDS} | {"doctor"}
+    assert run | ASKS_NO_REDIS == set(SUBCOMMANDS)
+
+
+@pytest.fixture
+def ids(telemetry: Telemetry) -> dict[str, str]:
+    """Something to find: names with and without an instance, pending entries, letters, an audit."""
+    client = telemetry.client
+    telemetry.publish([entry(frame_at(BASE_MS + i * 1000)) for i in range(3)])
+    client.xgroup_create(STREAM, GROUP, "0")
+    for name in ("dead", "killed", "gone"):
+        ((_, [(entry_id, _)]),) = client.xreadgroup(GROUP, name, {STREAM: ">"}, count=1)
+        pending = entry_id.decode()
+    client.xack(STREAM, GROUP, pending)
+    ((_, [(first_id, _)]),) = client.xreadgroup(GROUP, "dead", {STREAM: "0"}, count=1)
+    client.set(f"{STREAM}:consumer:{GROUP}:dead", "somebody")
+    client.hset(f"{STREAM}:attempts", first_id, 1)
+    client.hset(f"{STREAM}:audit", mapping=dict.fromkeys(AUDIT_FIELDS, "1"))
+    letters = [add_letter(client, entry(frame_at(BASE_MS)[:-1])) for _ in range(2)]
+    return {"letter": letters[0], "pending": first_id.decode()}
 
 
 @pytest.mark.parametrize("command", OPERATOR_COMMANDS, ids=" ".join)
 def test_the_operator_is_denied_nothing(
-    acl: AclRedis, telemetry: Telemetry, migrated_database: str, command: list[str]
+    acl: AclRedis, ids: dict[str, str], migrated_database: str, command: list[str]
 ) -> None:
-    telemetry.publish([entry(frame_at(BASE_MS))])
-    telemetry.client.xgroup_create(STREAM, GROUP, "0")
-    telemetry.client.xreadgroup(GROUP, "dead", {STREAM: ">"})
-    telemetry.client.set(f"{STREAM}:consumer:{GROUP}:dead", "somebody")
-    letters = [add_letter(telemetry.client, entry(frame_at(BASE_MS)[:-1])) for _ in range(2)]
-    told = by_hand(acl, *(word.format(first=letters[0]) for word in command), dsn=migrated_database)
+    told = by_hand(acl, *(word.format(**ids) for word in command), dsn=migrated_database)
     assert acl.denied() == []
     assert told.returncode in {0, 1}, told.stderr
+
+
+def test_what_the_operator_changes_is_changed(
+    acl: AclRedis, telemetry: Telemetry, ids: dict[str, str], migrated_database: str
+) -> None:
+    for command in (
+        ["pending", "claim", "--from", "killed", "--yes"],
+        ["audit", "--record"],
+        ["device", "forget", str(IMEI), "--force", "--yes"],
+        ["consumers", "reap", "--idle", "0", "--yes"],
+        ["group", "rewind", "--all", "--yes"],
+    ):
+        by_hand(acl, *command, dsn=migrated_database)
+    client = telemetry.client
+    assert acl.denied() == []
+    names = {about["name"]: about["idle"] for about in client.xinfo_consumers(STREAM, GROUP)}
+    assert names.keys() == {b"dead", b"killed"}
+    assert (
+        client.xpending_range(STREAM, GROUP, "-", "+", 1, "killed")[0]["time_since_delivered"]
+        >= 86_400_000
+    )
+    assert client.hget(f"{STREAM}:audit", "by") != b"1"
+    assert client.xlen(STREAM) == 2  # those that are pending
+    assert client.xlen(LETTERS) == 0
+    assert client.xinfo_groups(STREAM)[0]["last-delivered-id"] == b"0-0"
+    assert ids["pending"]
+
+
+def test_doctor_says_unknown_of_what_the_operator_may_not_ask(
+    acl: AclRedis, telemetry: Telemetry, ids: dict[str, str], migrated_database: str
+) -> None:
+    """Who else may do what, and the entries of other streams: XINFO STREAM shows them."""
+    telemetry.client.xadd("telemetry:teltonica", dict(entry(frame_at(BASE_MS))))
+    told = by_hand(acl, "doctor", "--json", dsn=migrated_database)
+    assert told.returncode in {0, 1}, told.stderr
+    checks = [json.loads(line) for line in told.stdout.splitlines()]
+    unknown = {
+        check["check"]: check["found"]
+        for check in checks
+        if check["party"] == "redis" and check["status"] == "unknown"
+    }
+    assert unknown == {
+        "permissions": "this user may not ask",
+        "other-streams": "this user may not look at telemetry:teltonica",
+    }
+    assert set(acl.denied()) == {
+        "teltonika_operator command acl|whoami",
+        "teltonika_operator key telemetry:teltonica",
+    }
+    assert ids
+
+
+def test_what_doctor_tries_for_the_service_is_allowed_to_the_processor(acl: AclRedis) -> None:
+    with acl.client("admin") as admin:
+        refused = [
+            command
+            for command in service_commands(STREAM, GROUP)
+            if admin.execute_command("ACL", "DRYRUN", account_of("processor"), *command) != b"OK"
+        ]
+    assert refused == []
 
 
 KEY_OF_OTHERS = "fleet:secrets"
@@ -156,11 +269,21 @@ FORBIDDEN = [
         ("operator", command)
         for command in (
             f"DEL {STREAM}",
-            f"XDEL {STREAM} 1-1",
             f"XTRIM {STREAM} MAXLEN 0",
             f"XREADGROUP GROUP {GROUP} me STREAMS {STREAM} >",
             f"XACK {STREAM} {GROUP} 1-1",
+            f"XGROUP DESTROY {STREAM} {GROUP}",
+            f"XADD {LETTERS} * a b",
+            f"XCLAIM {LETTERS} {GROUP} me 0 1-1",
+            f"HSET {STREAM}:accounts acknowledged 0",
+            f"HSET {STREAM}:lettered 1-1 x",
+            f"HDEL {STREAM}:audit at_ms",
+            f"SET {STREAM}:consumer:{GROUP}:one me",
+            f"DEL {STREAM}:consumer:{GROUP}:one",
+            f"MGET {STREAM}:attempts",
             "PUBLISH others x",
+            "XINFO STREAM telemetry:others FULL",
+            "ACL DRYRUN teltonika_processor PING",
         )
     ],
     *[
@@ -237,10 +360,13 @@ def test_every_command_of_a_script_is_allowed_to_whoever_sends_it() -> None:
     """What a test of the whole does not reach is not forgotten."""
     rules = {line.split()[1]: set(re.findall(r"\+([a-z_|]+)", line)) for line in users_lines()}
     for path in STREAM_ROOM.glob("*.py"):
-        user = account_of("operator" if path.name in BY_HAND else "processor")
+        senders = {"operator"} if path.name in BY_HAND else {"processor"}
+        if path.name in BY_BOTH:
+            senders = {"operator", "processor"}
         for command, sub in re.findall(r"call\('([A-Z]+)'(?:, '([A-Z]+)')?", path.read_text()):
             name = f"{command}|{sub}".strip("|").lower()
-            assert name in rules[user], f"{path.name}: {name}"
+            for sender in senders:
+                assert name in rules[account_of(sender)], f"{path.name}: {sender}: {name}"
 
 
 def test_the_names_in_the_file_are_those_of_the_settings() -> None:
@@ -252,4 +378,7 @@ def test_the_names_in_the_file_are_those_of_the_settings() -> None:
         "telemetry:teltonika:control",
         "telemetry:teltonika:control:reply:*",
         "telemetry:teltonika:consumer:*",
+        "telemetry:teltonika:replayed",
+        "telemetry:teltonika:dropped",
+        "telemetry:teltonika:audit",
     }
