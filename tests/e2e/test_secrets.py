@@ -30,9 +30,28 @@ DEBUG = {"LOG_LEVEL": "debug", "STARTUP_TIMEOUT_MS": "1000"}
 # With whatever they need to get as far as a server.
 COMMANDS = {
     "migrate": [["migrate"], ["migrate", "--check"]],
-    "audit": [["audit"], ["audit", "--json"]],
+    "audit": [["audit"], ["audit", "--json"], ["audit", "--record"]],
+    "doctor": [["doctor"], ["doctor", "--json"]],
+    "status": [["status", "--sample", "0"], ["status", "--sample", "0", "--json"]],
+    "consumers": [["consumers", "list"], ["consumers", "reap", "--yes"]],
+    "pending": [["pending", "list", "--json"], ["pending", "claim", "1-1", "--yes"]],
+    "group": [["group", "rewind", "--all", "--yes"]],
+    "partitions": [
+        ["partitions", "list"],
+        ["partitions", "drop", "--older-than", "3", "--yes"],
+        ["partitions", "repair", "--yes"],
+    ],
+    "explain": [["explain", "1-1"]],
+    "health": [["health"], ["health", "--ready", "--json"]],
     "dlq": [["dlq", "list"], ["dlq", "show", "1-1"], ["dlq", "replay", "--all", "--yes"]],
-    "device": [["device", "rehydrate", str(IMEI), "--timeout", "0.1"]],
+    "device": [
+        ["device", "list"],
+        ["device", "show", str(IMEI), "--timeout", "0.1"],
+        ["device", "allow", str(IMEI), "--yes"],
+        ["device", "deny", str(IMEI), "--yes"],
+        ["device", "rehydrate", str(IMEI), "--timeout", "0.1"],
+        ["device", "forget", str(IMEI), "--yes"],
+    ],
     "config": [["config", "show"], ["config", "show", "--json"], ["config", "check", "--strict"]],
     "run": [["run"]],
 }
