@@ -60,7 +60,8 @@ BEGIN
         SELECT oid::regprocedure AS name FROM pg_catalog.pg_proc
         WHERE pronamespace = 'public'::regnamespace AND proowner <> 'teltonika_owner'::regrole
           AND proname IN (
-              'positions_create_day', 'positions_missing_days', 'positions_ensure_days'
+              'positions_create_day', 'positions_missing_days', 'positions_ensure_days',
+              'positions_default_plausible', 'positions_io'
           )
     LOOP
         EXECUTE format('ALTER FUNCTION %s OWNER TO teltonika_owner', own.name);
@@ -97,6 +98,10 @@ BEGIN
             );
         END IF;
     END LOOP;
+    IF to_regprocedure('public.positions_default_plausible(integer, date)') IS NOT NULL THEN
+        GRANT EXECUTE ON FUNCTION public.positions_default_plausible(integer, date)
+            TO teltonika_writer, teltonika_reader;
+    END IF;
     IF to_regprocedure('public.positions_ensure_days(date[])') IS NOT NULL THEN
         GRANT EXECUTE ON FUNCTION public.positions_ensure_days(date[]) TO teltonika_writer;
     ELSE

@@ -55,7 +55,8 @@ def test_a_service_that_has_settled_everything_is_healthy(
     assert shown[3] == "group      processor: lag 0 entries, pending 0"
     assert shown[4] == "totals     20 acknowledged, 0 dead-lettered"
     assert shown[6].startswith("consumers  one  running      pending 0, idle ")
-    assert len(shown) == 14
+    assert "audit      none recorded: teltonika-processor audit --record" in shown
+    assert len(shown) == 15
     assert told.returncode == 0
     found: dict[str, Any] = json.loads(told.stdout)
     assert (found["healthy"], found["findings"]) == (True, [])

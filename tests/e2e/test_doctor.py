@@ -69,7 +69,7 @@ def writer_dsn(migrated_database: str) -> Iterator[str]:
         f"CREATE ROLE {role} LOGIN PASSWORD 'of-the-test'",
         f"GRANT SELECT, INSERT, UPDATE ON devices, positions, last_position TO {role}",
         f"GRANT EXECUTE ON FUNCTION positions_ensure_days(date[]) TO {role}",
-        f"GRANT SELECT ON positions_default TO {role}",
+        f"GRANT EXECUTE ON FUNCTION positions_default_plausible(integer, date) TO {role}",
     ):
         run_sql(migrated_database, statement)
     parts = urlsplit(migrated_database)

@@ -232,7 +232,7 @@ def test_what_doctor_tries_for_the_service_is_allowed_to_the_processor(acl: AclR
 
 
 KEY_OF_OTHERS = "fleet:secrets"
-DENIED_IN_SCRIPT = "ACL failure in script|user executing the script can't access"
+DENIED_IN_SCRIPT = "ACL failure in script|user executing the script can't (access|run)"
 READS_BY_SCRIPT = f"return redis.call('GET', '{KEY_OF_OTHERS}')"
 
 FORBIDDEN = [

@@ -1,5 +1,6 @@
 """The roles of ops/postgres/roles.sql are those of OPERATIONS.md, are enough, and are no more."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -63,6 +64,37 @@ def test_the_file_grants_what_the_document_says(with_roles: str) -> None:
     assert granted == expected
 
 
+def test_the_file_grants_the_functions_that_the_document_says(with_roles: str) -> None:
+    database = urlsplit(with_roles).path.removeprefix("/")
+    functions = fetch(
+        with_roles,
+        "SELECT grantee, routine_name FROM information_schema.role_routine_grants "
+        "WHERE grantee = any ($1)",
+        [f"{database}_writer", f"{database}_reader"],
+    )
+    _, _, section = OPERATIONS.partition("\n## Roles\n")
+    documented = set(
+        re.findall(r"^\| `teltonika_(\w+)` \| function (\w+) \|", section, re.MULTILINE)
+    )
+    assert documented
+    granted = {(row[0].removeprefix(f"{database}_"), row[1]) for row in functions}
+    assert granted == documented
+
+
+def test_all_that_migrations_make_belongs_to_the_owner(with_roles: str) -> None:
+    rows = fetch(
+        with_roles,
+        "SELECT relname::text, relowner::regrole::text FROM pg_class "
+        "WHERE relnamespace = 'public'::regnamespace "
+        "UNION ALL SELECT proname::text, proowner::regrole::text FROM pg_proc "
+        "WHERE pronamespace = 'public'::regnamespace",
+    )
+    owner = urlsplit(with_roles).path.removeprefix("/") + "_owner"
+    names = {row[0] for row in rows}
+    assert {"position_elements", "positions_io", "positions_default_plausible"} < names
+    assert [row[0] for row in rows if row[1] != owner] == []
+
+
 def test_the_file_may_be_run_again(with_roles: str) -> None:
     before = acls(with_roles)
     make_roles(with_roles)
@@ -73,7 +105,9 @@ def acls(dsn: str) -> list[asyncpg.Record]:
     return fetch(
         dsn,
         "SELECT oid::regclass::text, relowner::regrole::text, relacl::text FROM pg_class "
-        "WHERE relnamespace = 'public'::regnamespace ORDER BY 1",
+        "WHERE relnamespace = 'public'::regnamespace "
+        "UNION ALL SELECT oid::regprocedure::text, proowner::regrole::text, proacl::text "
+        "FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1",
     )
 
 
@@ -179,7 +213,15 @@ async def is_denied(session: asyncpg.Connection, statement: str) -> bool:
 
 def test_the_reader_reads(with_roles: str) -> None:
     reader = dsn_of(with_roles, "reader")
-    for table in ("devices", "positions", "last_position", "teltonika_migrations"):
+    for table in (
+        "devices",
+        "positions",
+        "last_position",
+        "teltonika_migrations",
+        "io_elements",
+        "position_elements",
+        "positions_default_plausible(10)",
+    ):
         run_sql(reader, f"SELECT * FROM {table}")
 
 
@@ -226,6 +268,54 @@ def test_documented_grants_are_enough_for_devices_but_not_to_erase_one(
     told = run_command("device", "forget", f"{IMEI}", "--yes", environment=environment)
     assert (told.returncode, told.stdout) == (76, "")
     assert "GRANT SELECT, DELETE ON public.positions, public.last_position" in told.stderr
+
+
+PLAUSIBLE_BY_MISTAKE = (
+    "INSERT INTO positions VALUES (1, '2026-03-05 12:00Z', 1, now(), 0, 0, 0, 0, 0, 0, 0, 0, NULL, "
+    "false, '{}')"
+)
+
+
+def test_the_writers_grants_are_enough_to_look_and_to_repair(
+    redis_url: str, migrated_database: str, writer_dsn: str
+) -> None:
+    run_sql(migrated_database, PLAUSIBLE_BY_MISTAKE)
+    environment = own_environment(REDIS_URL=redis_url, DATABASE_URL=writer_dsn)
+    told = run_command("status", "--sample", "0", "--json", environment=environment)
+    assert json.loads(told.stdout)["postgres"]["partitions"]["default_plausible"] == 1
+    told = run_command("doctor", "--json", environment=environment)
+    checks = [json.loads(line) for line in told.stdout.splitlines()]
+    status_of = {
+        check["check"]: check["status"] for check in checks if check["party"] == "postgres"
+    }
+    assert "unknown" not in status_of.values()
+    assert (status_of["grants"], status_of["default-partition"]) == ("ok", "failure")
+    told = run_command("partitions", "list", environment=environment)
+    assert (told.returncode, told.stderr) == (0, "")
+    told = run_command("partitions", "repair", "--yes", environment=environment)
+    assert (told.returncode, told.stderr) == (0, "")
+    rows = fetch(migrated_database, "SELECT tableoid::regclass::text FROM positions")
+    assert [row[0] for row in rows] == ["positions_20260305"]
+
+
+def test_dropping_and_erasing_take_the_owner(
+    redis_url: str, migrated_database: str, with_roles: str, writer_dsn: str
+) -> None:
+    run_sql(writer_dsn, "SELECT positions_ensure_days('{2026-03-05}')")
+    run_sql(writer_dsn, PLAUSIBLE_BY_MISTAKE.replace("(1,", f"({IMEI},"))
+    drop = ("partitions", "drop", "--older-than", "3", "--yes")
+    forget = ("device", "forget", f"{IMEI}", "--yes")
+    environment = own_environment(REDIS_URL=redis_url, DATABASE_URL=writer_dsn)
+    for arguments in (drop, forget):
+        assert run_command(*arguments, environment=environment).returncode == 76
+    environment["DATABASE_MIGRATION_URL"] = dsn_of(with_roles, "owner")
+    told = run_command(*forget, environment=environment)
+    assert told.returncode == 0, told.stderr
+    assert stored_keys(migrated_database) == []
+    told = run_command(*drop, environment=environment)
+    assert told.returncode == 0, told.stderr
+    days = "SELECT FROM pg_class WHERE relname = 'positions_20260305'"
+    assert fetch(migrated_database, days) == []
 
 
 def test_role_that_may_only_write_does_not_migrate(

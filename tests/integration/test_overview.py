@@ -217,7 +217,7 @@ async def test_plausible_rows_in_the_default_partition_are_counted_within_bounds
     monkeypatch.setattr(store_overview, "DEFAULT_ROWS_MAX", 30)
     look = await look_at(dsn)
     assert look.partitions is not None
-    assert look.partitions.default_plausible == 20
+    assert look.partitions.default_plausible == 30
     await admin.execute("ANALYZE positions_default")
     look = await look_at(dsn)
     assert look.partitions is not None

@@ -273,7 +273,7 @@ async def _partitions(session: Session) -> Partitions:
 
 
 async def _plausible_in_default(session: Session) -> int | None:
-    if await session.fetchval("SELECT to_regclass('public.positions_default')") is None:
+    if not await session.fetchval(queries.KNOWS_PLAUSIBLE):
         return None
     n_rows: int = await session.fetchval(queries.PLAUSIBLE_IN_DEFAULT, PLAUSIBLE_MAX)
     return n_rows

@@ -23,8 +23,8 @@ from teltonika_processor.store.steps import packaged_steps
 # Bound: longest wait for any one answer.
 _ANSWER_S: Final = 3.0
 
-# Bound: rows of the default partition that are looked at, some 20 ms; replicas that are shown.
-DEFAULT_ROWS_MAX: Final = 50_000
+# Bound: plausible rows of the default partition that are counted; replicas that are shown.
+DEFAULT_ROWS_MAX: Final = 10_000
 _REPLICAS_MAX: Final = 20
 
 _SERVER: Final = """
@@ -44,10 +44,13 @@ WHERE i.inhparent = to_regclass('public.positions')
 ORDER BY c.relname
 """
 
-# The rows that a suspect clock brought may be many, so they are not searched through to the end.
+_KNOWS_PLAUSIBLE: Final = """
+SELECT to_regprocedure('public.positions_default_plausible(integer, date)') IS NOT NULL AS known
+"""
+
 _PLAUSIBLE: Final = """
-SELECT count(*) FILTER (WHERE NOT clock_suspect) AS n_plausible, count(*) AS n_looked_at
-FROM (SELECT clock_suspect FROM public.positions_default LIMIT $1) AS looked_at
+SELECT coalesce(sum(plausible_rows), 0)::bigint AS n_plausible
+FROM public.positions_default_plausible($1)
 """
 
 # All but who it is is null to a role without pg_monitor.
@@ -91,8 +94,8 @@ class PartitionsLook:
         first_day: UTC day of the oldest day partition, as ``2026-11-28``; None without any.
         last_day: That of the newest one.
         default_rows: Rows in the default partition, as the statistics have it.
-        default_plausible: Rows in it whose clock is plausible, of the first 50,000: there must be
-            none. None where the role may not read it.
+        default_plausible: Rows in it whose clock is plausible, 10,000 at most: there must be none.
+            None where the role may not ask, or the schema is older.
     """
 
     n_partitions: int
@@ -248,7 +251,9 @@ async def _partitions(session: Session) -> PartitionsLook | None:
         return None
     days = sorted(filter(None, (_day_of(row["name"]) for row in rows)))
     default_rows = [row["n_rows"] for row in rows if row["name"] == _DEFAULT]
-    counted = await _readable(session, _PLAUSIBLE, DEFAULT_ROWS_MAX) if default_rows else None
+    known = await _readable(session, _KNOWS_PLAUSIBLE)
+    is_known = bool(known and known[0]["known"])
+    counted = await _readable(session, _PLAUSIBLE, DEFAULT_ROWS_MAX) if is_known else None
     return PartitionsLook(
         n_partitions=len(rows),
         bytes=sum(row["bytes"] for row in rows),
