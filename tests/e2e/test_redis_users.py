@@ -339,6 +339,28 @@ def test_the_gateway_can_empty_the_stream_all_the_same(acl: AclRedis, telemetry:
     assert telemetry.client.xlen(STREAM) == 0
 
 
+def test_the_operator_can_lose_what_was_not_stored(acl: AclRedis, telemetry: Telemetry) -> None:
+    """SECURITY.md says so: no rule tells a group that is set back from one that is set forward."""
+    telemetry.publish([entry(frame_at(BASE_MS)), entry(frame_at(BASE_MS + 1000))])
+    telemetry.client.xgroup_create(STREAM, GROUP, "0")
+    ((first_id, _),) = telemetry.client.xrange(STREAM, count=1)
+    with acl.client("operator") as client:
+        assert client.xdel(STREAM, first_id) == 1
+        client.xgroup_setid(STREAM, GROUP, "$")
+    assert telemetry.client.xreadgroup(GROUP, "one", {STREAM: ">"}) in ([], {})
+
+
+@pytest.mark.parametrize("user", ["gateway", "processor", "operator"])
+def test_who_may_read_the_configuration_reads_the_password_of_a_replica(
+    acl: AclRedis, user: str
+) -> None:
+    """SECURITY.md says so: no rule tells one parameter from another."""
+    with acl.client("admin") as admin, acl.client(user) as client:
+        admin.config_set("masterauth", "of-the-primary")
+        assert client.config_get("masterauth") == {"masterauth": "of-the-primary"}
+        admin.config_set("masterauth", "")
+
+
 def test_nobody_is_served_without_a_name_and_a_password(acl: AclRedis) -> None:
     url = acl.url_of("gateway", "wrong")
     with redis.Redis.from_url(url) as client, pytest.raises(AuthenticationError):
