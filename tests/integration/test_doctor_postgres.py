@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from commands import own_environment, run_command
 from servers import new_postgres, run_in_own_loop, run_sql
 from telemetry import fetch, locked
 from teltonika_processor.doctor.findings import Finding
@@ -115,8 +116,9 @@ def test_the_remedy_moves_plausible_rows_to_their_days(migrated_database: str) -
         run_sql(migrated_database, statement)
     finding = of(migrated_database, "default-partition")
     assert finding.found == "rows with a plausible clock: 2"
-    remedy = finding.remedy.removeprefix("as the owner: ").partition(", which")[0]
-    run_sql(migrated_database, remedy)
+    command = finding.remedy.removeprefix("teltonika-processor ").partition(",")[0].split()
+    environment = own_environment(DATABASE_URL=migrated_database)
+    assert run_command(*command, "--yes", environment=environment).returncode == 0
     assert of(migrated_database, "default-partition").status == "ok"
     (count,) = fetch(migrated_database, "SELECT count(*) AS n FROM public.positions_20260305")
     assert count["n"] == 3

@@ -214,7 +214,7 @@ async def test_plausible_rows_in_the_default_partition_are_counted_within_bounds
     look = await look_at(dsn)
     assert look.partitions is not None
     assert look.partitions.default_plausible == 60
-    monkeypatch.setattr(store_overview, "DEFAULT_ROWS_MAX", 30)
+    monkeypatch.setattr(store_overview, "PLAUSIBLE_MAX", 20)
     look = await look_at(dsn)
     assert look.partitions is not None
     assert look.partitions.default_plausible == 20

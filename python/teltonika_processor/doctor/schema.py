@@ -5,7 +5,8 @@ from typing import Final
 
 from teltonika_processor.doctor.findings import Check, Finding, Party
 from teltonika_processor.doctor.postgres_server import Wanted
-from teltonika_processor.store.facts import PLAUSIBLE_MAX, OwnerFacts, Partitions, PostgresFacts
+from teltonika_processor.store.facts import OwnerFacts, Partitions, PostgresFacts
+from teltonika_processor.store.partitions import PLAUSIBLE_MAX
 from teltonika_processor.store.steps import SchemaState
 
 SCHEMA = Check(
@@ -38,10 +39,7 @@ DEFAULT_ROWS = Check(
 
 _MANY_PARTITIONS: Final = 2000
 
-_MOVE_ROWS: Final = (
-    "as the owner: SELECT positions_ensure_days(array(SELECT DISTINCT (recorded_at AT TIME ZONE "
-    "'UTC')::date FROM positions_default WHERE NOT clock_suspect)), which moves them to their days"
-)
+_MOVE_ROWS: Final = "teltonika-processor partitions repair, which moves them to their days"
 
 
 def schema_findings(
@@ -150,7 +148,8 @@ def _default_rows(facts: PostgresFacts) -> Finding:
     if n_rows is None:
         return DEFAULT_ROWS.unknown(
             facts.not_seen.get("plausible_in_default", "the tables are not there"),
-            f"GRANT SELECT ON public.positions_default TO {facts.server.role}",
+            "GRANT EXECUTE ON FUNCTION public.positions_default_plausible(integer, date) TO "
+            f"{facts.server.role}",
         )
     if n_rows:
         text = f"{n_rows:,}" if n_rows < PLAUSIBLE_MAX else f"{n_rows:,} or more"

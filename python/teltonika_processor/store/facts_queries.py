@@ -91,10 +91,12 @@ ORDER BY c.relname
 LIMIT 1000
 """
 
+HAS_PLAUSIBLE: Final = "SELECT to_regprocedure('public.positions_default_plausible(integer, date)')"
+
 # $1: most rows to count.
 PLAUSIBLE_IN_DEFAULT: Final = """
-SELECT count(*)::integer
-FROM (SELECT FROM public.positions_default WHERE NOT clock_suspect LIMIT $1::integer) AS found
+SELECT coalesce(sum(plausible_rows), 0)::integer
+FROM public.positions_default_plausible($1::integer)
 """
 
 IDENTITY: Final = """

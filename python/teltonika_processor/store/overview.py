@@ -17,14 +17,14 @@ from teltonika_processor.store.connection import (
     open_looking_session,
 )
 from teltonika_processor.store.migrate import check
+from teltonika_processor.store.partitions import PLAUSIBLE_MAX
 from teltonika_processor.store.sqlstate import FOREIGN_ERRORS, translate
 from teltonika_processor.store.steps import packaged_steps
 
 # Bound: longest wait for any one answer.
 _ANSWER_S: Final = 3.0
 
-# Bound: rows of the default partition that are looked at, some 20 ms; replicas that are shown.
-DEFAULT_ROWS_MAX: Final = 50_000
+# Bound: replicas that are shown.
 _REPLICAS_MAX: Final = 20
 
 _SERVER: Final = """
@@ -44,10 +44,10 @@ WHERE i.inhparent = to_regclass('public.positions')
 ORDER BY c.relname
 """
 
-# The rows that a suspect clock brought may be many, so they are not searched through to the end.
+# $1: most rows to count.
 _PLAUSIBLE: Final = """
-SELECT count(*) FILTER (WHERE NOT clock_suspect) AS n_plausible, count(*) AS n_looked_at
-FROM (SELECT clock_suspect FROM public.positions_default LIMIT $1) AS looked_at
+SELECT coalesce(sum(plausible_rows), 0)::bigint AS n_plausible
+FROM public.positions_default_plausible($1::integer)
 """
 
 # All but who it is is null to a role without pg_monitor.
@@ -91,8 +91,8 @@ class PartitionsLook:
         first_day: UTC day of the oldest day partition, as ``2026-11-28``; None without any.
         last_day: That of the newest one.
         default_rows: Rows in the default partition, as the statistics have it.
-        default_plausible: Rows in it whose clock is plausible, of the first 50,000: there must be
-            none. None where the role may not read it.
+        default_plausible: Rows in it whose clock is plausible, `PLAUSIBLE_MAX` at most: there must
+            be none. None where the role may not ask.
     """
 
     n_partitions: int
@@ -248,7 +248,7 @@ async def _partitions(session: Session) -> PartitionsLook | None:
         return None
     days = sorted(filter(None, (_day_of(row["name"]) for row in rows)))
     default_rows = [row["n_rows"] for row in rows if row["name"] == _DEFAULT]
-    counted = await _readable(session, _PLAUSIBLE, DEFAULT_ROWS_MAX) if default_rows else None
+    counted = await _readable(session, _PLAUSIBLE, PLAUSIBLE_MAX) if default_rows else None
     return PartitionsLook(
         n_partitions=len(rows),
         bytes=sum(row["bytes"] for row in rows),
