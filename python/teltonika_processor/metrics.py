@@ -9,8 +9,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar, get_args
 
-from prometheus_client import Gauge
-
 from teltonika_processor import events
 from teltonika_processor.errors import RETRY_CAUSES
 from teltonika_processor.exposition import OTHER, Kept, Maker
@@ -19,6 +17,14 @@ from teltonika_processor.figures import (
     GroupFigures,
     PartitionFigures,
     StateFigures,
+)
+from teltonika_processor.gauges import (
+    StateGauges,
+    audit_gauges,
+    group_gauges,
+    partitions_gauges,
+    servers_gauges,
+    show,
 )
 
 LOG_ONLY: Final[frozenset[type[events.Event]]] = frozenset(
@@ -103,11 +109,11 @@ class Metrics:
         self._define_retention()
         self._define_dumps()
         self._retries: Final = _define_retries(self._make)
-        self._group: Final = _define_group(self._make)
-        self._audit: Final = _define_audit(self._make)
-        self._servers: Final = _define_servers(self._make)
-        self._partitions: Final = _define_partitions(self._make)
-        self._state: Final = _State(self._make)
+        self._group: Final = group_gauges(self._make)
+        self._audit: Final = audit_gauges(self._make)
+        self._servers: Final = servers_gauges(self._make)
+        self._partitions: Final = partitions_gauges(self._make)
+        self._state: Final = StateGauges(self._make)
         self._loop_lag_s: Final = self._make.histogram(
             "event_loop_lag_seconds", "How late a sleep of the event loop ends", _LAG_BUCKETS_S
         )
@@ -130,12 +136,12 @@ class Metrics:
 
     def group_seen(self, figures: GroupFigures | None) -> None:
         """The group's figures as of now; None: Redis could not be asked."""
-        _show(self._group, figures)
-        _show(self._audit, None if figures is None else figures.audit)
+        show(self._group, figures)
+        show(self._audit, None if figures is None else figures.audit)
 
     def partitions_seen(self, figures: PartitionFigures | None) -> None:
         """The partitions as of now; None: Postgres could not be asked."""
-        _show(self._partitions, figures)
+        show(self._partitions, figures)
 
     def servers_seen(self, *, redis: bool | None, postgres: bool | None, ready: bool) -> None:
         """Whether the servers do their part, None: not asked yet; and what /readyz says."""
@@ -309,28 +315,6 @@ class Metrics:
         self._on(events.PanicDumped, panic_dumped)
 
 
-class _State:
-    """The device state: two gauges, and three counters that follow totals kept elsewhere."""
-
-    def __init__(self, make: Maker) -> None:
-        self._devices: Final = make.gauge("device_state_devices", "Devices whose state is held")
-        self._size: Final = make.gauge("device_state_bytes", "Memory of the device state")
-        self._totals: Final = {
-            "hits": make.counter("device_state_hits", "Look-ups of a device that was held"),
-            "misses": make.counter("device_state_misses", "Look-ups of a device that was not"),
-            "evictions": make.counter("device_state_evictions", "Devices dropped for others"),
-        }
-        self._counted: Final = dict.fromkeys(self._totals, 0)
-
-    def seen(self, figures: StateFigures) -> None:
-        self._devices.set(figures.n_devices)
-        self._size.set(figures.n_bytes)
-        for field, counter in self._totals.items():
-            total = getattr(figures, field)
-            counter.inc(total - self._counted[field])
-            self._counted[field] = total
-
-
 def _define_retries(make: Maker) -> Mapping[str, Kept]:
     """By stage, then by cause."""
     family = make.family("retries", "Tries that failed", ("stage", "cause"))
@@ -338,66 +322,3 @@ def _define_retries(make: Maker) -> Mapping[str, Kept]:
         stage: Kept({cause: family.labels(stage, cause) for cause in (*causes, OTHER)})
         for stage, causes in ((s, _CAUSES_BY_STAGE.get(s, ())) for s in get_args(events.Stage))
     }
-
-
-def _define_group(make: Maker) -> Mapping[str, Gauge]:
-    """By the field of `GroupFigures`; not a number until Redis has said it."""
-    nan = math.nan
-    return {
-        "lag_entries": make.gauge("group_lag_entries", "Entries never delivered", nan),
-        "lag_s": make.gauge("group_lag_seconds", "Age of the oldest of them", nan),
-        "pending": make.gauge("group_pending_entries", "Entries delivered, not xacked", nan),
-        "oldest_pending_s": make.gauge(
-            "group_oldest_pending_seconds", "Age of the oldest pending entry", nan
-        ),
-        "consumers": make.gauge("group_consumers", "Names in the group", nan),
-        "stream_entries": make.gauge("stream_entries", "Length of the stream", nan),
-        "stream_bytes": make.gauge("stream_bytes", "Memory of the stream in Redis", nan),
-        "acknowledged": make.gauge(
-            "group_acknowledged_entries", "Settled entries acknowledged by all instances", nan
-        ),
-        "dead_lettered": make.gauge(
-            "group_dead_lettered_entries", "Entries dead-lettered by all instances", nan
-        ),
-    }
-
-
-def _define_partitions(make: Maker) -> Mapping[str, Gauge]:
-    """By the field of `PartitionFigures`; not a number until Postgres has said it."""
-    nan = math.nan
-    return {
-        "n_partitions": make.gauge("positions_partitions", "Partitions of positions", nan),
-        "default_plausible_rows": make.gauge(
-            "positions_default_plausible_rows", "Plausible rows in the default partition", nan
-        ),
-    }
-
-
-def _define_audit(make: Maker) -> Mapping[str, Gauge]:
-    """By the field of `AuditFigures`; not a number while nobody has recorded an audit."""
-    nan = math.nan
-    return {
-        "at_s": make.gauge("audit_timestamp_seconds", "Unix time of the last audit", nan),
-        "entries": make.gauge("audit_entries", "Entries that it looked at", nan),
-        "missing_entries": make.gauge(
-            "audit_missing_entries", "Entries that nothing accounts for", nan
-        ),
-        "missing_records": make.gauge(
-            "audit_missing_records", "Their records that are not in positions", nan
-        ),
-    }
-
-
-def _show(gauges: Mapping[str, Gauge], figures: object | None) -> None:
-    """Each gauge gets the field of its name; not a number where there are no figures."""
-    for field, gauge in gauges.items():
-        gauge.set(math.nan if figures is None else getattr(figures, field))
-
-
-def _define_servers(make: Maker) -> tuple[Gauge, Gauge, Gauge]:
-    """In the order of `Metrics.servers_seen`."""
-    return (
-        make.gauge("redis_reachable", "1 if Redis answered when last asked", math.nan),
-        make.gauge("postgres_writable", "1 if Postgres could be written when last asked", math.nan),
-        make.gauge("ready", "1 if /readyz would answer 200"),
-    )

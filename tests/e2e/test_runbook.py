@@ -78,6 +78,13 @@ def our_commands(document: str) -> list[str]:
 COMMANDS = sorted({command for document in DOCUMENTS for command in our_commands(document)})
 
 
+def with_values(command: str, *, entry_id: str) -> str:
+    """The command with what a reader fills in, and with ids and devices that are there."""
+    command = re.sub(r"\bID(…|\.\.\.)?|\b1[0-9]{12}-[0-9]+\b", entry_id, command)
+    command = re.sub(r"\bIMEI(…|\.\.\.)?|\b3563070424[0-9]{5}\b", f"{IMEI:015d}", command)
+    return re.sub(r"\bCODE\b", "crc_mismatch", command)
+
+
 def only_looks(command: str) -> bool:
     words = shlex.split(command)
     if any(word in NOT_RUN for word in words):
@@ -106,7 +113,7 @@ def test_every_command_can_be_parsed(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = shlex.split(re.sub(r"\bID…|\bID\.\.\.|\bID\b", "1790000000000-0", command))
+    words = shlex.split(with_values(command, entry_id="1790000000000-0"))
     for word in words:
         if re.fullmatch(r"[\w.-]+\.(hex|bin|jsonl|csv|txt|geojson)", word):
             (tmp_path / word).write_text("00\n")
@@ -155,9 +162,8 @@ def stand(maintenance_dsn: str) -> Iterator[Stand]:
 @pytest.mark.parametrize("command", [command for command in COMMANDS if only_looks(command)])
 def test_every_command_that_only_looks_can_be_run(command: str, stand: Stand) -> None:
     entry_id = stand.letter_id if command.startswith("dlq") else stand.entry_id
-    there = re.sub(r"\b1[0-9]{12}-[0-9]+\b", entry_id, command)
-    there = re.sub(r"\b3563070424[0-9]{5}\b", f"{IMEI:015d}", there)
-    done = run_command(*shlex.split(there), environment={**os.environ, **stand.environment})
+    words = shlex.split(with_values(command, entry_id=entry_id))
+    done = run_command(*words, environment={**os.environ, **stand.environment})
     assert done.returncode in MAY_END_WITH, done.stdout + done.stderr
     assert done.stdout, done.stderr
     assert "Traceback" not in done.stderr

@@ -214,10 +214,10 @@ async def test_plausible_rows_in_the_default_partition_are_counted_within_bounds
     look = await look_at(dsn)
     assert look.partitions is not None
     assert look.partitions.default_plausible == 60
-    monkeypatch.setattr(store_overview, "DEFAULT_ROWS_MAX", 30)
+    monkeypatch.setattr(store_overview, "PLAUSIBLE_MAX", 20)
     look = await look_at(dsn)
     assert look.partitions is not None
-    assert look.partitions.default_plausible == 30
+    assert look.partitions.default_plausible == 20
     await admin.execute("ANALYZE positions_default")
     look = await look_at(dsn)
     assert look.partitions is not None
@@ -230,6 +230,18 @@ async def test_a_database_without_the_schema_says_so(database: str) -> None:
     assert "migrations are pending" in look.schema_fault
     assert look.partitions is not None
     assert (look.partitions.n_partitions, look.partitions.default_plausible) == (0, None)
+
+
+async def test_a_schema_that_is_older_is_looked_at_as_far_as_it_goes(
+    dsn: str, admin: asyncpg.Connection
+) -> None:
+    await admin.execute("DROP FUNCTION positions_default_plausible")
+    await admin.execute("DELETE FROM teltonika_migrations WHERE name = '0004_default_plausible'")
+    look = await look_at(dsn)
+    assert look.schema_fault is not None
+    assert "0004_default_plausible" in look.schema_fault
+    assert look.partitions is not None
+    assert (look.partitions.n_partitions, look.partitions.default_plausible) == (2, None)
 
 
 @pytest.fixture

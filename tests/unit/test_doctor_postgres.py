@@ -212,20 +212,18 @@ def test_tables_of_days_that_are_no_partitions_are_named() -> None:
 def test_a_plausible_row_in_the_default_partition_is_a_failure() -> None:
     one = of("default-partition", replace(FACTS, plausible_in_default=1))
     assert (one.status, one.found) == ("failure", "rows with a plausible clock: 1")
-    assert one.remedy.startswith("teltonika-processor partitions repair")
+    assert one.remedy == "teltonika-processor partitions repair, which moves them to their days"
     many = of("default-partition", replace(FACTS, plausible_in_default=1000))
     assert many.found == "rows with a plausible clock: 1,000 or more"
 
 
 def test_a_default_partition_that_may_not_be_read_is_unknown() -> None:
-    denied = "42501 permission denied for function positions_default_plausible"
-    seen = {"plausible_in_default": denied}
+    seen = {"plausible_in_default": "42501 permission denied for table positions_default"}
     facts = replace(FACTS, plausible_in_default=None, not_seen=seen)
     finding = of("default-partition", facts)
     assert finding.status == "unknown"
-    assert finding.remedy == (
-        "GRANT EXECUTE ON FUNCTION public.positions_default_plausible(integer, date) TO processor"
-    )
+    function = "public.positions_default_plausible(integer, date)"
+    assert finding.remedy == f"GRANT EXECUTE ON FUNCTION {function} TO processor"
 
 
 def test_what_could_not_be_looked_at_says_why() -> None:

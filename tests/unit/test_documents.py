@@ -107,7 +107,7 @@ def test_stream_constant_is_the_agreed_name() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_stream_that_a_document_names_is_ours(document: Path) -> None:
-    named = set(re.findall(r"telemetry:[\w:-]+", document.read_text()))
+    named = set(re.findall(r"telemetry:[\w-]+(?::[\w-]+)*", document.read_text()))
     assert named
     assert named <= {"telemetry:teltonika", "telemetry:teltonika:dlq"}
 

@@ -5,7 +5,8 @@ from typing import Final
 
 from teltonika_processor.doctor.findings import Check, Finding, Party
 from teltonika_processor.doctor.postgres_server import Wanted
-from teltonika_processor.store.facts import PLAUSIBLE_MAX, OwnerFacts, Partitions, PostgresFacts
+from teltonika_processor.store.facts import OwnerFacts, Partitions, PostgresFacts
+from teltonika_processor.store.partitions import PLAUSIBLE_MAX
 from teltonika_processor.store.steps import SchemaState
 
 SCHEMA = Check(
@@ -147,8 +148,8 @@ def _default_rows(facts: PostgresFacts) -> Finding:
     if n_rows is None:
         return DEFAULT_ROWS.unknown(
             facts.not_seen.get("plausible_in_default", "the tables are not there"),
-            "GRANT EXECUTE ON FUNCTION public.positions_default_plausible(integer, date) "
-            f"TO {facts.server.role}",
+            "GRANT EXECUTE ON FUNCTION public.positions_default_plausible(integer, date) TO "
+            f"{facts.server.role}",
         )
     if n_rows:
         text = f"{n_rows:,}" if n_rows < PLAUSIBLE_MAX else f"{n_rows:,} or more"

@@ -25,11 +25,9 @@ from teltonika_processor.store.connection import (
 )
 from teltonika_processor.store.hosts import single_host_dsns
 from teltonika_processor.store.migrate import check, may_migrate
+from teltonika_processor.store.partitions import PLAUSIBLE_MAX
 from teltonika_processor.store.sqlstate import FOREIGN_ERRORS, translate
 from teltonika_processor.store.steps import SchemaState, packaged_steps
-
-PLAUSIBLE_MAX: Final = 1000
-"""Bound: rows of the default partition that are counted."""
 
 SETTINGS: Final = (
     *("autovacuum", "fsync", "full_page_writes", "idle_session_timeout", "synchronous_commit"),
@@ -273,7 +271,7 @@ async def _partitions(session: Session) -> Partitions:
 
 
 async def _plausible_in_default(session: Session) -> int | None:
-    if not await session.fetchval(queries.KNOWS_PLAUSIBLE):
+    if await session.fetchval(queries.HAS_PLAUSIBLE) is None:
         return None
     n_rows: int = await session.fetchval(queries.PLAUSIBLE_IN_DEFAULT, PLAUSIBLE_MAX)
     return n_rows

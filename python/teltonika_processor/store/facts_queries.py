@@ -91,9 +91,7 @@ ORDER BY c.relname
 LIMIT 1000
 """
 
-KNOWS_PLAUSIBLE: Final = """
-SELECT to_regprocedure('public.positions_default_plausible(integer, date)') IS NOT NULL
-"""
+HAS_PLAUSIBLE: Final = "SELECT to_regprocedure('public.positions_default_plausible(integer, date)')"
 
 # $1: most rows to count.
 PLAUSIBLE_IN_DEFAULT: Final = """

@@ -16,15 +16,16 @@ from teltonika_processor.store.connection import (
     close_session,
     open_looking_session,
 )
+from teltonika_processor.store.facts_queries import HAS_PLAUSIBLE
 from teltonika_processor.store.migrate import check
+from teltonika_processor.store.partitions import PLAUSIBLE_MAX
 from teltonika_processor.store.sqlstate import FOREIGN_ERRORS, translate
 from teltonika_processor.store.steps import packaged_steps
 
 # Bound: longest wait for any one answer.
 _ANSWER_S: Final = 3.0
 
-# Bound: plausible rows of the default partition that are counted; replicas that are shown.
-DEFAULT_ROWS_MAX: Final = 10_000
+# Bound: replicas that are shown.
 _REPLICAS_MAX: Final = 20
 
 _SERVER: Final = """
@@ -44,13 +45,10 @@ WHERE i.inhparent = to_regclass('public.positions')
 ORDER BY c.relname
 """
 
-_KNOWS_PLAUSIBLE: Final = """
-SELECT to_regprocedure('public.positions_default_plausible(integer, date)') IS NOT NULL AS known
-"""
-
+# $1: most rows to count.
 _PLAUSIBLE: Final = """
 SELECT coalesce(sum(plausible_rows), 0)::bigint AS n_plausible
-FROM public.positions_default_plausible($1)
+FROM public.positions_default_plausible($1::integer)
 """
 
 # All but who it is is null to a role without pg_monitor.
@@ -94,8 +92,8 @@ class PartitionsLook:
         first_day: UTC day of the oldest day partition, as ``2026-11-28``; None without any.
         last_day: That of the newest one.
         default_rows: Rows in the default partition, as the statistics have it.
-        default_plausible: Rows in it whose clock is plausible, 10,000 at most: there must be none.
-            None where the role may not ask, or the schema is older.
+        default_plausible: Rows in it whose clock is plausible, `PLAUSIBLE_MAX` at most: there must
+            be none. None where the role may not ask, or the schema is older.
     """
 
     n_partitions: int
@@ -251,9 +249,9 @@ async def _partitions(session: Session) -> PartitionsLook | None:
         return None
     days = sorted(filter(None, (_day_of(row["name"]) for row in rows)))
     default_rows = [row["n_rows"] for row in rows if row["name"] == _DEFAULT]
-    known = await _readable(session, _KNOWS_PLAUSIBLE)
-    is_known = bool(known and known[0]["known"])
-    counted = await _readable(session, _PLAUSIBLE, DEFAULT_ROWS_MAX) if is_known else None
+    # An older schema has the partition and not the function.
+    known = await session.fetchval(HAS_PLAUSIBLE)
+    counted = await _readable(session, _PLAUSIBLE, PLAUSIBLE_MAX) if known else None
     return PartitionsLook(
         n_partitions=len(rows),
         bytes=sum(row["bytes"] for row in rows),
