@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ async def test_an_overlay_replaces_and_adds_rows_and_they_go_with_it(
     lines = ("66,Battery of the trailer,2,unsigned,0.01,V,,us", "60000,Ours,1,hex,1,,,us")
     file = overlay(tmp_path, *lines)
     named = "SELECT io_id, name FROM io_elements WHERE io_id IN (66, 60000) ORDER BY io_id"
-    report = await migrate(migrated_database, load_dictionary(file))
+    report = await migrate(migrated_database, partial(load_dictionary, file))
     assert report.io_elements_changed == 2
     assert [tuple(row) for row in await admin.fetch(named)] == [
         (66, "Battery of the trailer"),
@@ -132,21 +133,24 @@ def test_the_command_refuses_an_overlay_that_it_cannot_read(
     )
 
 
-async def test_a_start_writes_the_rows_where_it_may_migrate_and_only_there(
+async def test_a_start_leaves_the_rows_to_migrate_unless_there_are_none(
     migrated_database: str, admin: asyncpg.Connection
 ) -> None:
     await admin.execute("DELETE FROM io_elements WHERE io_id < 4")
     looked = await prepare_schema(migrated_database, None)
     assert (looked.migrated, looked.io_elements_changed) == (False, 0)
     assert await admin.fetchval("SELECT count(*) FROM io_elements") == 653
-    assert (await prepare_schema(migrated_database, migrated_database)).io_elements_changed == 3
+    assert (await prepare_schema(migrated_database, migrated_database)).io_elements_changed == 0
+    await admin.execute("DELETE FROM io_elements")
+    assert (await prepare_schema(migrated_database, None)).io_elements_changed == 0
+    assert (await prepare_schema(migrated_database, migrated_database)).io_elements_changed == 656
 
 
-def test_a_start_refuses_an_overlay_that_it_cannot_read(
-    migrated_database: str, tmp_path: Path
+def test_a_start_that_would_write_it_refuses_an_overlay_that_it_cannot_read(
+    database: str, tmp_path: Path
 ) -> None:
     environment = own_environment(
-        DATABASE_URL=migrated_database,
+        DATABASE_URL=database,
         IO_DICTIONARY_FILE=str(tmp_path / "nowhere.csv"),
         HTTP_PORT="0",
     )

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -43,7 +44,9 @@ def migrate_command(
         if check:
             code = _print_state(asyncio.run(inspect(dsn)), as_json=as_json)
         else:
-            migrated = asyncio.run(migrate(dsn, configured_dictionary(settings), post=post))
+            migrated = asyncio.run(
+                migrate(dsn, partial(configured_dictionary, settings), post=post)
+            )
             code = _print_report(migrated, as_json=as_json)
     raise typer.Exit(code)
 

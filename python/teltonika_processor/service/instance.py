@@ -9,6 +9,7 @@ import random
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -119,14 +120,13 @@ class Instance:
     async def _check_schema(self) -> None:
         """Migrate, where wanted and allowed; otherwise demand that the schema fits."""
         settings = self._settings
-        dictionary = configured_dictionary(settings)
 
         async def prepare() -> SchemaReport:
             return await prepare_schema(
                 settings.database_url.get_secret_value(),
                 settings.owner_url.get_secret_value() if settings.migrate_on_start else None,
                 pooler=settings.database_pooler,
-                dictionary=dictionary,
+                dictionary=partial(configured_dictionary, settings),
             )
 
         report = await self._reach("sink", prepare)

@@ -27,6 +27,11 @@ ON CONFLICT (io_id) DO UPDATE SET
 _DELETE: Final = "DELETE FROM public.io_elements WHERE io_id = ANY ($1)"
 
 
+async def has_no_elements(session: Session) -> bool:
+    """Whether the table is empty, as after a restore of the schema alone."""
+    return bool(await session.fetchval("SELECT NOT EXISTS (SELECT FROM public.io_elements)"))
+
+
 async def write_elements(session: Session, dictionary: Dictionary) -> int:
     """Make the table hold `dictionary` and nothing else; how many rows that changed.
 

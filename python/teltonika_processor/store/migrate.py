@@ -8,7 +8,7 @@ snapshot, and CREATE INDEX CONCURRENTLY waits for every older one, so both would
 import asyncio
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -27,7 +27,7 @@ from teltonika_processor.store.connection import (
     open_reading_session,
     session_of,
 )
-from teltonika_processor.store.io_elements import write_elements
+from teltonika_processor.store.io_elements import has_no_elements, write_elements
 from teltonika_processor.store.sqlstate import translate
 from teltonika_processor.store.steps import (
     AppliedStep,
@@ -72,6 +72,22 @@ SELECT has_schema_privilege('public', 'CREATE') AND coalesce(
 """
 
 
+LoadDictionary = Callable[[], Dictionary]
+
+
+@dataclass(frozen=True, slots=True)
+class Elements:
+    """What `io_elements` shall hold.
+
+    Attributes:
+        load: Called where the table is written.
+        always: Write it also where no step was applied and it holds something.
+    """
+
+    load: LoadDictionary
+    always: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class SchemaReport:
     """How the schema came to fit.
@@ -96,7 +112,7 @@ async def prepare_schema(
     migration_dsn: str | None,
     *,
     pooler: Pooler = "none",
-    dictionary: Dictionary | None = None,
+    dictionary: LoadDictionary = load_dictionary,
 ) -> SchemaReport:
     """Make the schema fit or refuse: migrate where wanted and allowed, otherwise look.
 
@@ -104,7 +120,8 @@ async def prepare_schema(
         dsn: The writer's address; it must lead to a database that fits, whoever migrates which one.
         migration_dsn: The owner's, past any pooler; None: apply nothing.
         pooler: What the writer's address leads to.
-        dictionary: What `io_elements` shall hold; None: the packaged one.
+        dictionary: What `io_elements` shall hold, if this start applies steps or finds it empty:
+            else two versions, or two overlays, would write it in turn at each start of theirs.
 
     Raises:
         ConfigError: A pooler lies where none may.
@@ -115,7 +132,7 @@ async def prepare_schema(
         return await _require_fit(dsn, pooler)
     async with migration_session(migration_dsn) as session:
         if await may_migrate(session):
-            report = await _apply_all(session, dictionary)
+            report = await apply_steps(session, packaged_steps(), elements=Elements(dictionary))
         else:
             report = await _look(session)
     if dsn != migration_dsn:
@@ -136,24 +153,18 @@ async def _look(session: Session) -> SchemaReport:
 
 
 async def migrate(
-    dsn: str, dictionary: Dictionary | None = None, *, post: bool = False
+    dsn: str, dictionary: LoadDictionary = load_dictionary, *, post: bool = False
 ) -> SchemaReport:
     """Apply the steps of this version as the role of `dsn`; errors as `prepare_schema`.
 
     Args:
         dsn: The owner's address.
-        dictionary: What `io_elements` shall hold; the packaged one where it is None.
+        dictionary: What `io_elements` shall hold.
         post: Those steps as well that wait until no instance of the version before runs.
     """
     async with migration_session(dsn) as session:
-        return await _apply_all(session, dictionary, post=post)
-
-
-async def _apply_all(
-    session: Session, dictionary: Dictionary | None, *, post: bool = False
-) -> SchemaReport:
-    wanted = load_dictionary() if dictionary is None else dictionary
-    return await apply_steps(session, packaged_steps(), post=post, dictionary=wanted)
+        elements = Elements(dictionary, always=True)
+        return await apply_steps(session, packaged_steps(), post=post, elements=elements)
 
 
 async def inspect(dsn: str) -> SchemaState:
@@ -189,18 +200,18 @@ async def apply_steps(
     steps: Sequence[Step],
     *,
     post: bool = False,
-    dictionary: Dictionary | None = None,
+    elements: Elements | None = None,
     lock_wait_max_s: float = LOCK_WAIT_MAX_S,
 ) -> SchemaReport:
     """Apply those of `steps` that are pending, one after the other, under the lock.
 
-    Then `io_elements` is made to hold `dictionary`, unless a later version has migrated.
+    Then `io_elements` is filled, unless a later version has migrated.
 
     Args:
         session: Of the owner.
         steps: Of this version.
         post: Apply as well what waits until no instance of the version before runs.
-        dictionary: None: leave the table as it is.
+        elements: What `io_elements` shall hold; None: leave it as it is.
         lock_wait_max_s: Longest wait for another one that migrates.
 
     Raises:
@@ -219,8 +230,12 @@ async def apply_steps(
         for step in due:
             await _apply(session, step)
         n_changed = 0
-        if dictionary is not None and not state.newer:
-            n_changed = await write_elements(session, dictionary)
+        if (
+            elements is not None
+            and not state.newer
+            and (elements.always or due or await has_no_elements(session))
+        ):
+            n_changed = await write_elements(session, elements.load())
     finally:
         # The session ends next, and the lock with it, even where this cannot be said any more.
         if not session.is_closed():
