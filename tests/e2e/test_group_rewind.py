@@ -9,7 +9,7 @@ from audited import assert_clean, run_audit
 from commands import own_environment, run_command
 from processes import Processor
 from servers import run_sql
-from telemetry import BASE_MS, IMEI, Telemetry, entry, frame_at, stored_keys
+from telemetry import BASE_MS, GROUP, IMEI, STREAM, Telemetry, entry, frame_at, stored_keys
 from waiting import eventually
 
 
@@ -49,6 +49,29 @@ def test_running_instances_store_again_what_was_lost_and_nothing_twice(
         moved = f"{ids[-1].decode()} to 0-0"
         assert (code, out, err) == (0, f"the group was rewound from {moved}\n", "")
         processor.wait_for("group.rewound", lambda event: event["first_id"] == ids[0].decode())
+        eventually(telemetry.settled)
+        assert_clean(redis_url, migrated_database)
+        assert processor.terminate() == 0
+    assert stored_keys(migrated_database) == before
+    assert len(before) == 40
+
+
+def test_what_another_instance_read_again_and_left_is_stored_by_who_claims_it(
+    telemetry: Telemetry, redis_url: str, migrated_database: str
+) -> None:
+    """The survivor remembers these very frames as committed, and never sees them come as new."""
+    telemetry.publish(frames(20))
+    claims = {"WRITE_TIMEOUT_MS": "100", "CLAIM_THRESHOLD_MS": "400", "CLAIM_INTERVAL_MS": "50"}
+    with Processor(redis_url, migrated_database, settings=claims) as processor:
+        processor.wait_for("consumer.started")
+        eventually(telemetry.settled)
+        before = stored_keys(migrated_database)
+        run_sql(migrated_database, "DELETE FROM positions")
+        leaving = telemetry.client.pipeline(transaction=True)
+        leaving.xgroup_setid(STREAM, GROUP, "0")
+        leaving.xreadgroup(GROUP, "killed", {STREAM: ">"}, count=400)
+        leaving.execute()
+        processor.wait_for("entries.reclaimed")
         eventually(telemetry.settled)
         assert_clean(redis_url, migrated_database)
         assert processor.terminate() == 0

@@ -69,6 +69,8 @@ class EntryReader:
         self._forget_committed: Final = sources.forget_committed
         # What comes as new comes behind everything that was delivered to anybody before.
         self._newest = _BEFORE_ALL
+        # After a rewind, what is pending from before it lies ahead of what is new.
+        self._caught_up_at = _BEFORE_ALL
         # None once our own pending entries are all seen.
         self._own_after: bytes | None = FIRST_ID
         self._claim_at = float("-inf")
@@ -120,10 +122,12 @@ class EntryReader:
     def _note_ids(self, delivery: Delivery) -> None:
         first, last = (id_parts(entry_id(delivery.entries[i])) or _BEFORE_ALL for i in (0, -1))
         if delivery.source == "new" and first <= self._newest:
+            self._caught_up_at = max(self._caught_up_at, self._newest)
             self._newest = last
             self._forget_committed()
             self._around.emit(GroupRewound(first_id=entry_id(delivery.entries[0]).decode()))
-        self._newest = max(self._newest, last)
+        elif delivery.source == "new" or last > self._caught_up_at:
+            self._newest = max(self._newest, last)
 
     async def _read_next(self, stop: asyncio.Event) -> Delivery:
         if self._own_after is not None:

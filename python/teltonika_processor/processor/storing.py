@@ -92,8 +92,11 @@ class Storing:
             # as committed may not be there.
             self.state.clear()
         await self._rehydrate(work, writer)
+        # What was delivered before may have been set back because its rows were lost: for it,
+        # what is remembered as committed proves nothing.
+        known = None if work.redelivered else self.state
         rows = work.batch.rows(
-            work.start, work.stop, clock_ahead_max_ms=self.clock_ahead_max_ms, state=self.state
+            work.start, work.stop, clock_ahead_max_ms=self.clock_ahead_max_ms, state=known
         )
         if not rows.n_records:
             return
