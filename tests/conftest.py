@@ -1,7 +1,6 @@
 """Real servers for the suite: one pair per test process, fresh names per test."""
 
 import asyncio
-import itertools
 import os
 from collections.abc import Callable, Generator, Iterator
 
@@ -17,13 +16,12 @@ from servers import (
     create_database,
     database_dsn,
     drop_database,
+    new_database_name,
     new_postgres,
     new_redis,
     redis_database_url,
 )
 from teltonika_processor.embedded import EmbeddedPostgres, EmbeddedRedis
-
-_numbers = itertools.count(1)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -121,11 +119,6 @@ def own_redis() -> Iterator[EmbeddedRedis]:
     """A server of this test alone, with a TCP port; what it acknowledged survives ``kill()``."""
     with new_redis(tcp=True, appendfsync="always") as server:
         yield server
-
-
-def new_database_name() -> str:
-    """A name that no other test process has, on this server or on a given one."""
-    return f"tp_{os.getpid()}_{next(_numbers)}_test"
 
 
 def migrate(dsn: str) -> None:

@@ -6,6 +6,7 @@ service's own variables are never read, so no test can meet a production server 
 """
 
 import asyncio
+import itertools
 import os
 from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
@@ -22,6 +23,9 @@ from teltonika_processor.embedded.installs import debian_postgres, system_redis
 from teltonika_processor.embedded.redis_server import AppendFsync
 
 OLD_POSTGRES = 15
+
+# Here, and not in conftest.py: a test that imports that gets a copy, which counts anew.
+_numbers = itertools.count(1)
 
 T = TypeVar("T")
 Server = TypeVar("Server", EmbeddedPostgres, EmbeddedRedis)
@@ -106,6 +110,11 @@ def redis_database_url(url: str, offset: int) -> str:
 def database_dsn(dsn: str, database: str) -> str:
     """The DSN of another database on the server of `dsn`."""
     return urlsplit(dsn)._replace(path=f"/{database}").geturl()
+
+
+def new_database_name() -> str:
+    """A name that no other test process has, on this server or on a given one."""
+    return f"tp_{os.getpid()}_{next(_numbers)}_test"
 
 
 def create_database(dsn: str, name: str, *, template: str = "template1") -> None:

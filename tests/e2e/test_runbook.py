@@ -20,9 +20,9 @@ import typer
 from typer.main import get_command
 
 from commands import own_environment, run_command
-from conftest import migrate, new_database_name
+from conftest import migrate
 from processes import Processor
-from servers import create_database, database_dsn, drop_database, new_redis
+from servers import create_database, database_dsn, drop_database, new_database_name, new_redis
 from telemetry import BASE_MS, IMEI, Telemetry, entry, frame_at
 from teltonika_processor.cli.app import build_app
 from waiting import eventually

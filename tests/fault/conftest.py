@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from conftest import migrate, new_database_name
+from conftest import migrate
 from fault.stand import Stand, new_stand
-from servers import create_database, drop_database, new_postgres, new_redis
+from servers import create_database, drop_database, new_database_name, new_postgres, new_redis
 from teltonika_processor.embedded import EmbeddedPostgres, EmbeddedRedis
 
 

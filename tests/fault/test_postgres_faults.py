@@ -9,12 +9,11 @@ from typing import Final
 
 import pytest
 
-from conftest import new_database_name
 from fault.fleet import Fleet, Mixture, Sending, published, sending_of
 from fault.proxy import Direction, Moment
 from fault.stand import STOPPINGS, Stand, new_stand
 from fault.wire import COMMIT, COPY_ALMOST_DONE, COPY_BEGUN
-from servers import create_database, database_dsn, drop_database, run_sql
+from servers import create_database, database_dsn, drop_database, new_database_name, run_sql
 from telemetry import BASE_MS, fetch, frame_at
 from teltonika_processor.embedded import EmbeddedPostgres, EmbeddedRedis
 from teltonika_processor.embedded.account import temporary_root, unprivileged_account
