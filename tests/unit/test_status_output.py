@@ -14,7 +14,6 @@ from teltonika_processor.cli.status_blocks import Names
 from teltonika_processor.cli.status_json import status_object
 from teltonika_processor.cli.status_run import Report
 from teltonika_processor.cli.status_screen import Absences, plain_lines, screen_of
-from teltonika_processor.cli.texts import size_text
 from teltonika_processor.errors import (
     ConfigError,
     SchemaMismatch,
@@ -279,22 +278,6 @@ def test_who_went_away_and_came_back_is_noted() -> None:
         "2026-09-21 14:23:24.000Z Postgres went away",
         "2026-09-21 14:24:24.000Z Redis is back after 1 min",
     ]
-
-
-@pytest.mark.parametrize(
-    ("n_bytes", "text"),
-    [
-        (0, "0 bytes"),
-        (1023, "1,023 bytes"),
-        (1024, "1.0 KiB"),
-        (102_400, "100 KiB"),
-        (1_258_291, "1.2 MiB"),
-        (3 << 40, "3.0 TiB"),
-        (5000 << 40, "5,000 TiB"),
-    ],
-)
-def test_bytes_have_their_largest_unit(n_bytes: int, text: str) -> None:
-    assert size_text(n_bytes) == text
 
 
 def test_the_last_audit_is_shown_with_what_it_found() -> None:

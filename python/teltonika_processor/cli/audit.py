@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -14,9 +14,8 @@ from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.confirmation import refuse
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.errors import TransientError
+from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
-
-EXIT_MISSING: Final = 1
 
 app = typer.Typer()
 
@@ -65,7 +64,7 @@ def audit_command(
     if recorded:
         _say_recorded(is_kept=is_kept)
     if report.account.n_missing:
-        raise typer.Exit(EXIT_MISSING)
+        raise typer.Exit(EXIT_FINDING)
 
 
 def _print(target: AuditTarget, report: AuditReport, *, is_kept: bool, as_json: bool) -> None:

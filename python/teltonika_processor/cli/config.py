@@ -12,7 +12,7 @@ import typer
 from teltonika_processor.cli.configuration import command_settings, name_near_misses
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.tables import print_rows
-from teltonika_processor.cli.texts import printable
+from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import (
     Settings,
     default_of,
@@ -23,8 +23,7 @@ from teltonika_processor.settings import (
 )
 from teltonika_processor.store.tls import check_dsn
 from teltonika_processor.stream.connection import check_url
-
-EXIT_FOUND = 1
+from teltonika_processor.texts import printable
 
 _HEADINGS = ("setting", "value", "source", "default, if another")
 
@@ -81,7 +80,7 @@ def check(
         check_settings(load_settings())
     typer.echo("the settings are valid")
     if strict and near_misses(os.environ):
-        raise typer.Exit(EXIT_FOUND)
+        raise typer.Exit(EXIT_FINDING)
 
 
 def check_settings(settings: Settings) -> None:

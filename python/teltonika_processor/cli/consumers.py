@@ -10,7 +10,6 @@ import typer
 
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.confirmation import (
-    EXIT_NOT_CONFIRMED,
     DryRun,
     Yes,
     is_confirmed,
@@ -19,15 +18,14 @@ from teltonika_processor.cli.confirmation import (
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.status_json import consumer_objects
 from teltonika_processor.cli.tables import print_rows
-from teltonika_processor.cli.texts import age_text, printable
+from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
 from teltonika_processor.stream.connection import GroupMissingError, RedisClient, open_client
 from teltonika_processor.stream.consumers import REAP_IDLE_MS, reap_these
 from teltonika_processor.stream.ids import ms_of
 from teltonika_processor.stream.overview import server_clock_ms
 from teltonika_processor.stream.roster import Member, Roster, read_roster
-
-EXIT_NOT_REMOVED: Final = 1
+from teltonika_processor.texts import age_text, printable
 
 # Bound: names that one sentence lists.
 _NAMED_MAX: Final = 10
@@ -91,12 +89,12 @@ def reap_command(
         missing = sorted({*(names or ())} - {member.name for member in chosen})
         dead = [member for member in chosen if hindrance(member, idle) is None]
         _say_hindered(chosen, missing, idle, named=bool(names))
-        hindered = EXIT_NOT_REMOVED if names and len(dead) < len(set(names)) else 0
+        hindered = EXIT_FINDING if names and len(dead) < len(set(names)) else 0
         if not dead or dry_run:
             typer.echo(f"would remove {_listed(dead)}" if dead else "nothing to remove")
             return hindered
         if not is_confirmed(f"remove {_listed(dead)}", yes=yes):
-            return EXIT_NOT_CONFIRMED
+            return EXIT_FINDING
         raw = [member.raw_name for member in dead]
         try:
             gone = await reap_these(client, stream, group, raw, reap_idle_ms=idle)
@@ -156,7 +154,7 @@ def _say_removed(dead: Sequence[Member], gone: Sequence[bytes], *, named: bool) 
     typer.echo(f"removed {_listed(removed)}" if removed else "removed nothing")
     for member in kept:
         typer.echo(f"{printable(member.name)} came back meanwhile, or is gone", err=True)
-    return EXIT_NOT_REMOVED if kept and named else 0
+    return EXIT_FINDING if kept and named else 0
 
 
 def _listed(members: Sequence[Member]) -> str:

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -12,10 +12,7 @@ from teltonika_processor.codec.explain.pasted import CHANNEL_HEAD_BYTES, hint, i
 from teltonika_processor.codec.layouts import Transport
 from teltonika_processor.codec.native import FRAME_MAX_BYTES, AvlPacket, decode_frame
 from teltonika_processor.errors import DecodeError
-
-EXIT_BAD_FRAME: Final = 1
-EXIT_BAD_INPUT: Final = 2
-
+from teltonika_processor.service.exit_codes import EXIT_FINDING, EXIT_USAGE
 
 app = typer.Typer()
 
@@ -61,12 +58,12 @@ def decode(
     if not outcomes:
         _refuse("no frame given")
     if not all(outcomes):
-        raise typer.Exit(EXIT_BAD_FRAME)
+        raise typer.Exit(EXIT_FINDING)
 
 
 def _refuse(message: str) -> None:
     typer.echo(message, err=True)
-    raise typer.Exit(EXIT_BAD_INPUT)
+    raise typer.Exit(EXIT_USAGE)
 
 
 def _decode_one(source: Source, transport: Transport, frame_max_bytes: int, output: Output) -> bool:

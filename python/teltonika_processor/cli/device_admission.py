@@ -23,10 +23,9 @@ from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.imei_lines import Lines, has_check_digit, name_fault, parse_lines
 from teltonika_processor.errors import SinkRejected
 from teltonika_processor.model import format_imei
+from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
 from teltonika_processor.store.devices import Admitted, admit, devices_session, would_admit
-
-EXIT_NOT_DONE: Final = 1
 
 _STANDARD_INPUT: Final = Path("-")
 
@@ -171,7 +170,7 @@ def _run(order: _Order, dry_run: bool, yes: bool, as_json: bool) -> NoReturn:
             code = asyncio.run(_carry_out(settings, order, dry_run, yes, as_json))
         except SinkRejected as error:  # a trigger or a constraint of the operator's
             typer.echo(str(error), err=True)
-            code = EXIT_NOT_DONE
+            code = EXIT_FINDING
     raise typer.Exit(code)
 
 
@@ -189,7 +188,7 @@ async def _carry_out(
             _say(order, planned, "would be ", as_json=as_json)
             return 0
         if not is_confirmed(f"{order.word} {_counts(order, planned)}", yes=yes):
-            return EXIT_NOT_DONE
+            return EXIT_FINDING
         done = Admitted(0, 0, 0)
         try:
             async for part in admit(session, order.names, allowed=order.allowed):

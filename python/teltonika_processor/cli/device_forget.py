@@ -1,7 +1,7 @@
 """`device forget`: erase what is stored of a device, which is what is stored of a person."""
 
 import asyncio
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -17,11 +17,10 @@ from teltonika_processor.cli.device_erasure import Account, Erasure, Plan
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.forget_output import ForgetOutput
 from teltonika_processor.errors import SinkRejected
+from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
 from teltonika_processor.store.erasure import erasure_session
 from teltonika_processor.stream.connection import open_client
-
-EXIT_NOT_DONE: Final = 1
 
 
 def forget(
@@ -50,7 +49,7 @@ def forget(
             code = asyncio.run(_run(settings, imei, output, force, dry_run, yes))
         except SinkRejected as error:  # a table of the operator's refers to these rows
             typer.echo(str(error), err=True)
-            code = EXIT_NOT_DONE
+            code = EXIT_FINDING
     raise typer.Exit(code)
 
 
@@ -72,7 +71,7 @@ async def _run(  # noqa: PLR0913, PLR0917 -- the options of the command
                 output.planned(plan)
             if plan.entries.n_needed and not force:
                 output.refused(plan)
-                return EXIT_NOT_DONE
+                return EXIT_FINDING
             if dry_run:
                 return 0
             return await _forget(erasure, plan, output, yes=yes)
@@ -82,10 +81,10 @@ async def _run(  # noqa: PLR0913, PLR0917 -- the options of the command
 
 async def _forget(erasure: Erasure, plan: Plan, output: ForgetOutput, *, yes: bool) -> int:
     if not is_confirmed(output.question(plan), yes=yes):
-        return EXIT_NOT_DONE
+        return EXIT_FINDING
     account = Account()
     try:
         await erasure.carry_out(account)
     finally:
         output.done(account, plan)
-    return 0 if account.is_whole else EXIT_NOT_DONE
+    return 0 if account.is_whole else EXIT_FINDING

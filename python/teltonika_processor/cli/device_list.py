@@ -14,9 +14,9 @@ from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.confirmation import refuse
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.tables import print_rows
-from teltonika_processor.cli.texts import age_text, printable, time_text
 from teltonika_processor.settings import Settings
 from teltonika_processor.store.devices import Filter, ListedDevice, device_pages, devices_session
+from teltonika_processor.texts import age_text, printable, time_text
 
 # Bound: devices of one list, some 30 MB.
 _LIMIT_MAX: Final = 100_000

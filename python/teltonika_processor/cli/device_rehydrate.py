@@ -11,7 +11,7 @@ import typer
 from teltonika_processor.cli.arguments import Imei
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.failures import failures_told
-from teltonika_processor.service.exit_codes import ExitCode
+from teltonika_processor.service.exit_codes import EXIT_FINDING, ExitCode
 from teltonika_processor.settings import Settings
 from teltonika_processor.stream.connection import open_client
 from teltonika_processor.stream.control import (
@@ -20,8 +20,6 @@ from teltonika_processor.stream.control import (
     Outcome,
 )
 from teltonika_processor.stream.control_messages import Answer, Rehydrate
-
-EXIT_NOT_DONE = 1
 
 
 def rehydrate(
@@ -42,7 +40,7 @@ def rehydrate(
         _print_json(outcome)
     else:
         _print_lines(outcome, timeout)
-    raise typer.Exit(ExitCode.DRAINED if outcome.all_did else EXIT_NOT_DONE)
+    raise typer.Exit(ExitCode.DRAINED if outcome.all_did else EXIT_FINDING)
 
 
 async def _ask(settings: Settings, imei: int, timeout_s: float) -> Outcome:

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -11,10 +11,8 @@ from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.device_facts import Wanted, device_facts
 from teltonika_processor.cli.device_output import print_facts, print_facts_json
 from teltonika_processor.cli.failures import failures_told
-from teltonika_processor.service.exit_codes import ExitCode
+from teltonika_processor.service.exit_codes import EXIT_FINDING, ExitCode
 from teltonika_processor.stream.control import ASK_TIMEOUT_MAX_S
-
-EXIT_NOT_KNOWN: Final = 1
 
 
 def show(
@@ -43,4 +41,4 @@ def show(
         print_facts(facts, settings.frame_max_bytes, terminal=sys.stdout.isatty())
     if facts.code is not ExitCode.DRAINED:
         raise typer.Exit(facts.code)
-    raise typer.Exit(0 if facts.is_known else EXIT_NOT_KNOWN)
+    raise typer.Exit(0 if facts.is_known else EXIT_FINDING)

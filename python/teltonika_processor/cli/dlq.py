@@ -40,14 +40,13 @@ from teltonika_processor.cli.dlq_output import (
 from teltonika_processor.cli.dlq_show import Shown, print_letter, print_letter_json
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.operator_name import who
-from teltonika_processor.cli.texts import printable
 from teltonika_processor.cli.whereabouts import say_where_it_went
 from teltonika_processor.codec.native import error_catalogue
+from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
 from teltonika_processor.stream.letter import Letter, LetterHead, fault_of, is_entry_id
 from teltonika_processor.stream.letters import Letters, open_letters
-
-EXIT_NOT_POSSIBLE: Final = 1
+from teltonika_processor.texts import printable
 
 _HEX_TEXT: Final = frozenset(b"0123456789abcdefABCDEF \t\n\v\f\r")
 
@@ -199,14 +198,14 @@ def export_command(
     """
     if file != STANDARD_OUTPUT and file.exists() and not force:
         typer.echo(f"{file} exists: name another file, or replace it with --force", err=True)
-        raise typer.Exit(EXIT_NOT_POSSIBLE)
+        raise typer.Exit(EXIT_FINDING)
 
     async def run(letters: Letters, _: Settings) -> int:
         try:
             n_letters = await export(letters, file)
         except OSError as error:
             typer.echo(f"{file}: {error.strerror}", err=True)
-            return EXIT_NOT_POSSIBLE
+            return EXIT_FINDING
         where = "standard output" if file == STANDARD_OUTPUT else file
         typer.echo(f"exported {letters_text(n_letters)} to {where}", err=file == STANDARD_OUTPUT)
         return 0
@@ -249,7 +248,7 @@ def _reason_of(head: LetterHead) -> str:
 async def _say_where_it_went(letters: Letters, source_id: str) -> int:
     typer.echo(f"no dead letter has the id {source_id}, nor comes from that entry", err=True)
     await say_where_it_went(letters, source_id)
-    return EXIT_NOT_POSSIBLE
+    return EXIT_FINDING
 
 
 # Replaying and dropping.
@@ -285,10 +284,10 @@ def _run_order(order: Order, *, dry_run: bool, yes: bool, force: bool = False) -
         if dry_run or not planned.movable:
             return _say_plan(order, planned)
         if not is_confirmed(describe(order, planned), yes=yes):
-            return EXIT_NOT_POSSIBLE
+            return EXIT_FINDING
         failed = await carry_out(letters, order, planned)
         say_failures(order.action, failed)
-        return EXIT_NOT_POSSIBLE if failed else 0
+        return EXIT_FINDING if failed else 0
 
     _run(run)
 
@@ -299,7 +298,7 @@ def _say_plan(order: Order, planned: Plan) -> int:
     else:
         typer.echo(f"nothing to {order.action.order}")
     say_failures(order.action, planned.hindered)
-    return EXIT_NOT_POSSIBLE if planned.hindered else 0
+    return EXIT_FINDING if planned.hindered else 0
 
 
 def _check_frame(letter: Letter | None, frame: bytes, settings: Settings) -> None:
@@ -311,4 +310,4 @@ def _check_frame(letter: Letter | None, frame: bytes, settings: Settings) -> Non
         found = f"{fault.code} at byte {fault.offset}: {printable(fault.error)}"
         typer.echo(f"with this frame too the entry is refused: {found}", err=True)
         typer.echo("nothing was changed; --force replays it all the same", err=True)
-        raise typer.Exit(EXIT_NOT_POSSIBLE)
+        raise typer.Exit(EXIT_FINDING)

@@ -10,9 +10,9 @@ from typing import Final
 import typer
 
 from teltonika_processor.cli.dlq_output import by_reason, letters_text
-from teltonika_processor.cli.texts import printable
 from teltonika_processor.stream.letter import LetterHead
 from teltonika_processor.stream.letters import Letters, Moved, Outcome, hindrance
+from teltonika_processor.texts import printable
 
 # Bound: ids named one by one of what cannot be moved; the summary counts the rest.
 _NAMED_MAX: Final = 10

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -11,9 +11,7 @@ from teltonika_processor.cli.doctor_output import print_json, print_plain, print
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.doctor.examination import Examination, examine
 from teltonika_processor.doctor.findings import Status, n_of
-from teltonika_processor.service.exit_codes import ExitCode
-
-EXIT_FINDING: Final = 1
+from teltonika_processor.service.exit_codes import EXIT_FINDING, ExitCode
 
 app = typer.Typer()
 

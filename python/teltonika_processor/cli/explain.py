@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Final, NoReturn, TypeAlias
+from typing import Annotated, NoReturn, TypeAlias
 
 import typer
 
@@ -16,10 +16,9 @@ from teltonika_processor.codec.dictionary_file import load_dictionary
 from teltonika_processor.codec.explain import Knowledge, explain_pasted, hint
 from teltonika_processor.codec.layouts import Transport
 from teltonika_processor.service.dictionary import configured_dictionary
+from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
 from teltonika_processor.stream.letter import is_entry_id
-
-EXIT_FAULT: Final = 1
 
 Frames: TypeAlias = Iterator[Explained]
 
@@ -91,7 +90,7 @@ def _leave(explained: Frames, style: Style) -> NoReturn:
         refuse(str(error))
     if not whole:
         refuse("no frame given")
-    raise typer.Exit(0 if all(whole) else EXIT_FAULT)
+    raise typer.Exit(0 if all(whole) else EXIT_FINDING)
 
 
 def _explain_all(

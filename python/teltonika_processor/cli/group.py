@@ -10,7 +10,6 @@ import typer
 from teltonika_processor.cli.arguments import duration_s
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.confirmation import (
-    EXIT_NOT_CONFIRMED,
     DryRun,
     Yes,
     is_confirmed,
@@ -18,6 +17,7 @@ from teltonika_processor.cli.confirmation import (
     require_somebody_to_ask,
 )
 from teltonika_processor.cli.failures import failures_told
+from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
 from teltonika_processor.stream.connection import RedisClient, open_client
 from teltonika_processor.stream.ids import NO_ID
@@ -68,7 +68,7 @@ def rewind_command(  # noqa: PLR0913 -- the options of the command
         planned = asyncio.run(_rewind(settings, since, after, dry_run=True))
         if planned.is_change and not dry_run:
             if not is_confirmed(f"rewind the group from {_move(planned)}", yes=yes):
-                raise typer.Exit(EXIT_NOT_CONFIRMED)
+                raise typer.Exit(EXIT_FINDING)
             planned = asyncio.run(_rewind(settings, None, planned.stands_at, dry_run=False))
     _print(planned, dry_run=dry_run, as_json=as_json)
 

@@ -2,12 +2,12 @@
 
 import json
 import os
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from teltonika_processor.cli.failures import failures_told
-from teltonika_processor.cli.texts import printable
+from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.service.health_check import (
     LIVEZ,
     READYZ,
@@ -17,8 +17,7 @@ from teltonika_processor.service.health_check import (
     address_of,
     ask,
 )
-
-EXIT_NOT_HEALTHY: Final = 1
+from teltonika_processor.texts import printable
 
 app = typer.Typer()
 
@@ -49,7 +48,7 @@ def health_command(
     typer.echo(_as_json(answer) if as_json else _as_line(answer))
     if answer.http_status is None and url is None:
         _name_mistyped_settings()
-    raise typer.Exit(0 if answer.healthy else EXIT_NOT_HEALTHY)
+    raise typer.Exit(0 if answer.healthy else EXIT_FINDING)
 
 
 def _address(url: str | None) -> Address:

@@ -27,13 +27,11 @@ from teltonika_processor.cli.partitions_output import (
     plausible_text,
     print_partitions,
     print_partitions_json,
-    size_text,
     summary,
 )
 from teltonika_processor.cli.partitions_repair import Found, repair, survey
-from teltonika_processor.cli.texts import printable
 from teltonika_processor.errors import SchemaMismatch
-from teltonika_processor.service.exit_codes import ExitCode
+from teltonika_processor.service.exit_codes import EXIT_FINDING, ExitCode
 from teltonika_processor.service.partition_drop import DropAccount, Pace, drop, due_now
 from teltonika_processor.settings import Settings
 from teltonika_processor.store.partition import (
@@ -53,8 +51,7 @@ from teltonika_processor.store.partitions import (
 from teltonika_processor.store.partitions import (
     partitions as all_partitions,
 )
-
-EXIT_NOT_DONE: Final = 1
+from teltonika_processor.texts import printable, size_text
 
 _NOTHING: Final = "nothing to drop"
 
@@ -156,7 +153,7 @@ def drop_command(
             typer.echo(json.dumps(account_object(DropAccount())) if as_json else _NOTHING)
             raise typer.Exit
         if not is_confirmed(_order(wanted), yes=yes):
-            raise typer.Exit(EXIT_NOT_DONE)
+            raise typer.Exit(EXIT_FINDING)
         code = _carry_out(settings, wanted, wait, as_json=as_json)
     raise typer.Exit(code)
 
@@ -207,7 +204,7 @@ def _carry_out(
         _say_account(account, as_json=as_json)
     if not has_turn:
         typer.echo("another session drops partitions now: nothing was done", err=True)
-    return ExitCode.DRAINED if has_turn and not account.left else EXIT_NOT_DONE
+    return ExitCode.DRAINED if has_turn and not account.left else EXIT_FINDING
 
 
 def _say_account(account: DropAccount, *, as_json: bool) -> None:
@@ -253,14 +250,14 @@ def repair_command(
         if found and not dry_run:
             days = f"{len(found):,} day{'' if len(found) == 1 else 's'}"
             if not is_confirmed(f"move the rows of {days} to partitions of their own", yes=yes):
-                raise typer.Exit(EXIT_NOT_DONE)
+                raise typer.Exit(EXIT_FINDING)
             found = asyncio.run(_repair(settings, wait))
     if as_json:
         print(json.dumps({"days": [_found_object(one) for one in found]}))
     else:
         _print_found(found, "would move" if dry_run else "moved")
     stuck = any(one.why_not for one in found)
-    raise typer.Exit(EXIT_NOT_DONE if stuck or (dry_run and found) else ExitCode.DRAINED)
+    raise typer.Exit(EXIT_FINDING if stuck or (dry_run and found) else ExitCode.DRAINED)
 
 
 async def _survey(settings: Settings) -> list[Found]:

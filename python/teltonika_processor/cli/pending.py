@@ -16,7 +16,6 @@ from teltonika_processor.cli.confirmation import (
 from teltonika_processor.cli.consumers import run_on_redis
 from teltonika_processor.cli.pending_claim import ClaimOrder, claim
 from teltonika_processor.cli.tables import print_rows
-from teltonika_processor.cli.texts import age_text, printable
 from teltonika_processor.settings import Settings
 from teltonika_processor.stream.connection import RedisClient
 from teltonika_processor.stream.letter import is_entry_id
@@ -26,6 +25,7 @@ from teltonika_processor.stream.pending import (
     pending_entries,
 )
 from teltonika_processor.stream.release import RELEASE_MAX
+from teltonika_processor.texts import age_text, printable
 
 # Bound: entries that one list shows.
 _LIMIT_MAX: Final = 100_000

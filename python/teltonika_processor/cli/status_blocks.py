@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from teltonika_processor.cli.status_run import Report
-from teltonika_processor.cli.texts import age_text, printable, size_text, time_text
 from teltonika_processor.store.overview import PartitionsLook, PostgresLook
 from teltonika_processor.stream.ids import NO_ID, ms_of
 from teltonika_processor.stream.overview import Rates, RedisLook
 from teltonika_processor.stream.roster import Member
 from teltonika_processor.stream.server_state import RedisState
+from teltonika_processor.texts import age_text, printable, size_text, time_text
 
 NOT_READABLE = "not readable"
 
