@@ -1,26 +1,24 @@
 """`teltonika-processor consumers`: who is in the group; take the names of the dead out of it."""
 
-import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Final, NoReturn, TypeAlias
+from collections.abc import Sequence
+from typing import Annotated, Final
 
 import typer
 
-from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.confirmation import (
     DryRun,
     Yes,
     is_confirmed,
     require_somebody_to_ask,
 )
-from teltonika_processor.cli.failures import failures_told
+from teltonika_processor.cli.redis_run import run_on_redis
 from teltonika_processor.cli.status_json import consumer_objects
 from teltonika_processor.cli.tables import print_rows
 from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
-from teltonika_processor.stream.connection import GroupMissingError, RedisClient, open_client
+from teltonika_processor.stream.connection import GroupMissingError, RedisClient
 from teltonika_processor.stream.consumers import REAP_IDLE_MS, reap_these
 from teltonika_processor.stream.ids import ms_of
 from teltonika_processor.stream.overview import server_clock_ms
@@ -32,8 +30,6 @@ _NAMED_MAX: Final = 10
 
 _HEADINGS: Final = ("consumer", "running", "pending", "oldest pending", "idle", "last entry")
 _NUMBERS: Final = frozenset({"pending", "oldest pending", "idle", "last entry"})
-
-Command: TypeAlias = Callable[[RedisClient, Settings], Awaitable[int]]
 
 app = typer.Typer()
 consumers = typer.Typer(no_args_is_help=True)
@@ -60,7 +56,7 @@ def list_command(
             typer.echo(f"{roster.n_unseen:,} more were idle for longer", err=True)
         return 0
 
-    run_on_redis(run)
+    run_on_redis("consumers", run)
 
 
 @consumers.command("reap")
@@ -102,7 +98,7 @@ def reap_command(
             gone = []
         return _say_removed(dead, gone, named=bool(names)) or hindered
 
-    run_on_redis(run)
+    run_on_redis("consumers", run)
 
 
 def hindrance(member: Member, idle_ms: int) -> str | None:
@@ -118,22 +114,6 @@ def hindrance(member: Member, idle_ms: int) -> str | None:
     if member.idle_ms is not None and member.idle_ms <= idle_ms:
         return f"was idle for {member.idle_ms:,} ms only: --idle is {idle_ms:,}"
     return None
-
-
-def run_on_redis(command: Command) -> NoReturn:
-    """Run one command with the settings' Redis, and leave with its exit code."""
-
-    async def run(settings: Settings) -> int:
-        url = settings.redis_url.get_secret_value()
-        client = open_client(url, name="teltonika-processor/consumers")
-        try:
-            return await command(client, settings)
-        finally:
-            await client.aclose()
-
-    with failures_told():
-        code = asyncio.run(run(command_settings()))
-    raise typer.Exit(code)
 
 
 def _say_hindered(

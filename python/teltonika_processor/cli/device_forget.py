@@ -16,11 +16,11 @@ from teltonika_processor.cli.confirmation import (
 from teltonika_processor.cli.device_erasure import Account, Erasure, Plan
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.forget_output import ForgetOutput
+from teltonika_processor.cli.redis_run import redis_of
 from teltonika_processor.errors import SinkRejected
 from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
 from teltonika_processor.store.erasure import erasure_session
-from teltonika_processor.stream.connection import open_client
 
 
 def forget(
@@ -56,27 +56,26 @@ def forget(
 async def _run(  # noqa: PLR0913, PLR0917 -- the options of the command
     settings: Settings, imei: int, output: ForgetOutput, force: bool, dry_run: bool, yes: bool
 ) -> int:
-    client = open_client(settings.redis_url.get_secret_value(), name="teltonika-processor/device")
-    try:
-        async with erasure_session(settings.owner_url.get_secret_value()) as session:
-            erasure = Erasure(
-                session,
-                client,
-                stream=settings.redis_telemetry_stream,
-                group=settings.redis_consumer_group,
-                imei=imei,
-            )
-            plan = await erasure.plan()
-            if dry_run:
-                output.planned(plan)
-            if plan.entries.n_needed and not force:
-                output.refused(plan)
-                return EXIT_FINDING
-            if dry_run:
-                return 0
-            return await _forget(erasure, plan, output, yes=yes)
-    finally:
-        await client.aclose()
+    async with (
+        redis_of(settings, "device") as client,
+        erasure_session(settings.owner_url.get_secret_value()) as session,
+    ):
+        erasure = Erasure(
+            session,
+            client,
+            stream=settings.redis_telemetry_stream,
+            group=settings.redis_consumer_group,
+            imei=imei,
+        )
+        plan = await erasure.plan()
+        if dry_run:
+            output.planned(plan)
+        if plan.entries.n_needed and not force:
+            output.refused(plan)
+            return EXIT_FINDING
+        if dry_run:
+            return 0
+        return await _forget(erasure, plan, output, yes=yes)
 
 
 async def _forget(erasure: Erasure, plan: Plan, output: ForgetOutput, *, yes: bool) -> int:

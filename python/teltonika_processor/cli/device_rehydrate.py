@@ -11,9 +11,9 @@ import typer
 from teltonika_processor.cli.arguments import Imei
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.failures import failures_told
+from teltonika_processor.cli.redis_run import redis_of
 from teltonika_processor.service.exit_codes import EXIT_FINDING, ExitCode
 from teltonika_processor.settings import Settings
-from teltonika_processor.stream.connection import open_client
 from teltonika_processor.stream.control import (
     ASK_TIMEOUT_MAX_S,
     ControlCaller,
@@ -44,15 +44,10 @@ def rehydrate(
 
 
 async def _ask(settings: Settings, imei: int, timeout_s: float) -> Outcome:
-    url = settings.redis_url.get_secret_value()
-    client = open_client(url, name="teltonika-processor/device")
-    caller = ControlCaller(
-        client, stream=settings.redis_telemetry_stream, group=settings.redis_consumer_group
-    )
-    try:
+    stream, group = settings.redis_telemetry_stream, settings.redis_consumer_group
+    async with redis_of(settings, "device") as client:
+        caller = ControlCaller(client, stream=stream, group=group)
         return await caller.ask(Rehydrate(id=uuid.uuid4().hex, imei=imei), timeout_s=timeout_s)
-    finally:
-        await client.aclose()
 
 
 def _print_json(outcome: Outcome) -> None:

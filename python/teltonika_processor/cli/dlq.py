@@ -1,6 +1,5 @@
 """`teltonika-processor dlq`: look at the dead letters, replay them, drop them, keep a copy."""
 
-import asyncio
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -10,7 +9,6 @@ from typing import Annotated, Final, NoReturn, TypeAlias
 
 import typer
 
-from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.confirmation import (
     DryRun,
     Yes,
@@ -38,14 +36,15 @@ from teltonika_processor.cli.dlq_output import (
     reasons_of,
 )
 from teltonika_processor.cli.dlq_show import Shown, print_letter, print_letter_json
-from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.operator_name import who
+from teltonika_processor.cli.redis_run import run_on_redis
 from teltonika_processor.cli.whereabouts import say_where_it_went
 from teltonika_processor.codec.native import error_catalogue
 from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
+from teltonika_processor.stream.connection import RedisClient
 from teltonika_processor.stream.letter import Letter, LetterHead, fault_of, is_entry_id
-from teltonika_processor.stream.letters import Letters, open_letters
+from teltonika_processor.stream.letters import Letters
 from teltonika_processor.texts import printable
 
 _HEX_TEXT: Final = frozenset(b"0123456789abcdefABCDEF \t\n\v\f\r")
@@ -214,16 +213,12 @@ def export_command(
 
 
 def _run(command: Command) -> NoReturn:
-    """Run one command with the settings' Redis, and leave with its exit code."""
+    """Run one command with the dead letters of the settings' stream."""
 
-    async def run(settings: Settings) -> int:
-        url = settings.redis_url.get_secret_value()
-        async with open_letters(url, settings.redis_telemetry_stream) as letters:
-            return await command(letters, settings)
+    async def run(client: RedisClient, settings: Settings) -> int:
+        return await command(Letters(client, settings.redis_telemetry_stream), settings)
 
-    with failures_told():
-        code = asyncio.run(run(command_settings()))
-    raise typer.Exit(code)
+    run_on_redis("dlq", run)
 
 
 # Listing and showing.

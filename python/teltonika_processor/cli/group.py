@@ -17,9 +17,10 @@ from teltonika_processor.cli.confirmation import (
     require_somebody_to_ask,
 )
 from teltonika_processor.cli.failures import failures_told
+from teltonika_processor.cli.redis_run import redis_of
 from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
-from teltonika_processor.stream.connection import RedisClient, open_client
+from teltonika_processor.stream.connection import RedisClient
 from teltonika_processor.stream.ids import NO_ID
 from teltonika_processor.stream.letter import is_entry_id
 from teltonika_processor.stream.rewind import Rewound, id_before, rewind
@@ -76,13 +77,10 @@ def rewind_command(  # noqa: PLR0913 -- the options of the command
 async def _rewind(
     settings: Settings, seconds: int | None, after: str | None, *, dry_run: bool
 ) -> Rewound:
-    client = open_client(settings.redis_url.get_secret_value(), name="teltonika-processor/group")
-    try:
+    async with redis_of(settings, "group") as client:
         to_id = await _id_of(client, seconds, after)
         names = (settings.redis_telemetry_stream, settings.redis_consumer_group)
         return await rewind(client, *names, to_id, dry_run=dry_run)
-    finally:
-        await client.aclose()
 
 
 async def _id_of(client: RedisClient, seconds: int | None, after: str | None) -> str:

@@ -13,8 +13,8 @@ from teltonika_processor.cli.confirmation import (
     refuse,
     require_somebody_to_ask,
 )
-from teltonika_processor.cli.consumers import run_on_redis
 from teltonika_processor.cli.pending_claim import ClaimOrder, claim
+from teltonika_processor.cli.redis_run import run_on_redis
 from teltonika_processor.cli.tables import print_rows
 from teltonika_processor.settings import Settings
 from teltonika_processor.stream.connection import RedisClient
@@ -80,7 +80,7 @@ def list_command(
             typer.echo(_more_text(counts, consumer, min_idle, limit), err=as_json)
         return 0
 
-    run_on_redis(run)
+    run_on_redis("pending", run)
 
 
 @pending.command("claim")
@@ -138,7 +138,7 @@ def claim_command(  # noqa: PLR0913 -- the options of the command
         stream, group = settings.redis_telemetry_stream, settings.redis_consumer_group
         return await claim(client, stream, group, order)
 
-    run_on_redis(run)
+    run_on_redis("pending", run)
 
 
 def _print_list(entries: list[PendingEntry], counts: dict[str, int], stream: str) -> None:
