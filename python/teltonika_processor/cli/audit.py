@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from teltonika_processor.cli.arguments import imei_of
+from teltonika_processor.cli.arguments import JsonObject, imei_of
 from teltonika_processor.cli.audit_output import as_brief_text, as_json_text, as_text
 from teltonika_processor.cli.audit_repeat import audit_until_stopped
 from teltonika_processor.cli.audit_run import AuditReport, AuditTarget, audit, record
@@ -39,11 +39,11 @@ def audit_command(
             metavar="SECONDS",
             min=1,
             max=86_400,
-            help="Audit and record again and again, until SIGTERM.",
+            help="Audit and record again and again, until SIGTERM; with --json a line an audit.",
             show_default=False,
         ),
     ] = None,
-    output_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    output_json: JsonObject = False,
 ) -> None:
     """Demand that everything the stream still holds is stored, or accounted for otherwise.
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from teltonika_processor.cli.arguments import JsonObject
 from teltonika_processor.cli.configuration import command_settings, name_near_misses
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.tables import print_rows
@@ -48,9 +49,7 @@ def config() -> None:
 
 
 @_config.command()
-def show(
-    *, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
-) -> None:
+def show(*, as_json: JsonObject = False) -> None:
     """Print every setting's effective value and where it came from; no server is asked.
 
     URLs are shown without user, password and query.

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from teltonika_processor.cli.arguments import JsonLines
 from teltonika_processor.cli.confirmation import (
     DryRun,
     Yes,
@@ -39,7 +40,7 @@ app.add_typer(consumers, name="consumers", help="The consumers of the group: lis
 @consumers.command("list")
 def list_command(
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: JsonLines = False,
 ) -> None:
     """List the consumers: whether an instance runs under the name, and what it holds."""
 
@@ -75,6 +76,8 @@ def reap_command(
 
     Dead is who holds no lease, has nothing pending and was idle for long enough. The instances do
     the same once a minute. A name with pending entries never goes: its entries would go with it.
+
+    Exits with 0 if none is left that should go, 1 if one that was named stays or the answer was no.
     """
     require_somebody_to_ask("remove", yes=yes, dry_run=dry_run)
 

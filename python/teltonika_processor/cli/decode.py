@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from teltonika_processor.cli.arguments import JsonLines
 from teltonika_processor.cli.frame_input import NotHexError, Source, read_frames
 from teltonika_processor.cli.record_output import OUTPUTS, Output
 from teltonika_processor.codec.explain.pasted import CHANNEL_HEAD_BYTES, hint, is_channel_packet
@@ -32,7 +33,7 @@ def decode(
             exists=True, dir_okay=False, help="Hex, one frame a line; or one binary frame."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a record.")] = False,
+    as_json: JsonLines = False,
     transport: Annotated[
         Transport,
         typer.Option(help="tcp: whole frames. udp: AVL data arrays, or the datagrams around them."),

@@ -10,7 +10,7 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from teltonika_processor.cli.arguments import imei_of
+from teltonika_processor.cli.arguments import JsonObject, imei_of
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.confirmation import (
     DryRun,
@@ -43,7 +43,6 @@ ImeiFile = Annotated[
         help="One IMEI a line, or IMEI,name; # begins a comment. - is standard input.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +70,12 @@ def allow(  # noqa: PLR0913 -- the options of the command
     ] = None,
     dry_run: DryRun = False,
     yes: Yes = False,
-    as_json: Json = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Let devices in: sets `allowed` in the table devices, where unknown ones are inserted.
 
-    Nothing is changed if a line of the file is wrong. Doing it twice changes nothing more.
+    Nothing is changed if a line of the file is wrong. Doing it twice changes nothing more. Exits
+    with 0 if all are let in, 1 if Postgres refused one or the answer was no, 2 if a line is wrong.
     """
     if name is not None:
         _check_name(name, goes_with_one=file is None and len(imeis or ()) == 1)
@@ -89,9 +89,13 @@ def deny(
     file: ImeiFile = None,
     dry_run: DryRun = False,
     yes: Yes = False,
-    as_json: Json = False,
+    as_json: JsonObject = False,
 ) -> None:
-    """Keep devices out: the opposite of `allow`. What they sent already stays."""
+    """Keep devices out: the opposite of `allow`. What they sent already stays.
+
+    Exits with 0 if all are kept out, 1 if Postgres refused one or the answer was no, 2 if a line is
+    wrong.
+    """
     order = _Order(_named(imeis, file, None, asks=not (yes or dry_run)), allowed=False)
     _run(order, dry_run, yes, as_json)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from teltonika_processor.cli.arguments import Imei
+from teltonika_processor.cli.arguments import Imei, JsonObject
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.confirmation import (
     DryRun,
@@ -34,7 +34,7 @@ def forget(
     ] = False,
     dry_run: DryRun = False,
     yes: Yes = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Erase a device from every table, the stream, the dead letters and the instances' memory.
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from teltonika_processor.cli.arguments import Imei
+from teltonika_processor.cli.arguments import Imei, JsonObject
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.redis_run import redis_of
@@ -26,9 +26,11 @@ def rehydrate(
     imei: Imei,
     timeout: Annotated[
         float,
-        typer.Option(min=0.1, max=ASK_TIMEOUT_MAX_S, help="Seconds to wait for the answers."),
+        typer.Option(
+            min=0.1, max=ASK_TIMEOUT_MAX_S, metavar="SECONDS", help="Wait so long for the answers."
+        ),
     ] = 5.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Drop the device's state in every running instance and load it from last_position.
 

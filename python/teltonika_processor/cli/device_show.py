@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from teltonika_processor.cli.arguments import Imei
+from teltonika_processor.cli.arguments import Imei, JsonObject
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.device_facts import Wanted, device_facts
 from teltonika_processor.cli.device_output import print_facts, print_facts_json
@@ -22,9 +22,15 @@ def show(
         int, typer.Option(min=0, max=100, help="Newest entries of the stream to show.")
     ] = 5,
     timeout: Annotated[
-        float, typer.Option(min=0.1, max=ASK_TIMEOUT_MAX_S, help="Seconds to wait for instances.")
+        float,
+        typer.Option(
+            min=0.1,
+            max=ASK_TIMEOUT_MAX_S,
+            metavar="SECONDS",
+            help="Wait so long for the instances.",
+        ),
     ] = 2.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Show one device: its row, its last position, what instances hold, its newest frames.
 

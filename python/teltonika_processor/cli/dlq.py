@@ -9,6 +9,7 @@ from typing import Annotated, Final, NoReturn, TypeAlias
 
 import typer
 
+from teltonika_processor.cli.arguments import JsonLines, JsonObject
 from teltonika_processor.cli.confirmation import (
     DryRun,
     Yes,
@@ -77,7 +78,6 @@ Reason = Annotated[
     str | None, typer.Option(metavar="CODE", callback=_checked_reason, help="Those of one reason.")
 ]
 Everything = Annotated[bool, typer.Option("--all", help="All that are there now.")]
-Json = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
 
 
 @dlq.command("list")
@@ -85,9 +85,12 @@ def list_command(
     *,
     reason: Reason = None,
     limit: Annotated[int, typer.Option(min=1, help="Show so many at most.")] = 50,
-    as_json: Json = False,
+    as_json: JsonLines = False,
 ) -> None:
-    """List the dead letters, oldest first, and count them by reason."""
+    """List the dead letters, oldest first, and count them by reason.
+
+    Exits with 0, with letters or without; 75 if Redis was not reached.
+    """
 
     async def run(letters: Letters, _: Settings) -> int:
         counts: Counter[str] = Counter()
@@ -113,11 +116,12 @@ def show_command(
     all_bytes: Annotated[
         bool, typer.Option("--all-bytes", help="Dump the whole frame, not 64 bytes each way.")
     ] = False,
-    as_json: Json = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Show one dead letter: why, its fields, what decodes of it, the bytes around the fault.
 
-    ID is that of the letter, or the one that the entry had in the telemetry stream.
+    ID is that of the letter, or the one that the entry had in the telemetry stream. Exits with 0 if
+    it is there, 1 if it is not, which says where it went; 75 if Redis was not reached.
     """
 
     async def run(letters: Letters, settings: Settings) -> int:
@@ -157,7 +161,8 @@ def replay_command(  # noqa: PLR0913 -- the options of the command
 ) -> None:
     """Add entries to the telemetry stream again and delete their letters, each once.
 
-    Their fields and receive times are kept; `replayed_from` and `replays` are added.
+    Their fields and receive times are kept; `replayed_from` and `replays` are added. Exits with 0
+    if all were replayed, 1 if one was not or the answer was no, 75 if Redis was not reached.
     """
     chosen = _chosen(ids, reason, everything=everything)
     corrected = None if frame is None else _frame_in(frame)
@@ -178,7 +183,11 @@ def drop_command(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Delete dead letters for good; that they were dropped, when and by whom is kept."""
+    """Delete dead letters for good; that they were dropped, when and by whom is kept.
+
+    Exits with 0 if all were dropped, 1 if one was not or the answer was no, 75 if Redis was not
+    reached.
+    """
     chosen = _chosen(ids, reason, everything=everything)
     order = Order(Action.DROP, chosen, by=who())
     _run_order(order, dry_run=dry_run, yes=yes)
@@ -193,7 +202,8 @@ def export_command(
 ) -> None:
     """Write every dead letter as one JSON object a line, and change nothing.
 
-    Values of fields are in hex. The file is there whole or not at all.
+    Values of fields are in hex. The file is there whole or not at all. Exits with 0 if it is, 1 if
+    FILE was there before or cannot be written, 75 if Redis was not reached.
     """
     if file != STANDARD_OUTPUT and file.exists() and not force:
         typer.echo(f"{file} exists: name another file, or replace it with --force", err=True)

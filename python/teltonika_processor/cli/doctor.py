@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from teltonika_processor.cli.arguments import JsonLines
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.doctor_output import print_json, print_plain, print_terminal
 from teltonika_processor.cli.failures import failures_told
@@ -25,9 +26,7 @@ def doctor_command(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 on warnings and on what is unknown too.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object a line, one a check.")
-    ] = False,
+    as_json: JsonLines = False,
 ) -> None:
     """Look at settings, host, Redis, Postgres, instances and clocks: what is wrong, what to do.
 

@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn, TypeAlias
 
 import typer
 
+from teltonika_processor.cli.arguments import JsonLines
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.confirmation import refuse
 from teltonika_processor.cli.explain_output import Explained, Style, print_explained
@@ -52,7 +53,7 @@ def explain_command(  # noqa: PLR0913 -- the options of the command
     all_bytes: Annotated[
         bool, typer.Option("--all-bytes", help="Show every byte of long fields.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a frame.")] = False,
+    as_json: JsonLines = False,
 ) -> None:
     """Say of every byte of a frame what it is and what it means, and where it is wrong.
 

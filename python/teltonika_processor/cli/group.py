@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from teltonika_processor.cli.arguments import duration_s
+from teltonika_processor.cli.arguments import JsonObject, duration_s
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.confirmation import (
     DryRun,
@@ -52,12 +52,12 @@ def rewind_command(  # noqa: PLR0913 -- the options of the command
     everything: Annotated[bool, typer.Option("--all", help="All that the stream holds.")] = False,
     dry_run: DryRun = False,
     yes: Yes = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Have entries read once more that were acknowledged, after Postgres lost what it had stored.
 
     Nothing is stored twice: what is there is a duplicate. Running instances go on; the group is
-    never set forward.
+    never set forward. Exits with 0 if it stands there, or stood before it; 1 if the answer was no.
     """
     if sum((since is not None, after is not None, everything)) != 1:
         refuse("give --since AGE, or --after ID, or --all: one of the three")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from teltonika_processor.cli.arguments import JsonObject
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.service.health_check import (
@@ -37,7 +38,7 @@ def health_command(
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Ask the running service for /livez, or for /readyz with --ready.
 

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
+from teltonika_processor.cli.arguments import JsonLines, JsonObject
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.confirmation import (
     DryRun,
@@ -64,11 +65,14 @@ app.add_typer(
     _partitions, name="partitions", help="The days of positions: look at them, drop old ones."
 )
 
-Json = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
 Wait = Annotated[
     float,
     typer.Option(
-        "--wait", min=0.0, max=WAIT_MAX_S, help="Seconds to go on while others hold the locks."
+        "--wait",
+        min=0.0,
+        max=WAIT_MAX_S,
+        metavar="SECONDS",
+        help="Go on so long while others hold the locks.",
     ),
 ]
 
@@ -85,7 +89,7 @@ def list_command(
     limit: Annotated[
         int, typer.Option(min=1, help="Show so many ranges of time at most, the newest.")
     ] = 100,
-    as_json: Json = False,
+    as_json: JsonLines = False,
 ) -> None:
     """List the partitions of positions by time, with their rows (as the server estimates) and size.
 
@@ -133,7 +137,7 @@ def drop_command(
     wait: Wait = 60.0,
     dry_run: DryRun = False,
     yes: Yes = False,
-    as_json: Json = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Drop the partitions that hold nothing but UTC days older than DAYS, the oldest first.
 
@@ -234,7 +238,7 @@ def repair_command(
     wait: Wait = 30.0,
     dry_run: DryRun = False,
     yes: Yes = False,
-    as_json: Json = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Give each day that has plausible rows in the default partition a partition of its own.
 

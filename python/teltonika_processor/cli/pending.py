@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from teltonika_processor.cli.arguments import JsonLines, JsonObject
 from teltonika_processor.cli.confirmation import (
     DryRun,
     Yes,
@@ -45,7 +46,6 @@ app.add_typer(
 MinIdle = Annotated[
     int, typer.Option("--min-idle", min=0, metavar="MS", help="Those that were idle for so long.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
 
 
 @pending.command("list")
@@ -56,7 +56,7 @@ def list_command(
     ] = None,
     min_idle: MinIdle = 0,
     limit: Annotated[int, typer.Option(min=1, max=_LIMIT_MAX, help="Show so many at most.")] = 50,
-    as_json: Json = False,
+    as_json: JsonLines = False,
 ) -> None:
     """List the pending entries, oldest first, and count them by consumer.
 
@@ -108,7 +108,7 @@ def claim_command(  # noqa: PLR0913 -- the options of the command
     ] = None,
     dry_run: DryRun = False,
     yes: Yes = False,
-    as_json: Json = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Have the entries of a dead instance claimed now, instead of after CLAIM_THRESHOLD_MS.
 
