@@ -46,3 +46,10 @@ def test_json_has_one_wording_and_seconds_are_named(name: str) -> None:
 def test_exit_codes_are_told(name: str) -> None:
     told = " ".join((COMMANDS[name].help or "").split())
     assert "Exits with " in told or "exit code" in told
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_can_be_tried_first_says_so_in_json_too(name: str) -> None:
+    options = dict(options_of(name))
+    if "--dry-run" in options:
+        assert "--json" in options

@@ -1,5 +1,6 @@
 """`teltonika-processor dlq`: look at the dead letters, replay them, drop them, keep a copy."""
 
+import json
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -19,10 +20,12 @@ from teltonika_processor.cli.confirmation import (
 )
 from teltonika_processor.cli.dlq_export import STANDARD_OUTPUT, export
 from teltonika_processor.cli.dlq_move import (
+    Account,
     Action,
     Chosen,
     Order,
     Plan,
+    account_object,
     carry_out,
     describe,
     now_ms,
@@ -158,6 +161,7 @@ def replay_command(  # noqa: PLR0913 -- the options of the command
     ] = False,
     dry_run: DryRun = False,
     yes: Yes = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Add entries to the telemetry stream again and delete their letters, each once.
 
@@ -170,18 +174,19 @@ def replay_command(  # noqa: PLR0913 -- the options of the command
         refuse("--force goes with --frame")
     if frame is not None and len(chosen.ids) != 1:
         refuse("--frame goes with one ID")
-    order = Order(Action.REPLAY, chosen, frame=corrected)
+    order = Order(Action.REPLAY, chosen, frame=corrected, as_json=as_json)
     _run_order(order, dry_run=dry_run, yes=yes, force=force)
 
 
 @dlq.command("drop")
-def drop_command(
+def drop_command(  # noqa: PLR0913 -- the options of the command
     ids: Ids = None,
     *,
     reason: Reason = None,
     everything: Everything = False,
     dry_run: DryRun = False,
     yes: Yes = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Delete dead letters for good; that they were dropped, when and by whom is kept.
 
@@ -189,7 +194,7 @@ def drop_command(
     reached.
     """
     chosen = _chosen(ids, reason, everything=everything)
-    order = Order(Action.DROP, chosen, by=who())
+    order = Order(Action.DROP, chosen, by=who(), as_json=as_json)
     _run_order(order, dry_run=dry_run, yes=yes)
 
 
@@ -287,7 +292,7 @@ def _run_order(order: Order, *, dry_run: bool, yes: bool, force: bool = False) -
             for head in planned.named:
                 _check_frame(await letters.letter(head.letter_id), order.frame, settings)
         if dry_run or not planned.movable:
-            return _say_plan(order, planned)
+            return _say_plan(order, planned, dry_run=dry_run)
         if not is_confirmed(describe(order, planned), yes=yes):
             return EXIT_FINDING
         failed = await carry_out(letters, order, planned)
@@ -297,8 +302,11 @@ def _run_order(order: Order, *, dry_run: bool, yes: bool, force: bool = False) -
     _run(run)
 
 
-def _say_plan(order: Order, planned: Plan) -> int:
-    if planned.movable:
+def _say_plan(order: Order, planned: Plan, *, dry_run: bool) -> int:
+    if order.as_json:
+        account = Account(failed=planned.hindered)
+        print(json.dumps(account_object(order, planned, account, dry_run=dry_run)))
+    elif planned.movable:
         typer.echo(f"would {describe(order, planned)}")
     else:
         typer.echo(f"nothing to {order.action.order}")

@@ -91,7 +91,8 @@ async def _id_of(client: RedisClient, seconds: int | None, after: str | None) ->
 
 def _print(rewound: Rewound, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({**asdict(rewound), "done": rewound.is_change and not dry_run}))
+        done = rewound.is_change and not dry_run
+        print(json.dumps({"dry_run": dry_run, **asdict(rewound), "done": done}))
     elif not rewound.is_change:
         print(f"nothing to rewind: the group stands at {rewound.stood_at}")
     elif dry_run:

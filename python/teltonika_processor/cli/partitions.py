@@ -21,10 +21,10 @@ from teltonika_processor.cli.partitions_output import (
     account_object,
     bound_text,
     day_text,
+    due_object,
     holders_text,
     left_lines,
     list_summary,
-    partition_object,
     plausible_text,
     print_partitions,
     print_partitions_json,
@@ -170,7 +170,7 @@ def _order(wanted: Sequence[Partition]) -> str:
 
 def _say_due(wanted: Sequence[Partition], *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"would_drop": [partition_object(p) for p in wanted]}))
+        print(json.dumps(due_object(wanted)))
     elif wanted:
         print_partitions(wanted)
         typer.echo(f"would {_order(wanted)}")
@@ -257,7 +257,8 @@ def repair_command(
                 raise typer.Exit(EXIT_FINDING)
             found = asyncio.run(_repair(settings, wait))
     if as_json:
-        print(json.dumps({"days": [_found_object(one) for one in found]}))
+        objects = [_found_object(one) for one in found]
+        print(json.dumps({"dry_run": dry_run, "days": objects}))
     else:
         _print_found(found, "would move" if dry_run else "moved")
     stuck = any(one.why_not for one in found)

@@ -54,9 +54,20 @@ def partition_object(partition: Partition) -> dict[str, object]:
     }
 
 
+def due_object(wanted: Sequence[Partition]) -> dict[str, object]:
+    """What a drop would do, for JSON."""
+    return {
+        "dry_run": True,
+        "would_drop": [partition_object(partition) for partition in wanted],
+        "rows": total_rows(wanted),
+        "bytes": total_bytes(wanted),
+    }
+
+
 def account_object(account: DropAccount) -> dict[str, object]:
     """What a drop did, for JSON."""
     return {
+        "dry_run": False,
         "dropped": [partition_object(partition) for partition in account.dropped],
         "left": [{"partition": name, "why": why} for name, why in account.left.items()],
         "rows": total_rows(account.dropped),

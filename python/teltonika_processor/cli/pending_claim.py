@@ -120,7 +120,7 @@ def _described(planned: Plan) -> str:
 def _say_plan(planned: Plan, order: ClaimOrder) -> int:
     _say_hindered(planned.hindered, order)
     if order.as_json:
-        print(json.dumps(_object([], planned)))
+        print(json.dumps(_object([], planned, order)))
     elif planned.n_entries:
         typer.echo(f"would have {_described(planned)} claimed")
     elif not planned.hindered:
@@ -134,7 +134,7 @@ def _say_outcome(
 ) -> int:
     waiting = sum(one.waits for one in found)
     if order.as_json:
-        print(json.dumps(_object(found, planned)))
+        print(json.dumps(_object(found, planned, order)))
     else:
         typer.echo(f"{_entries(len(found))}: {_outcome_text(found)}")
     _say_hindered(planned.hindered, order)
@@ -193,8 +193,11 @@ def _matters(hindered: dict[str, Release]) -> bool:
     return any(why is not Release.MOVED for why in hindered.values())
 
 
-def _object(found: Sequence[Whereabouts], planned: Plan) -> dict[str, object]:
+def _object(found: Sequence[Whereabouts], planned: Plan, order: ClaimOrder) -> dict[str, object]:
     return {
+        "dry_run": order.dry_run,
+        "entries": planned.n_entries,
+        "by_holder": {holder: len(ids) for holder, ids in planned.by_holder.items()},
         "released": len(found),
         "settled": sum(one.holder is None and not one.letter for one in found),
         "dead_lettered": dict(Counter(one.letter for one in found if one.letter)),
