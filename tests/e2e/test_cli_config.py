@@ -58,6 +58,18 @@ def test_check_says_that_the_settings_are_valid() -> None:
     assert (checked.returncode, checked.stdout) == (0, "the settings are valid\n")
 
 
+def test_check_as_json_is_one_object() -> None:
+    checked = config("check", "--json", REDIS_TELEMETRY_STRAEM="x")
+    mistyped = {"found": "REDIS_TELEMETRY_STRAEM", "likely": "REDIS_TELEMETRY_STREAM"}
+    valid = {"valid": True, "errors": [], "mistyped": [mistyped]}
+    assert (checked.returncode, json.loads(checked.stdout)) == (0, valid)
+    checked = config("check", "--json", WRITERS="0", BATCH_FRAMES="many")
+    about = json.loads(checked.stdout)
+    assert (checked.returncode, about["valid"], about["mistyped"]) == (78, False, [])
+    assert about["errors"] == checked.stderr.splitlines()
+    assert len(about["errors"]) == 2
+
+
 def test_check_names_every_error_in_a_line_and_exits_with_78() -> None:
     checked = config("check", WRITERS="0", BATCH_FRAMES="many", REDIS_URL="http://:hunter2@h")
     assert (checked.returncode, checked.stdout) == (78, "")

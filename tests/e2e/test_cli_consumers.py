@@ -99,6 +99,29 @@ def test_a_named_one_that_cannot_go_is_told_why(redis_url: str, group: redis.Red
     assert names_in(group) == {"alive", "holds"}
 
 
+def test_in_json_a_reaping_says_who_goes_and_who_stays(redis_url: str, group: redis.Redis) -> None:
+    arguments = ("reap", "--idle", "1", "--json", "alive", "dead", "nobody")
+    tried = consumers(redis_url, *arguments, "--dry-run")
+    expected = {
+        "dry_run": True,
+        "consumers": ["dead"],
+        "removed": [],
+        "left": [
+            {"consumer": "nobody", "why": "is not in the group"},
+            {"consumer": "alive", "why": "is running: an instance holds its lease"},
+        ],
+    }
+    assert (tried.returncode, json.loads(tried.stdout)) == (1, expected)
+    assert "dead" in names_in(group)
+    told = consumers(redis_url, *arguments, "--yes")
+    expected |= {"dry_run": False, "removed": ["dead"]}
+    assert (told.returncode, json.loads(told.stdout)) == (1, expected)
+    assert names_in(group) == {"alive", "holds"}
+    nothing = consumers(redis_url, "reap", "--json", "--yes")
+    about = json.loads(nothing.stdout)
+    assert (about["dry_run"], about["consumers"], about["removed"]) == (False, [], [])
+
+
 def test_one_that_was_active_lately_stays(redis_url: str, group: redis.Redis) -> None:
     told = consumers(redis_url, "reap", "dead", "--yes")
     assert (told.returncode, told.stdout) == (1, "nothing to remove\n")

@@ -407,6 +407,55 @@ def test_a_dry_run_says_what_would_be_done_and_changes_nothing(
     assert everything_in(client) == before
 
 
+def test_in_json_a_replay_says_what_became_of_each_that_was_named(
+    client: redis.Redis, dlq: Dlq
+) -> None:
+    letter_id = add_damaged(client)
+    arguments = ("replay", letter_id, "1-1", "--json")
+    tried = dlq(*arguments, "--dry-run")
+    expected = {
+        "dry_run": True,
+        "letters": 1,
+        "by_reason": {"crc_mismatch": 1},
+        "replayed": 0,
+        "moved": [],
+        "left": [{"id": "1-1", "reason": "", "why": "gone"}],
+        "left_not_named": 0,
+    }
+    assert (tried.returncode, json.loads(tried.stdout)) == (1, expected)
+    assert client.xlen(STREAM) == 0
+    done = dlq(*arguments, "--yes")
+    ((entry_id, _),) = client.xrange(STREAM)
+    moved = [{"id": letter_id, "entry_id": entry_id.decode()}]
+    expected |= {"dry_run": False, "replayed": 1, "moved": moved}
+    assert (done.returncode, json.loads(done.stdout)) == (1, expected)
+
+
+def test_in_json_many_letters_are_counted_and_few_are_named(client: redis.Redis, dlq: Dlq) -> None:
+    for _ in range(103):
+        add_letter(client, {}, "payload_trimmed")
+    add_damaged(client)
+    replayed = dlq("replay", "--all", "--yes", "--json")
+    about = json.loads(replayed.stdout)
+    assert (replayed.returncode, about["replayed"], about["moved"]) == (1, 1, [])
+    assert (len(about["left"]), about["left_not_named"]) == (100, 3)
+    dropped = dlq("drop", "--all", "--yes", "--json")
+    assert (dropped.returncode, json.loads(dropped.stdout)) == (
+        0,
+        {
+            "dry_run": False,
+            "letters": 103,
+            "by_reason": {"payload_trimmed": 103},
+            "dropped": 103,
+            "moved": [],
+            "left": [],
+            "left_not_named": 0,
+        },
+    )
+    nothing = json.loads(dlq("drop", "--all", "--yes", "--json").stdout)
+    assert (nothing["dry_run"], nothing["letters"], nothing["dropped"]) == (False, 0, 0)
+
+
 @pytest.mark.parametrize("command", ["replay", "drop"])
 def test_without_a_terminal_nothing_is_changed_unless_told_so(
     client: redis.Redis, dlq: Dlq, command: str

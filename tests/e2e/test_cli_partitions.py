@@ -168,9 +168,11 @@ def test_drop_as_json_is_one_object(migrated_database: str) -> None:
     arguments = ("drop", "--older-than", "7", "--json")
     dry = json.loads(partitions_command(migrated_database, *arguments, "--dry-run").stdout)
     assert [one["partition"] for one in dry["would_drop"]] == [name_of(9)]
+    assert (dry["dry_run"], dry["bytes"]) == (True, dry["would_drop"][0]["bytes"])
     done = json.loads(partitions_command(migrated_database, *arguments, "--yes").stdout)
     assert [one["partition"] for one in done["dropped"]] == [name_of(9)]
     assert (done["left"], done["tries"], done["holders"]) == ([], 1, [])
+    assert done["dry_run"] is False
     assert done["longest_wait_ms"] > 0
     again = json.loads(partitions_command(migrated_database, *arguments, "--yes").stdout)
     assert again["dropped"] == []
@@ -242,6 +244,9 @@ def test_repair_moves_plausible_rows_out_of_the_default_partition(
     dry = partitions_command(writer_dsn, "repair", "--dry-run")
     assert dry.returncode == 1
     assert dry.stdout.splitlines()[0] == f"would move 1 row of {day}"
+    dry = partitions_command(writer_dsn, "repair", "--dry-run", "--json")
+    about = json.loads(dry.stdout)
+    assert (dry.returncode, about["dry_run"], about["days"][0]["day"]) == (1, True, day)
     done = partitions_command(writer_dsn, "repair", "--yes")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[0] == f"moved 1 row of {day}"
@@ -260,6 +265,7 @@ def test_repair_says_which_day_cannot_be_helped_and_goes_on(migrated_database: s
     assert (done.returncode, json.loads(done.stdout)) == (
         1,
         {
+            "dry_run": False,
             "days": [
                 {
                     "day": f"{day_of(5):%Y-%m-%d}",
@@ -274,7 +280,7 @@ def test_repair_says_which_day_cannot_be_helped_and_goes_on(migrated_database: s
                     "rows_are_cut": False,
                     "why_not": None,
                 },
-            ]
+            ],
         },
     )
     run_sql(migrated_database, f"ALTER TABLE {name_of(5)} RENAME TO kept")

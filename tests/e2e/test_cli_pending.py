@@ -155,6 +155,9 @@ def test_single_entries_are_claimed_by_their_ids_and_the_others_stay(
         told = pending(redis_url, "claim", ids[1], "--yes", "--json")
         assert told.returncode == 0, told.stderr
         assert json.loads(told.stdout) == {
+            "dry_run": False,
+            "entries": 1,
+            "by_holder": {"dead": 1},
             "released": 1,
             "settled": 1,
             "dead_lettered": {},
@@ -265,6 +268,21 @@ def test_a_dry_run_changes_nothing(telemetry: Telemetry, redis_url: str) -> None
     (entry_id,) = deliver(telemetry, "dead", 1)
     told = pending(redis_url, "claim", "--from", "dead", "--dry-run")
     assert (told.returncode, told.stdout) == (0, "would have 1 entry (dead 1) claimed\n")
+    told = pending(redis_url, "claim", "--from", "dead", "--dry-run", "--json")
+    assert (told.returncode, json.loads(told.stdout)) == (
+        0,
+        {
+            "dry_run": True,
+            "entries": 1,
+            "by_holder": {"dead": 1},
+            "released": 0,
+            "settled": 0,
+            "dead_lettered": {},
+            "held": {},
+            "waiting": 0,
+            "hindered": {},
+        },
+    )
     (left,) = telemetry.client.xpending_range(STREAM, GROUP, entry_id, entry_id, 1)
     assert left["time_since_delivered"] < 60_000
 

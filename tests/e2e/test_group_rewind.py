@@ -94,10 +94,14 @@ def test_the_group_is_never_set_forward(
     assert rewind(redis_url, "--since", "0s", "--yes") == expected
     code, out, _ = rewind(redis_url, "--after", ids[0].decode(), "--dry-run")
     assert (code, out) == (0, f"would rewind the group from {stands} to {ids[0].decode()}\n")
+    code, out, _ = rewind(redis_url, "--after", ids[0].decode(), "--dry-run", "--json")
+    planned = {"stood_at": stands, "stands_at": ids[0].decode(), "done": False}
+    assert (code, json.loads(out)) == (0, {"dry_run": True, **planned})
     assert rewind(redis_url, "--after", ids[2].decode(), "--yes") == expected
     code, out, _ = rewind(redis_url, "--since", "1h", "--yes", "--json")
     answer = json.loads(out)
     assert (code, answer["stood_at"], answer["done"]) == (0, stands, True)
+    assert answer["dry_run"] is False
     hour_ms = int(stands.partition("-")[0]) - 3_600_000
     assert 0 <= int(answer["stands_at"].removesuffix("-0")) - hour_ms < 60_000
 

@@ -1,7 +1,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 import redis
@@ -9,8 +9,9 @@ import redis
 from letters import add_letter
 from telemetry import BASE_MS, IMEI, LETTERS, STREAM, entry, frame_at
 from teltonika_processor.errors import ConfigError, ContractError, StreamUnavailable
+from teltonika_processor.stream.connection import open_client
 from teltonika_processor.stream.letter import Letter, LetterHead
-from teltonika_processor.stream.letters import Letters, Moved, Outcome, open_letters
+from teltonika_processor.stream.letters import Letters, Moved, Outcome
 
 FRAME = frame_at(BASE_MS)
 
@@ -19,6 +20,15 @@ FRAME = frame_at(BASE_MS)
 def client(redis_url: str) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(redis_url) as client:
         yield client
+
+
+@asynccontextmanager
+async def open_letters(url: str, stream: str) -> AsyncIterator[Letters]:
+    client = open_client(url, name="teltonika-processor/dlq")
+    try:
+        yield Letters(client, stream)
+    finally:
+        await client.aclose()
 
 
 @pytest.fixture

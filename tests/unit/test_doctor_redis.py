@@ -144,7 +144,7 @@ def test_memory_that_nears_its_limit_is_a_warning(memory: MemoryFacts, expected:
 def test_the_memory_is_told_with_its_limit() -> None:
     memory = MemoryFacts(used=81 * MIB, limit=100 * MIB, machine=0)
     found = of_server("memory", replace(REDIS, memory=memory)).found
-    assert found == "81.0 MiB of 100.0 MiB used (maxmemory)"
+    assert found == "81.0 MiB of 100 MiB used (maxmemory)"
 
 
 def test_a_failed_write_of_the_log_is_a_failure() -> None:

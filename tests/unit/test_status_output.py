@@ -14,7 +14,6 @@ from teltonika_processor.cli.status_blocks import Names
 from teltonika_processor.cli.status_json import status_object
 from teltonika_processor.cli.status_run import Report
 from teltonika_processor.cli.status_screen import Absences, plain_lines, screen_of
-from teltonika_processor.cli.texts import size_text
 from teltonika_processor.errors import (
     ConfigError,
     SchemaMismatch,
@@ -93,7 +92,7 @@ def test_lag_pending_consumers_and_letters_have_their_ages_and_counts() -> None:
         "           one     running      pending 0, idle 0 s",
         r"           tw\x1b  not running  pending 1 (oldest 4 min), idle 19 s, last entry 20 s ago",
     ]
-    assert shown[9] == "letters    3 ((not ours) 1, bad_imei 2)"
+    assert shown[9] == "letters    3 dead letters ((not ours) 1, bad_imei 2)"
 
 
 def test_of_many_consumers_those_that_run_or_hold_something_are_shown() -> None:
@@ -248,9 +247,19 @@ def test_json_has_the_names_of_the_metrics() -> None:
             "inactive_ms": None,
         }
     ]
-    assert found["dead_letters"] == {"entries": 2, "looked_at": 2, "by_reason": {"bad_imei": 2}}
+    assert found["dead_letters"] == {"letters": 2, "looked_at": 2, "by_reason": {"bad_imei": 2}}
     assert found["redis"]["error"] is None
-    assert found["postgres"]["partitions"]["last_day"] == "2026-11-28"
+    assert found["redis"]["readable"] is True
+    assert (found["postgres"]["standby"], found["postgres"]["read_only"]) == (False, False)
+    assert found["postgres"]["partitions"] == {
+        "partitions": 14,
+        "bytes": 1_288_490_188,
+        "rows": 12_300_000,
+        "first_day": "2026-11-15",
+        "last_day": "2026-11-28",
+        "default_rows": 0,
+        "plausible_rows": 0,
+    }
 
 
 def test_json_of_servers_that_are_away_has_their_errors_alone() -> None:
@@ -279,22 +288,6 @@ def test_who_went_away_and_came_back_is_noted() -> None:
         "2026-09-21 14:23:24.000Z Postgres went away",
         "2026-09-21 14:24:24.000Z Redis is back after 1 min",
     ]
-
-
-@pytest.mark.parametrize(
-    ("n_bytes", "text"),
-    [
-        (0, "0 bytes"),
-        (1023, "1,023 bytes"),
-        (1024, "1.0 KiB"),
-        (102_400, "100 KiB"),
-        (1_258_291, "1.2 MiB"),
-        (3 << 40, "3.0 TiB"),
-        (5000 << 40, "5,000 TiB"),
-    ],
-)
-def test_bytes_have_their_largest_unit(n_bytes: int, text: str) -> None:
-    assert size_text(n_bytes) == text
 
 
 def test_the_last_audit_is_shown_with_what_it_found() -> None:

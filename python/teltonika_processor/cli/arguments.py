@@ -15,6 +15,9 @@ def imei_of(text: str) -> int:
 
 Imei = Annotated[int, typer.Argument(parser=imei_of, metavar="IMEI", help="15 digits.")]
 
+JsonObject = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+
 _UNITS_S: Final = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86_400}
 _DURATION: Final = re.compile(r"([0-9]{1,9})(s|min|m|h|d)")
 

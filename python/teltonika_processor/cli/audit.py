@@ -2,11 +2,11 @@
 
 import asyncio
 import socket
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from teltonika_processor.cli.arguments import imei_of
+from teltonika_processor.cli.arguments import JsonObject, imei_of
 from teltonika_processor.cli.audit_output import as_brief_text, as_json_text, as_text
 from teltonika_processor.cli.audit_repeat import audit_until_stopped
 from teltonika_processor.cli.audit_run import AuditReport, AuditTarget, audit, record
@@ -14,9 +14,8 @@ from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.confirmation import refuse
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.errors import TransientError
+from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
-
-EXIT_MISSING: Final = 1
 
 app = typer.Typer()
 
@@ -40,11 +39,11 @@ def audit_command(
             metavar="SECONDS",
             min=1,
             max=86_400,
-            help="Audit and record again and again, until SIGTERM.",
+            help="Audit and record again and again, until SIGTERM; with --json a line an audit.",
             show_default=False,
         ),
     ] = None,
-    output_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    output_json: JsonObject = False,
 ) -> None:
     """Demand that everything the stream still holds is stored, or accounted for otherwise.
 
@@ -65,7 +64,7 @@ def audit_command(
     if recorded:
         _say_recorded(is_kept=is_kept)
     if report.account.n_missing:
-        raise typer.Exit(EXIT_MISSING)
+        raise typer.Exit(EXIT_FINDING)
 
 
 def _print(target: AuditTarget, report: AuditReport, *, is_kept: bool, as_json: bool) -> None:

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final
 
 from teltonika_processor.cli.audit_run import AuditReport, AuditTarget
 from teltonika_processor.model import format_imei
 from teltonika_processor.processor.audit import Missing, Term, id_order
+from teltonika_processor.texts import time_text
 
 _LABELS: Final[Mapping[Term, str]] = MappingProxyType(
     {
@@ -22,8 +22,6 @@ _LABELS: Final[Mapping[Term, str]] = MappingProxyType(
         Term.MISSING: "MISSING",
     }
 )
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def as_json_text(target: AuditTarget, report: AuditReport, *, recorded: bool = False) -> str:
@@ -63,7 +61,7 @@ def as_brief_text(report: AuditReport) -> str:
     account = report.account
     seen = f"{account.n_entries:,} entries, {account.n_records:,} records"
     verdict = "something is missing" if account.n_missing else "nothing is missing"
-    first = f"{_time(report.at_ms)} {seen}: {verdict} ({report.duration_ms:,} ms)"
+    first = f"{time_text(report.at_ms)} {seen}: {verdict} ({report.duration_ms:,} ms)"
     return "\n".join((first, *_missing_lines(report)))
 
 
@@ -123,7 +121,7 @@ def _missing_line(missing: Missing) -> str:
     if missing.key is None:
         return f"{where} {device}: does not decode ({missing.code}), and no dead letter has it"
     _, recorded_at_ms, digest = missing.key
-    return f"{where} {device}: record of {_time(recorded_at_ms)}, digest {digest}"
+    return f"{where} {device}: record of {time_text(recorded_at_ms)}, digest {digest}"
 
 
 def _missing_object(missing: Missing) -> dict[str, Any]:
@@ -135,7 +133,7 @@ def _missing_object(missing: Missing) -> dict[str, Any]:
     if missing.key is not None:
         _, recorded_at_ms, digest = missing.key
         found |= {
-            "recorded_at": _time(recorded_at_ms),
+            "recorded_at": _iso_time(recorded_at_ms),
             "recorded_at_ms": recorded_at_ms,
             "digest": digest,
         }
@@ -147,20 +145,17 @@ def _window_object(report: AuditReport) -> dict[str, str] | None:
         return None
     return {
         "first_id": report.first_id.decode(),
-        "first_time": _time(id_order(report.first_id)[0]),
+        "first_time": _iso_time(id_order(report.first_id)[0]),
         "last_id": report.last_id.decode(),
-        "last_time": _time(id_order(report.last_id)[0]),
+        "last_time": _iso_time(id_order(report.last_id)[0]),
     }
 
 
 def _when(entry_id: bytes) -> str:
-    return f"{_time(id_order(entry_id)[0])} ({entry_id.decode()})"
+    return f"{time_text(id_order(entry_id)[0])} ({entry_id.decode()})"
 
 
-def _time(unix_ms: int) -> str:
-    """UTC with milliseconds; the bare number where no calendar of Python's reaches."""
-    try:
-        time = _EPOCH + timedelta(milliseconds=unix_ms)
-    except OverflowError:
-        return f"{unix_ms} ms"
-    return f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03d}Z"
+def _iso_time(unix_ms: int) -> str:
+    """As JSON has it, with a T; the bare number where no calendar of Python's reaches."""
+    text = time_text(unix_ms)
+    return text if text.endswith(" ms") else text.replace(" ", "T")

@@ -9,10 +9,12 @@ from typing import Annotated
 
 import typer
 
+from teltonika_processor.cli.arguments import JsonObject
 from teltonika_processor.cli.configuration import command_settings, name_near_misses
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.tables import print_rows
-from teltonika_processor.cli.texts import printable
+from teltonika_processor.errors import ConfigError
+from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import (
     Settings,
     default_of,
@@ -23,8 +25,7 @@ from teltonika_processor.settings import (
 )
 from teltonika_processor.store.tls import check_dsn
 from teltonika_processor.stream.connection import check_url
-
-EXIT_FOUND = 1
+from teltonika_processor.texts import printable
 
 _HEADINGS = ("setting", "value", "source", "default, if another")
 
@@ -49,9 +50,7 @@ def config() -> None:
 
 
 @_config.command()
-def show(
-    *, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
-) -> None:
+def show(*, as_json: JsonObject = False) -> None:
     """Print every setting's effective value and where it came from; no server is asked.
 
     URLs are shown without user, password and query.
@@ -70,6 +69,7 @@ def check(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 if a variable looks mistyped.")
     ] = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Refuse what a process would refuse at its start, each error in a line; no server is asked.
 
@@ -78,10 +78,18 @@ def check(
     """
     with failures_told():
         name_near_misses()
-        check_settings(load_settings())
-    typer.echo("the settings are valid")
+        try:
+            check_settings(load_settings())
+        except ConfigError as error:
+            if as_json:
+                _print_check(str(error).splitlines())
+            raise
+    if as_json:
+        _print_check([])
+    else:
+        typer.echo("the settings are valid")
     if strict and near_misses(os.environ):
-        raise typer.Exit(EXIT_FOUND)
+        raise typer.Exit(EXIT_FINDING)
 
 
 def check_settings(settings: Settings) -> None:
@@ -106,8 +114,16 @@ def _rows(settings: Settings) -> list[_Row]:
 
 
 def _print_json(rows: Sequence[_Row]) -> None:
-    mistyped = [{"found": found, "likely": likely} for found, likely in near_misses(os.environ)]
-    print(json.dumps({"settings": [asdict(row) for row in rows], "mistyped": mistyped}))
+    print(json.dumps({"settings": [asdict(row) for row in rows], "mistyped": _mistyped()}))
+
+
+def _print_check(errors: Sequence[str]) -> None:
+    about = {"valid": not errors, "errors": list(errors), "mistyped": _mistyped()}
+    print(json.dumps(about))
+
+
+def _mistyped() -> list[dict[str, str]]:
+    return [{"found": found, "likely": likely} for found, likely in near_misses(os.environ)]
 
 
 def _print_table(rows: Sequence[_Row]) -> None:

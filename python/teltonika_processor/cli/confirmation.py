@@ -1,12 +1,11 @@
 """Asking before something is changed: on a terminal, or with --yes."""
 
 import sys
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
-EXIT_NOT_CONFIRMED: Final = 1
-EXIT_USAGE: Final = 2
+from teltonika_processor.service.exit_codes import EXIT_USAGE
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; needed where there is no terminal.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; change nothing.")]

@@ -1,41 +1,38 @@
 """`teltonika-processor consumers`: who is in the group; take the names of the dead out of it."""
 
-import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Final, NoReturn, TypeAlias
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Annotated, Final
 
 import typer
 
-from teltonika_processor.cli.configuration import command_settings
+from teltonika_processor.cli.arguments import JsonLines, JsonObject
 from teltonika_processor.cli.confirmation import (
-    EXIT_NOT_CONFIRMED,
     DryRun,
     Yes,
     is_confirmed,
     require_somebody_to_ask,
 )
-from teltonika_processor.cli.failures import failures_told
+from teltonika_processor.cli.redis_run import run_on_redis
 from teltonika_processor.cli.status_json import consumer_objects
 from teltonika_processor.cli.tables import print_rows
-from teltonika_processor.cli.texts import age_text, printable
+from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
-from teltonika_processor.stream.connection import GroupMissingError, RedisClient, open_client
+from teltonika_processor.stream.connection import GroupMissingError, RedisClient
 from teltonika_processor.stream.consumers import REAP_IDLE_MS, reap_these
 from teltonika_processor.stream.ids import ms_of
 from teltonika_processor.stream.overview import server_clock_ms
 from teltonika_processor.stream.roster import Member, Roster, read_roster
-
-EXIT_NOT_REMOVED: Final = 1
+from teltonika_processor.texts import age_text, printable
 
 # Bound: names that one sentence lists.
 _NAMED_MAX: Final = 10
 
 _HEADINGS: Final = ("consumer", "running", "pending", "oldest pending", "idle", "last entry")
 _NUMBERS: Final = frozenset({"pending", "oldest pending", "idle", "last entry"})
-
-Command: TypeAlias = Callable[[RedisClient, Settings], Awaitable[int]]
 
 app = typer.Typer()
 consumers = typer.Typer(no_args_is_help=True)
@@ -45,7 +42,7 @@ app.add_typer(consumers, name="consumers", help="The consumers of the group: lis
 @consumers.command("list")
 def list_command(
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: JsonLines = False,
 ) -> None:
     """List the consumers: whether an instance runs under the name, and what it holds."""
 
@@ -62,7 +59,7 @@ def list_command(
             typer.echo(f"{roster.n_unseen:,} more were idle for longer", err=True)
         return 0
 
-    run_on_redis(run)
+    run_on_redis("consumers", run)
 
 
 @consumers.command("reap")
@@ -76,35 +73,71 @@ def reap_command(
     ] = REAP_IDLE_MS,
     dry_run: DryRun = False,
     yes: Yes = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Take the names of dead consumers out of the group.
 
     Dead is who holds no lease, has nothing pending and was idle for long enough. The instances do
     the same once a minute. A name with pending entries never goes: its entries would go with it.
+
+    Exits with 0 if none is left that should go, 1 if one that was named stays or the answer was no.
     """
     require_somebody_to_ask("remove", yes=yes, dry_run=dry_run)
 
     async def run(client: RedisClient, settings: Settings) -> int:
         stream, group = settings.redis_telemetry_stream, settings.redis_consumer_group
         roster = await read_roster(client, stream, group)
-        chosen = [member for member in roster.members if not names or member.name in names]
-        missing = sorted({*(names or ())} - {member.name for member in chosen})
-        dead = [member for member in chosen if hindrance(member, idle) is None]
-        _say_hindered(chosen, missing, idle, named=bool(names))
-        hindered = EXIT_NOT_REMOVED if names and len(dead) < len(set(names)) else 0
-        if not dead or dry_run:
-            typer.echo(f"would remove {_listed(dead)}" if dead else "nothing to remove")
-            return hindered
-        if not is_confirmed(f"remove {_listed(dead)}", yes=yes):
-            return EXIT_NOT_CONFIRMED
-        raw = [member.raw_name for member in dead]
+        planned = _plan(roster.members, set(names or ()), idle)
+        for name, why in planned.left.items():
+            typer.echo(printable(f"{name} {why}"), err=True)
+        if not planned.dead or dry_run:
+            _say_plan(planned, dry_run=dry_run, as_json=as_json)
+            return planned.code
+        if not is_confirmed(f"remove {_listed(planned.dead)}", yes=yes):
+            return EXIT_FINDING
+        raw = [member.raw_name for member in planned.dead]
         try:
             gone = await reap_these(client, stream, group, raw, reap_idle_ms=idle)
         except GroupMissingError:
             gone = []
-        return _say_removed(dead, gone, named=bool(names)) or hindered
+        _say_removed(planned, gone, as_json=as_json)
+        return planned.code
 
-    run_on_redis(run)
+    run_on_redis("consumers", run)
+
+
+@dataclass(slots=True)
+class _Plan:
+    """Whom a reaping takes out.
+
+    Attributes:
+        dead: They may go.
+        left: Who was named, or needs a hand, and stays; why, as the rest of a sentence.
+        named: Who was named; empty: all are meant.
+    """
+
+    dead: Sequence[Member]
+    left: dict[str, str]
+    named: AbstractSet[str]
+
+    @property
+    def code(self) -> int:
+        return EXIT_FINDING if self.named and self.left else 0
+
+
+def _plan(members: Sequence[Member], named: AbstractSet[str], idle_ms: int) -> _Plan:
+    """All that was named; of the others those that need a hand: pending entries of the dead."""
+    chosen = [member for member in members if not named or member.name in named]
+    missing = sorted(named - {member.name for member in chosen})
+    left = dict.fromkeys(missing, "is not in the group")
+    dead = []
+    for member in chosen:
+        why = hindrance(member, idle_ms)
+        if why is None:
+            dead.append(member)
+        elif named or (member.pending and not member.is_running):
+            left[member.name] = why
+    return _Plan(dead, left, named)
 
 
 def hindrance(member: Member, idle_ms: int) -> str | None:
@@ -122,41 +155,33 @@ def hindrance(member: Member, idle_ms: int) -> str | None:
     return None
 
 
-def run_on_redis(command: Command) -> NoReturn:
-    """Run one command with the settings' Redis, and leave with its exit code."""
-
-    async def run(settings: Settings) -> int:
-        url = settings.redis_url.get_secret_value()
-        client = open_client(url, name="teltonika-processor/consumers")
-        try:
-            return await command(client, settings)
-        finally:
-            await client.aclose()
-
-    with failures_told():
-        code = asyncio.run(run(command_settings()))
-    raise typer.Exit(code)
+def _say_plan(planned: _Plan, *, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(_reap_object(planned, [], dry_run=dry_run)))
+    else:
+        dead = planned.dead
+        typer.echo(f"would remove {_listed(dead)}" if dead else "nothing to remove")
 
 
-def _say_hindered(
-    chosen: Sequence[Member], missing: Sequence[str], idle_ms: int, *, named: bool
-) -> None:
-    """All that was named; of the others those that need a hand: pending entries of the dead."""
-    for name in missing:
-        typer.echo(f"{printable(name)} is not in the group", err=True)
-    for member in chosen:
-        why = hindrance(member, idle_ms)
-        if why is not None and (named or (member.pending and not member.is_running)):
-            typer.echo(printable(f"{member.name} {why}"), err=True)
+def _say_removed(planned: _Plan, gone: Sequence[bytes], *, as_json: bool) -> None:
+    removed = [member for member in planned.dead if member.raw_name in gone]
+    kept = [member.name for member in planned.dead if member.raw_name not in gone]
+    planned.left.update(dict.fromkeys(kept, "came back meanwhile, or is gone"))
+    if as_json:
+        print(json.dumps(_reap_object(planned, removed, dry_run=False)))
+    else:
+        typer.echo(f"removed {_listed(removed)}" if removed else "removed nothing")
+    for name in kept:
+        typer.echo(printable(f"{name} {planned.left[name]}"), err=True)
 
 
-def _say_removed(dead: Sequence[Member], gone: Sequence[bytes], *, named: bool) -> int:
-    removed = [member for member in dead if member.raw_name in gone]
-    kept = [member for member in dead if member.raw_name not in gone]
-    typer.echo(f"removed {_listed(removed)}" if removed else "removed nothing")
-    for member in kept:
-        typer.echo(f"{printable(member.name)} came back meanwhile, or is gone", err=True)
-    return EXIT_NOT_REMOVED if kept and named else 0
+def _reap_object(planned: _Plan, removed: Sequence[Member], *, dry_run: bool) -> dict[str, object]:
+    return {
+        "dry_run": dry_run,
+        "consumers": [member.name for member in planned.dead],
+        "removed": [member.name for member in removed],
+        "left": [{"consumer": name, "why": why} for name, why in planned.left.items()],
+    }
 
 
 def _listed(members: Sequence[Member]) -> str:

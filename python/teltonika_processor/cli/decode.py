@@ -2,20 +2,18 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
+from teltonika_processor.cli.arguments import JsonLines
 from teltonika_processor.cli.frame_input import NotHexError, Source, read_frames
 from teltonika_processor.cli.record_output import OUTPUTS, Output
 from teltonika_processor.codec.explain.pasted import CHANNEL_HEAD_BYTES, hint, is_channel_packet
 from teltonika_processor.codec.layouts import Transport
 from teltonika_processor.codec.native import FRAME_MAX_BYTES, AvlPacket, decode_frame
 from teltonika_processor.errors import DecodeError
-
-EXIT_BAD_FRAME: Final = 1
-EXIT_BAD_INPUT: Final = 2
-
+from teltonika_processor.service.exit_codes import EXIT_FINDING, EXIT_USAGE
 
 app = typer.Typer()
 
@@ -35,7 +33,7 @@ def decode(
             exists=True, dir_okay=False, help="Hex, one frame a line; or one binary frame."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a record.")] = False,
+    as_json: JsonLines = False,
     transport: Annotated[
         Transport,
         typer.Option(help="tcp: whole frames. udp: AVL data arrays, or the datagrams around them."),
@@ -61,12 +59,12 @@ def decode(
     if not outcomes:
         _refuse("no frame given")
     if not all(outcomes):
-        raise typer.Exit(EXIT_BAD_FRAME)
+        raise typer.Exit(EXIT_FINDING)
 
 
 def _refuse(message: str) -> None:
     typer.echo(message, err=True)
-    raise typer.Exit(EXIT_BAD_INPUT)
+    raise typer.Exit(EXIT_USAGE)
 
 
 def _decode_one(source: Source, transport: Transport, frame_max_bytes: int, output: Output) -> bool:

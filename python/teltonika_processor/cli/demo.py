@@ -14,6 +14,7 @@ from teltonika_processor.cli.demo_run import Processor, Servers, run_through
 from teltonika_processor.cli.interruption import Interruption
 from teltonika_processor.embedded import EmbeddedPostgres, EmbeddedRedis
 from teltonika_processor.errors import TeltonikaProcessorError
+from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.simulate import (
     ExpectedAccounts,
     Faults,
@@ -60,8 +61,8 @@ def demo(
             raise typer.Exit(_INTERRUPTED) from None
         except TeltonikaProcessorError as error:
             typer.echo(f"\nThe demo failed: {error}", err=True)
-            raise typer.Exit(1) from None
-    raise typer.Exit(0 if balanced else 1)
+            raise typer.Exit(EXIT_FINDING) from None
+    raise typer.Exit(0 if balanced else EXIT_FINDING)
 
 
 @dataclass(frozen=True, slots=True)

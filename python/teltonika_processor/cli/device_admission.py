@@ -10,7 +10,7 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from teltonika_processor.cli.arguments import imei_of
+from teltonika_processor.cli.arguments import JsonObject, imei_of
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.confirmation import (
     DryRun,
@@ -23,10 +23,9 @@ from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.imei_lines import Lines, has_check_digit, name_fault, parse_lines
 from teltonika_processor.errors import SinkRejected
 from teltonika_processor.model import format_imei
+from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
 from teltonika_processor.store.devices import Admitted, admit, devices_session, would_admit
-
-EXIT_NOT_DONE: Final = 1
 
 _STANDARD_INPUT: Final = Path("-")
 
@@ -44,7 +43,6 @@ ImeiFile = Annotated[
         help="One IMEI a line, or IMEI,name; # begins a comment. - is standard input.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +70,12 @@ def allow(  # noqa: PLR0913 -- the options of the command
     ] = None,
     dry_run: DryRun = False,
     yes: Yes = False,
-    as_json: Json = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Let devices in: sets `allowed` in the table devices, where unknown ones are inserted.
 
-    Nothing is changed if a line of the file is wrong. Doing it twice changes nothing more.
+    Nothing is changed if a line of the file is wrong. Doing it twice changes nothing more. Exits
+    with 0 if all are let in, 1 if Postgres refused one or the answer was no, 2 if a line is wrong.
     """
     if name is not None:
         _check_name(name, goes_with_one=file is None and len(imeis or ()) == 1)
@@ -90,9 +89,13 @@ def deny(
     file: ImeiFile = None,
     dry_run: DryRun = False,
     yes: Yes = False,
-    as_json: Json = False,
+    as_json: JsonObject = False,
 ) -> None:
-    """Keep devices out: the opposite of `allow`. What they sent already stays."""
+    """Keep devices out: the opposite of `allow`. What they sent already stays.
+
+    Exits with 0 if all are kept out, 1 if Postgres refused one or the answer was no, 2 if a line is
+    wrong.
+    """
     order = _Order(_named(imeis, file, None, asks=not (yes or dry_run)), allowed=False)
     _run(order, dry_run, yes, as_json)
 
@@ -171,7 +174,7 @@ def _run(order: _Order, dry_run: bool, yes: bool, as_json: bool) -> NoReturn:
             code = asyncio.run(_carry_out(settings, order, dry_run, yes, as_json))
         except SinkRejected as error:  # a trigger or a constraint of the operator's
             typer.echo(str(error), err=True)
-            code = EXIT_NOT_DONE
+            code = EXIT_FINDING
     raise typer.Exit(code)
 
 
@@ -189,7 +192,7 @@ async def _carry_out(
             _say(order, planned, "would be ", as_json=as_json)
             return 0
         if not is_confirmed(f"{order.word} {_counts(order, planned)}", yes=yes):
-            return EXIT_NOT_DONE
+            return EXIT_FINDING
         done = Admitted(0, 0, 0)
         try:
             async for part in admit(session, order.names, allowed=order.allowed):

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
+from teltonika_processor.cli.redis_run import redis_of
 from teltonika_processor.errors import TeltonikaProcessorError, TransientError
 from teltonika_processor.service.exit_codes import ExitCode, exit_code_of
 from teltonika_processor.settings import Settings
 from teltonika_processor.store.devices import StoredDevice, devices_session, stored_device
-from teltonika_processor.stream.connection import open_client
 from teltonika_processor.stream.control import ControlCaller, Holdings
 from teltonika_processor.stream.control_messages import Inspect
 from teltonika_processor.stream.device_entries import DeviceStream, FoundEntries, FoundLetters
@@ -84,12 +84,10 @@ async def device_facts(settings: Settings, wanted: Wanted) -> DeviceFacts:
 
 async def _ask_redis(settings: Settings, wanted: Wanted, facts: DeviceFacts) -> None:
     stream, group = settings.redis_telemetry_stream, settings.redis_consumer_group
-    url = settings.redis_url.get_secret_value()
-    client = open_client(url, name="teltonika-processor/device")
-    caller = ControlCaller(client, stream=stream, group=group)
-    looks = DeviceStream(client, stream=stream, group=group, imei=wanted.imei)
     command = Inspect(id=uuid.uuid4().hex, imei=wanted.imei)
-    try:
+    async with redis_of(settings, "device") as client:
+        caller = ControlCaller(client, stream=stream, group=group)
+        looks = DeviceStream(client, stream=stream, group=group, imei=wanted.imei)
         facts.entries = await _noting(
             facts, "the stream", lambda: looks.newest(limit=wanted.n_entries, look_max=LOOK_MAX)
         )
@@ -105,8 +103,6 @@ async def _ask_redis(settings: Settings, wanted: Wanted, facts: DeviceFacts) -> 
             "the instances",
             lambda: caller.inspect(command, timeout_s=wanted.timeout_s),
         )
-    finally:
-        await client.aclose()
 
 
 async def _stored(settings: Settings, facts: DeviceFacts) -> StoredDevice:

@@ -9,14 +9,14 @@ from typing import Annotated, Final
 
 import typer
 
-from teltonika_processor.cli.arguments import duration_s, imei_of
+from teltonika_processor.cli.arguments import JsonLines, duration_s, imei_of
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.confirmation import refuse
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.tables import print_rows
-from teltonika_processor.cli.texts import age_text, printable, time_text
 from teltonika_processor.settings import Settings
 from teltonika_processor.store.devices import Filter, ListedDevice, device_pages, devices_session
+from teltonika_processor.texts import age_text, printable, time_text
 
 # Bound: devices of one list, some 30 MB.
 _LIMIT_MAX: Final = 100_000
@@ -43,11 +43,12 @@ def list_devices(  # noqa: PLR0913 -- the options of the command
         int | None, typer.Option(parser=imei_of, metavar="IMEI", help="Go on behind this one.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=_LIMIT_MAX, help="Show so many at most.")] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a device.")] = False,
+    as_json: JsonLines = False,
 ) -> None:
     """List the devices by IMEI, and when each was heard of.
 
     `last_seen_at` is the receive time of the newest fix; of a device without one up to an hour old.
+    Exits with 0, with devices or without; 75 if Postgres was not reached.
     """
     if seen_within is not None and silent_for is not None:
         refuse("give --seen-within or --silent-for: one of the two")

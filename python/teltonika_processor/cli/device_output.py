@@ -7,7 +7,6 @@ from typing import Final, Literal, cast
 
 from teltonika_processor.cli.device_facts import DeviceFacts
 from teltonika_processor.cli.record_output import OUTPUTS, json_fields
-from teltonika_processor.cli.texts import age_text, printable, time_text
 from teltonika_processor.codec.native import AvlPacket, decode_entries, decode_frame
 from teltonika_processor.errors import DecodeError
 from teltonika_processor.model import format_imei
@@ -15,6 +14,7 @@ from teltonika_processor.store.devices import DeviceRow, LastPositionRow, Recent
 from teltonika_processor.stream.control_messages import Holding
 from teltonika_processor.stream.device_entries import FoundEntries, FoundEntry, FoundLetters
 from teltonika_processor.stream.ids import ms_of
+from teltonika_processor.texts import age_text, printable, time_text
 
 _LABEL_WIDTH: Final = 24
 

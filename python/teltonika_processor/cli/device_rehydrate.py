@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from teltonika_processor.cli.arguments import Imei
+from teltonika_processor.cli.arguments import Imei, JsonObject
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.failures import failures_told
-from teltonika_processor.service.exit_codes import ExitCode
+from teltonika_processor.cli.redis_run import redis_of
+from teltonika_processor.service.exit_codes import EXIT_FINDING, ExitCode
 from teltonika_processor.settings import Settings
-from teltonika_processor.stream.connection import open_client
 from teltonika_processor.stream.control import (
     ASK_TIMEOUT_MAX_S,
     ControlCaller,
@@ -21,16 +21,16 @@ from teltonika_processor.stream.control import (
 )
 from teltonika_processor.stream.control_messages import Answer, Rehydrate
 
-EXIT_NOT_DONE = 1
-
 
 def rehydrate(
     imei: Imei,
     timeout: Annotated[
         float,
-        typer.Option(min=0.1, max=ASK_TIMEOUT_MAX_S, help="Seconds to wait for the answers."),
+        typer.Option(
+            min=0.1, max=ASK_TIMEOUT_MAX_S, metavar="SECONDS", help="Wait so long for the answers."
+        ),
     ] = 5.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Drop the device's state in every running instance and load it from last_position.
 
@@ -42,19 +42,14 @@ def rehydrate(
         _print_json(outcome)
     else:
         _print_lines(outcome, timeout)
-    raise typer.Exit(ExitCode.DRAINED if outcome.all_did else EXIT_NOT_DONE)
+    raise typer.Exit(ExitCode.DRAINED if outcome.all_did else EXIT_FINDING)
 
 
 async def _ask(settings: Settings, imei: int, timeout_s: float) -> Outcome:
-    url = settings.redis_url.get_secret_value()
-    client = open_client(url, name="teltonika-processor/device")
-    caller = ControlCaller(
-        client, stream=settings.redis_telemetry_stream, group=settings.redis_consumer_group
-    )
-    try:
+    stream, group = settings.redis_telemetry_stream, settings.redis_consumer_group
+    async with redis_of(settings, "device") as client:
+        caller = ControlCaller(client, stream=stream, group=group)
         return await caller.ask(Rehydrate(id=uuid.uuid4().hex, imei=imei), timeout_s=timeout_s)
-    finally:
-        await client.aclose()
 
 
 def _print_json(outcome: Outcome) -> None:

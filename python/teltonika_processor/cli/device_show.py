@@ -2,19 +2,17 @@
 
 import asyncio
 import sys
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from teltonika_processor.cli.arguments import Imei
+from teltonika_processor.cli.arguments import Imei, JsonObject
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.device_facts import Wanted, device_facts
 from teltonika_processor.cli.device_output import print_facts, print_facts_json
 from teltonika_processor.cli.failures import failures_told
-from teltonika_processor.service.exit_codes import ExitCode
+from teltonika_processor.service.exit_codes import EXIT_FINDING, ExitCode
 from teltonika_processor.stream.control import ASK_TIMEOUT_MAX_S
-
-EXIT_NOT_KNOWN: Final = 1
 
 
 def show(
@@ -24,9 +22,15 @@ def show(
         int, typer.Option(min=0, max=100, help="Newest entries of the stream to show.")
     ] = 5,
     timeout: Annotated[
-        float, typer.Option(min=0.1, max=ASK_TIMEOUT_MAX_S, help="Seconds to wait for instances.")
+        float,
+        typer.Option(
+            min=0.1,
+            max=ASK_TIMEOUT_MAX_S,
+            metavar="SECONDS",
+            help="Wait so long for the instances.",
+        ),
     ] = 2.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Show one device: its row, its last position, what instances hold, its newest frames.
 
@@ -43,4 +47,4 @@ def show(
         print_facts(facts, settings.frame_max_bytes, terminal=sys.stdout.isatty())
     if facts.code is not ExitCode.DRAINED:
         raise typer.Exit(facts.code)
-    raise typer.Exit(0 if facts.is_known else EXIT_NOT_KNOWN)
+    raise typer.Exit(0 if facts.is_known else EXIT_FINDING)

@@ -1,6 +1,6 @@
 """`teltonika-processor dlq`: look at the dead letters, replay them, drop them, keep a copy."""
 
-import asyncio
+import json
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ from typing import Annotated, Final, NoReturn, TypeAlias
 
 import typer
 
-from teltonika_processor.cli.configuration import command_settings
+from teltonika_processor.cli.arguments import JsonLines, JsonObject
 from teltonika_processor.cli.confirmation import (
     DryRun,
     Yes,
@@ -20,10 +20,12 @@ from teltonika_processor.cli.confirmation import (
 )
 from teltonika_processor.cli.dlq_export import STANDARD_OUTPUT, export
 from teltonika_processor.cli.dlq_move import (
+    Account,
     Action,
     Chosen,
     Order,
     Plan,
+    account_object,
     carry_out,
     describe,
     now_ms,
@@ -38,16 +40,16 @@ from teltonika_processor.cli.dlq_output import (
     reasons_of,
 )
 from teltonika_processor.cli.dlq_show import Shown, print_letter, print_letter_json
-from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.operator_name import who
-from teltonika_processor.cli.texts import printable
+from teltonika_processor.cli.redis_run import run_on_redis
 from teltonika_processor.cli.whereabouts import say_where_it_went
 from teltonika_processor.codec.native import error_catalogue
+from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
+from teltonika_processor.stream.connection import RedisClient
 from teltonika_processor.stream.letter import Letter, LetterHead, fault_of, is_entry_id
-from teltonika_processor.stream.letters import Letters, open_letters
-
-EXIT_NOT_POSSIBLE: Final = 1
+from teltonika_processor.stream.letters import Letters
+from teltonika_processor.texts import printable
 
 _HEX_TEXT: Final = frozenset(b"0123456789abcdefABCDEF \t\n\v\f\r")
 
@@ -79,7 +81,6 @@ Reason = Annotated[
     str | None, typer.Option(metavar="CODE", callback=_checked_reason, help="Those of one reason.")
 ]
 Everything = Annotated[bool, typer.Option("--all", help="All that are there now.")]
-Json = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
 
 
 @dlq.command("list")
@@ -87,9 +88,12 @@ def list_command(
     *,
     reason: Reason = None,
     limit: Annotated[int, typer.Option(min=1, help="Show so many at most.")] = 50,
-    as_json: Json = False,
+    as_json: JsonLines = False,
 ) -> None:
-    """List the dead letters, oldest first, and count them by reason."""
+    """List the dead letters, oldest first, and count them by reason.
+
+    Exits with 0, with letters or without; 75 if Redis was not reached.
+    """
 
     async def run(letters: Letters, _: Settings) -> int:
         counts: Counter[str] = Counter()
@@ -115,11 +119,12 @@ def show_command(
     all_bytes: Annotated[
         bool, typer.Option("--all-bytes", help="Dump the whole frame, not 64 bytes each way.")
     ] = False,
-    as_json: Json = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Show one dead letter: why, its fields, what decodes of it, the bytes around the fault.
 
-    ID is that of the letter, or the one that the entry had in the telemetry stream.
+    ID is that of the letter, or the one that the entry had in the telemetry stream. Exits with 0 if
+    it is there, 1 if it is not, which says where it went; 75 if Redis was not reached.
     """
 
     async def run(letters: Letters, settings: Settings) -> int:
@@ -156,10 +161,12 @@ def replay_command(  # noqa: PLR0913 -- the options of the command
     ] = False,
     dry_run: DryRun = False,
     yes: Yes = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Add entries to the telemetry stream again and delete their letters, each once.
 
-    Their fields and receive times are kept; `replayed_from` and `replays` are added.
+    Their fields and receive times are kept; `replayed_from` and `replays` are added. Exits with 0
+    if all were replayed, 1 if one was not or the answer was no, 75 if Redis was not reached.
     """
     chosen = _chosen(ids, reason, everything=everything)
     corrected = None if frame is None else _frame_in(frame)
@@ -167,22 +174,27 @@ def replay_command(  # noqa: PLR0913 -- the options of the command
         refuse("--force goes with --frame")
     if frame is not None and len(chosen.ids) != 1:
         refuse("--frame goes with one ID")
-    order = Order(Action.REPLAY, chosen, frame=corrected)
+    order = Order(Action.REPLAY, chosen, frame=corrected, as_json=as_json)
     _run_order(order, dry_run=dry_run, yes=yes, force=force)
 
 
 @dlq.command("drop")
-def drop_command(
+def drop_command(  # noqa: PLR0913 -- the options of the command
     ids: Ids = None,
     *,
     reason: Reason = None,
     everything: Everything = False,
     dry_run: DryRun = False,
     yes: Yes = False,
+    as_json: JsonObject = False,
 ) -> None:
-    """Delete dead letters for good; that they were dropped, when and by whom is kept."""
+    """Delete dead letters for good; that they were dropped, when and by whom is kept.
+
+    Exits with 0 if all were dropped, 1 if one was not or the answer was no, 75 if Redis was not
+    reached.
+    """
     chosen = _chosen(ids, reason, everything=everything)
-    order = Order(Action.DROP, chosen, by=who())
+    order = Order(Action.DROP, chosen, by=who(), as_json=as_json)
     _run_order(order, dry_run=dry_run, yes=yes)
 
 
@@ -195,18 +207,19 @@ def export_command(
 ) -> None:
     """Write every dead letter as one JSON object a line, and change nothing.
 
-    Values of fields are in hex. The file is there whole or not at all.
+    Values of fields are in hex. The file is there whole or not at all. Exits with 0 if it is, 1 if
+    FILE was there before or cannot be written, 75 if Redis was not reached.
     """
     if file != STANDARD_OUTPUT and file.exists() and not force:
         typer.echo(f"{file} exists: name another file, or replace it with --force", err=True)
-        raise typer.Exit(EXIT_NOT_POSSIBLE)
+        raise typer.Exit(EXIT_FINDING)
 
     async def run(letters: Letters, _: Settings) -> int:
         try:
             n_letters = await export(letters, file)
         except OSError as error:
             typer.echo(f"{file}: {error.strerror}", err=True)
-            return EXIT_NOT_POSSIBLE
+            return EXIT_FINDING
         where = "standard output" if file == STANDARD_OUTPUT else file
         typer.echo(f"exported {letters_text(n_letters)} to {where}", err=file == STANDARD_OUTPUT)
         return 0
@@ -215,16 +228,12 @@ def export_command(
 
 
 def _run(command: Command) -> NoReturn:
-    """Run one command with the settings' Redis, and leave with its exit code."""
+    """Run one command with the dead letters of the settings' stream."""
 
-    async def run(settings: Settings) -> int:
-        url = settings.redis_url.get_secret_value()
-        async with open_letters(url, settings.redis_telemetry_stream) as letters:
-            return await command(letters, settings)
+    async def run(client: RedisClient, settings: Settings) -> int:
+        return await command(Letters(client, settings.redis_telemetry_stream), settings)
 
-    with failures_told():
-        code = asyncio.run(run(command_settings()))
-    raise typer.Exit(code)
+    run_on_redis("dlq", run)
 
 
 # Listing and showing.
@@ -249,7 +258,7 @@ def _reason_of(head: LetterHead) -> str:
 async def _say_where_it_went(letters: Letters, source_id: str) -> int:
     typer.echo(f"no dead letter has the id {source_id}, nor comes from that entry", err=True)
     await say_where_it_went(letters, source_id)
-    return EXIT_NOT_POSSIBLE
+    return EXIT_FINDING
 
 
 # Replaying and dropping.
@@ -283,23 +292,26 @@ def _run_order(order: Order, *, dry_run: bool, yes: bool, force: bool = False) -
             for head in planned.named:
                 _check_frame(await letters.letter(head.letter_id), order.frame, settings)
         if dry_run or not planned.movable:
-            return _say_plan(order, planned)
+            return _say_plan(order, planned, dry_run=dry_run)
         if not is_confirmed(describe(order, planned), yes=yes):
-            return EXIT_NOT_POSSIBLE
+            return EXIT_FINDING
         failed = await carry_out(letters, order, planned)
         say_failures(order.action, failed)
-        return EXIT_NOT_POSSIBLE if failed else 0
+        return EXIT_FINDING if failed else 0
 
     _run(run)
 
 
-def _say_plan(order: Order, planned: Plan) -> int:
-    if planned.movable:
+def _say_plan(order: Order, planned: Plan, *, dry_run: bool) -> int:
+    if order.as_json:
+        account = Account(failed=planned.hindered)
+        print(json.dumps(account_object(order, planned, account, dry_run=dry_run)))
+    elif planned.movable:
         typer.echo(f"would {describe(order, planned)}")
     else:
         typer.echo(f"nothing to {order.action.order}")
     say_failures(order.action, planned.hindered)
-    return EXIT_NOT_POSSIBLE if planned.hindered else 0
+    return EXIT_FINDING if planned.hindered else 0
 
 
 def _check_frame(letter: Letter | None, frame: bytes, settings: Settings) -> None:
@@ -311,4 +323,4 @@ def _check_frame(letter: Letter | None, frame: bytes, settings: Settings) -> Non
         found = f"{fault.code} at byte {fault.offset}: {printable(fault.error)}"
         typer.echo(f"with this frame too the entry is refused: {found}", err=True)
         typer.echo("nothing was changed; --force replays it all the same", err=True)
-        raise typer.Exit(EXIT_NOT_POSSIBLE)
+        raise typer.Exit(EXIT_FINDING)

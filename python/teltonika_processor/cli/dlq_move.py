@@ -1,5 +1,6 @@
 """Replaying and dropping dead letters: what is chosen, what is asked, what came of it."""
 
+import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -10,12 +11,15 @@ from typing import Final
 import typer
 
 from teltonika_processor.cli.dlq_output import by_reason, letters_text
-from teltonika_processor.cli.texts import printable
 from teltonika_processor.stream.letter import LetterHead
 from teltonika_processor.stream.letters import Letters, Moved, Outcome, hindrance
+from teltonika_processor.texts import printable
 
 # Bound: ids named one by one of what cannot be moved; the summary counts the rest.
 _NAMED_MAX: Final = 10
+
+# Bound: the same in JSON.
+_LEFT_MAX: Final = 100
 
 
 class Action(Enum):
@@ -74,12 +78,29 @@ class Order:
     Attributes:
         frame: Stands in the replayed entry instead of its own.
         by: Who drops, for the note that is kept.
+        as_json: Whether one JSON object says what came of it.
     """
 
     action: Action
     chosen: Chosen
     frame: bytes | None = None
     by: str = ""
+    as_json: bool = False
+
+
+@dataclass(slots=True)
+class Account:
+    """What became of a plan, as far as it came.
+
+    Attributes:
+        done: Letters that were moved, by reason.
+        named: Those of them whose ids were given.
+        failed: What was not moved.
+    """
+
+    done: Counter[str] = field(default_factory=Counter)
+    named: list[Moved] = field(default_factory=list)
+    failed: list[Moved] = field(default_factory=list)
 
 
 async def plan(letters: Letters, order: Order) -> Plan:
@@ -105,20 +126,39 @@ async def carry_out(letters: Letters, order: Order, planned: Plan) -> list[Moved
     What was not named and is gone meanwhile is somebody else's doing, and no failure. An error of
     the server ends it in the middle: what was done until then is said all the same.
     """
-    done: Counter[str] = Counter()
-    failed: list[Moved] = list(planned.hindered) if order.chosen.ids else []
+    account = Account(failed=list(planned.hindered) if order.chosen.ids else [])
     try:
         async for page in _moves(letters, order, planned):
             for moved in page:
                 if moved.outcome is Outcome.DONE:
-                    done[moved.reason] += 1
-                    _say_one(order, moved)
+                    account.done[moved.reason] += 1
+                    _say_one(order, moved, account)
                 elif order.chosen.ids or moved.outcome is not Outcome.GONE:
-                    failed.append(moved)
+                    account.failed.append(moved)
     finally:
-        if done or not failed:
-            typer.echo(f"{order.action.done} {_summary(done)}")
-    return failed
+        if order.as_json:
+            print(json.dumps(account_object(order, planned, account, dry_run=False)))
+        elif account.done or not account.failed:
+            typer.echo(f"{order.action.done} {_summary(account.done)}")
+    return account.failed
+
+
+def account_object(
+    order: Order, planned: Plan, account: Account, *, dry_run: bool
+) -> dict[str, object]:
+    """What was chosen and what became of it, for JSON; `moved` are those that were named."""
+    return {
+        "dry_run": dry_run,
+        "letters": planned.movable.total(),
+        "by_reason": dict(planned.movable),
+        order.action.done: account.done.total(),
+        "moved": [{"id": moved.letter_id, "entry_id": moved.entry_id} for moved in account.named],
+        "left": [
+            {"id": moved.letter_id, "reason": moved.reason, "why": moved.outcome.value}
+            for moved in account.failed[:_LEFT_MAX]
+        ],
+        "left_not_named": max(0, len(account.failed) - _LEFT_MAX),
+    }
 
 
 def describe(order: Order, planned: Plan) -> str:
@@ -181,8 +221,11 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _say_one(order: Order, moved: Moved) -> None:
-    if order.chosen.ids:
+def _say_one(order: Order, moved: Moved, account: Account) -> None:
+    if not order.chosen.ids:
+        return
+    account.named.append(moved)
+    if not order.as_json:
         became = f" as {moved.entry_id}" if moved.entry_id else ""
         typer.echo(f"{order.action.done} {moved.letter_id}{became}")
 

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Final
 
 from teltonika_processor.cli.tables import print_rows
-from teltonika_processor.cli.texts import age_text, printable
 from teltonika_processor.stream.letter import Letter, LetterHead
+from teltonika_processor.texts import age_text, printable
 
 _HEADINGS: Final = ("id", "reason", "device", "age", "attempts", "error")
 _NOT_OURS: Final = "(not ours)"

@@ -15,7 +15,6 @@ from teltonika_processor.cli.entry_output import (
     verdict_text,
 )
 from teltonika_processor.cli.record_output import OUTPUTS, json_fields
-from teltonika_processor.cli.texts import printable
 from teltonika_processor.codec.anatomy import (
     Anatomy,
     anatomy_of,
@@ -25,6 +24,7 @@ from teltonika_processor.codec.anatomy import (
 from teltonika_processor.codec.hexdump import Mark, hexdump
 from teltonika_processor.codec.native import AvlPacket
 from teltonika_processor.stream.letter import Fault, Letter
+from teltonika_processor.texts import printable
 
 _AROUND_BYTES: Final = 64
 

@@ -2,18 +2,17 @@
 
 import asyncio
 import sys
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
+from teltonika_processor.cli.arguments import JsonLines
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.doctor_output import print_json, print_plain, print_terminal
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.doctor.examination import Examination, examine
 from teltonika_processor.doctor.findings import Status, n_of
-from teltonika_processor.service.exit_codes import ExitCode
-
-EXIT_FINDING: Final = 1
+from teltonika_processor.service.exit_codes import EXIT_FINDING, ExitCode
 
 app = typer.Typer()
 
@@ -27,9 +26,7 @@ def doctor_command(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 on warnings and on what is unknown too.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object a line, one a check.")
-    ] = False,
+    as_json: JsonLines = False,
 ) -> None:
     """Look at settings, host, Redis, Postgres, instances and clocks: what is wrong, what to do.
 

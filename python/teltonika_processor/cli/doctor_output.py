@@ -10,8 +10,8 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from teltonika_processor.cli.texts import printable
 from teltonika_processor.doctor.findings import Finding, Status, n_of
+from teltonika_processor.texts import printable
 
 _STYLES: Final[Mapping[Status, str]] = MappingProxyType(
     {

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Final, cast
 
-from teltonika_processor.cli.texts import age_text, printable, time_text
 from teltonika_processor.codec.layouts import Transport
 from teltonika_processor.codec.native import error_catalogue
 from teltonika_processor.stream.letter import Fault, Letter
+from teltonika_processor.texts import age_text, printable, time_text
 
 _VALUE_MAX_CHARACTERS: Final = 100
 _LABEL_WIDTH: Final = 18

@@ -3,10 +3,11 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Final, NoReturn, TypeAlias
+from typing import Annotated, NoReturn, TypeAlias
 
 import typer
 
+from teltonika_processor.cli.arguments import JsonLines
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.confirmation import refuse
 from teltonika_processor.cli.explain_output import Explained, Style, print_explained
@@ -16,10 +17,9 @@ from teltonika_processor.codec.dictionary_file import load_dictionary
 from teltonika_processor.codec.explain import Knowledge, explain_pasted, hint
 from teltonika_processor.codec.layouts import Transport
 from teltonika_processor.service.dictionary import configured_dictionary
+from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
 from teltonika_processor.stream.letter import is_entry_id
-
-EXIT_FAULT: Final = 1
 
 Frames: TypeAlias = Iterator[Explained]
 
@@ -53,7 +53,7 @@ def explain_command(  # noqa: PLR0913 -- the options of the command
     all_bytes: Annotated[
         bool, typer.Option("--all-bytes", help="Show every byte of long fields.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a frame.")] = False,
+    as_json: JsonLines = False,
 ) -> None:
     """Say of every byte of a frame what it is and what it means, and where it is wrong.
 
@@ -91,7 +91,7 @@ def _leave(explained: Frames, style: Style) -> NoReturn:
         refuse(str(error))
     if not whole:
         refuse("no frame given")
-    raise typer.Exit(0 if all(whole) else EXIT_FAULT)
+    raise typer.Exit(0 if all(whole) else EXIT_FINDING)
 
 
 def _explain_all(

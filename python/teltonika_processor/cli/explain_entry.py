@@ -6,11 +6,12 @@ import typer
 
 from teltonika_processor.cli.entry_output import transport_of
 from teltonika_processor.cli.explain_output import Explained
+from teltonika_processor.cli.redis_run import redis_of
 from teltonika_processor.cli.whereabouts import say_where_it_went
 from teltonika_processor.codec.explain import Knowledge, explain_frame, hint
 from teltonika_processor.settings import Settings
 from teltonika_processor.stream.letter import fault_of
-from teltonika_processor.stream.lookup import FoundEntry, open_lookup
+from teltonika_processor.stream.lookup import FoundEntry, Lookup
 
 
 def explain_entry(entry_id: str, settings: Settings, knowledge: Knowledge) -> Explained:
@@ -36,7 +37,8 @@ def explain_entry(entry_id: str, settings: Settings, knowledge: Knowledge) -> Ex
 
 async def _find(entry_id: str, settings: Settings) -> FoundEntry | None:
     stream = settings.redis_telemetry_stream
-    async with open_lookup(settings.redis_url.get_secret_value(), stream) as lookup:
+    async with redis_of(settings, "explain") as client:
+        lookup = Lookup(client, stream)
         found = await lookup.find(entry_id)
         if found is None:
             nowhere = f"neither {stream} nor {lookup.letters.stream} has the entry {entry_id}"

@@ -17,9 +17,9 @@ from teltonika_processor.cli.entry_output import (
     print_lines,
     verdict_text,
 )
-from teltonika_processor.cli.texts import printable
 from teltonika_processor.codec.explain import Explanation, Fault, Span
 from teltonika_processor.stream.letter import Fault as Verdict
+from teltonika_processor.texts import printable
 
 if TYPE_CHECKING:  # it brings the client of Redis, which frames in hex do not need
     from teltonika_processor.stream.lookup import FoundEntry

@@ -9,9 +9,9 @@ import typer
 
 from teltonika_processor.cli.device_erasure import Account, Plan
 from teltonika_processor.cli.device_rehydrate import told
-from teltonika_processor.cli.texts import printable
 from teltonika_processor.model import format_imei
 from teltonika_processor.stream.device_entries import DeviceEntries
+from teltonika_processor.texts import printable
 
 NOT_ERASED: Final = (
     "backups, archived WAL, files that were exported",

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from teltonika_processor.cli.arguments import duration_s
+from teltonika_processor.cli.arguments import JsonObject, duration_s
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.confirmation import (
-    EXIT_NOT_CONFIRMED,
     DryRun,
     Yes,
     is_confirmed,
@@ -18,8 +17,10 @@ from teltonika_processor.cli.confirmation import (
     require_somebody_to_ask,
 )
 from teltonika_processor.cli.failures import failures_told
+from teltonika_processor.cli.redis_run import redis_of
+from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
-from teltonika_processor.stream.connection import RedisClient, open_client
+from teltonika_processor.stream.connection import RedisClient
 from teltonika_processor.stream.ids import NO_ID
 from teltonika_processor.stream.letter import is_entry_id
 from teltonika_processor.stream.rewind import Rewound, id_before, rewind
@@ -51,12 +52,12 @@ def rewind_command(  # noqa: PLR0913 -- the options of the command
     everything: Annotated[bool, typer.Option("--all", help="All that the stream holds.")] = False,
     dry_run: DryRun = False,
     yes: Yes = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Have entries read once more that were acknowledged, after Postgres lost what it had stored.
 
     Nothing is stored twice: what is there is a duplicate. Running instances go on; the group is
-    never set forward.
+    never set forward. Exits with 0 if it stands there, or stood before it; 1 if the answer was no.
     """
     if sum((since is not None, after is not None, everything)) != 1:
         refuse("give --since AGE, or --after ID, or --all: one of the three")
@@ -68,7 +69,7 @@ def rewind_command(  # noqa: PLR0913 -- the options of the command
         planned = asyncio.run(_rewind(settings, since, after, dry_run=True))
         if planned.is_change and not dry_run:
             if not is_confirmed(f"rewind the group from {_move(planned)}", yes=yes):
-                raise typer.Exit(EXIT_NOT_CONFIRMED)
+                raise typer.Exit(EXIT_FINDING)
             planned = asyncio.run(_rewind(settings, None, planned.stands_at, dry_run=False))
     _print(planned, dry_run=dry_run, as_json=as_json)
 
@@ -76,13 +77,10 @@ def rewind_command(  # noqa: PLR0913 -- the options of the command
 async def _rewind(
     settings: Settings, seconds: int | None, after: str | None, *, dry_run: bool
 ) -> Rewound:
-    client = open_client(settings.redis_url.get_secret_value(), name="teltonika-processor/group")
-    try:
+    async with redis_of(settings, "group") as client:
         to_id = await _id_of(client, seconds, after)
         names = (settings.redis_telemetry_stream, settings.redis_consumer_group)
         return await rewind(client, *names, to_id, dry_run=dry_run)
-    finally:
-        await client.aclose()
 
 
 async def _id_of(client: RedisClient, seconds: int | None, after: str | None) -> str:
@@ -93,7 +91,8 @@ async def _id_of(client: RedisClient, seconds: int | None, after: str | None) ->
 
 def _print(rewound: Rewound, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({**asdict(rewound), "done": rewound.is_change and not dry_run}))
+        done = rewound.is_change and not dry_run
+        print(json.dumps({"dry_run": dry_run, **asdict(rewound), "done": done}))
     elif not rewound.is_change:
         print(f"nothing to rewind: the group stands at {rewound.stood_at}")
     elif dry_run:

@@ -2,12 +2,13 @@
 
 import json
 import os
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
+from teltonika_processor.cli.arguments import JsonObject
 from teltonika_processor.cli.failures import failures_told
-from teltonika_processor.cli.texts import printable
+from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.service.health_check import (
     LIVEZ,
     READYZ,
@@ -17,8 +18,7 @@ from teltonika_processor.service.health_check import (
     address_of,
     ask,
 )
-
-EXIT_NOT_HEALTHY: Final = 1
+from teltonika_processor.texts import printable
 
 app = typer.Typer()
 
@@ -38,7 +38,7 @@ def health_command(
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Ask the running service for /livez, or for /readyz with --ready.
 
@@ -49,7 +49,7 @@ def health_command(
     typer.echo(_as_json(answer) if as_json else _as_line(answer))
     if answer.http_status is None and url is None:
         _name_mistyped_settings()
-    raise typer.Exit(0 if answer.healthy else EXIT_NOT_HEALTHY)
+    raise typer.Exit(0 if answer.healthy else EXIT_FINDING)
 
 
 def _address(url: str | None) -> Address:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from teltonika_processor.cli.arguments import JsonObject
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.service.dictionary import configured_dictionary
@@ -29,14 +30,15 @@ def migrate_command(
             "--post", help="Also what waits until no instance of the version before runs."
         ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Apply pending migrations with DATABASE_MIGRATION_URL, or DATABASE_URL where that is not set.
 
     Those of phase pre go before an upgrade, with the old version running; those of phase post go
     with --post, when all of it is gone. The table `io_elements` is made to hold the IO dictionary
     and the rows of IO_DICTIONARY_FILE. Any number of instances may do so at once: each step is
-    applied once.
+    applied once. Exits with 0 if the schema fits, 75 if Postgres was not reached, 76 if the schema
+    does not fit or the role may not do it.
     """
     with failures_told():
         settings = command_settings()

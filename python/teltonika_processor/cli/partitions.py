@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
+from teltonika_processor.cli.arguments import JsonLines, JsonObject
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.confirmation import (
     DryRun,
@@ -20,20 +21,18 @@ from teltonika_processor.cli.partitions_output import (
     account_object,
     bound_text,
     day_text,
+    due_object,
     holders_text,
     left_lines,
     list_summary,
-    partition_object,
     plausible_text,
     print_partitions,
     print_partitions_json,
-    size_text,
     summary,
 )
 from teltonika_processor.cli.partitions_repair import Found, repair, survey
-from teltonika_processor.cli.texts import printable
 from teltonika_processor.errors import SchemaMismatch
-from teltonika_processor.service.exit_codes import ExitCode
+from teltonika_processor.service.exit_codes import EXIT_FINDING, ExitCode
 from teltonika_processor.service.partition_drop import DropAccount, Pace, drop, due_now
 from teltonika_processor.settings import Settings
 from teltonika_processor.store.partition import (
@@ -53,8 +52,7 @@ from teltonika_processor.store.partitions import (
 from teltonika_processor.store.partitions import (
     partitions as all_partitions,
 )
-
-EXIT_NOT_DONE: Final = 1
+from teltonika_processor.texts import printable, size_text
 
 _NOTHING: Final = "nothing to drop"
 
@@ -67,11 +65,14 @@ app.add_typer(
     _partitions, name="partitions", help="The days of positions: look at them, drop old ones."
 )
 
-Json = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
 Wait = Annotated[
     float,
     typer.Option(
-        "--wait", min=0.0, max=WAIT_MAX_S, help="Seconds to go on while others hold the locks."
+        "--wait",
+        min=0.0,
+        max=WAIT_MAX_S,
+        metavar="SECONDS",
+        help="Go on so long while others hold the locks.",
     ),
 ]
 
@@ -88,7 +89,7 @@ def list_command(
     limit: Annotated[
         int, typer.Option(min=1, help="Show so many ranges of time at most, the newest.")
     ] = 100,
-    as_json: Json = False,
+    as_json: JsonLines = False,
 ) -> None:
     """List the partitions of positions by time, with their rows (as the server estimates) and size.
 
@@ -136,7 +137,7 @@ def drop_command(
     wait: Wait = 60.0,
     dry_run: DryRun = False,
     yes: Yes = False,
-    as_json: Json = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Drop the partitions that hold nothing but UTC days older than DAYS, the oldest first.
 
@@ -156,7 +157,7 @@ def drop_command(
             typer.echo(json.dumps(account_object(DropAccount())) if as_json else _NOTHING)
             raise typer.Exit
         if not is_confirmed(_order(wanted), yes=yes):
-            raise typer.Exit(EXIT_NOT_DONE)
+            raise typer.Exit(EXIT_FINDING)
         code = _carry_out(settings, wanted, wait, as_json=as_json)
     raise typer.Exit(code)
 
@@ -169,7 +170,7 @@ def _order(wanted: Sequence[Partition]) -> str:
 
 def _say_due(wanted: Sequence[Partition], *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"would_drop": [partition_object(p) for p in wanted]}))
+        print(json.dumps(due_object(wanted)))
     elif wanted:
         print_partitions(wanted)
         typer.echo(f"would {_order(wanted)}")
@@ -207,7 +208,7 @@ def _carry_out(
         _say_account(account, as_json=as_json)
     if not has_turn:
         typer.echo("another session drops partitions now: nothing was done", err=True)
-    return ExitCode.DRAINED if has_turn and not account.left else EXIT_NOT_DONE
+    return ExitCode.DRAINED if has_turn and not account.left else EXIT_FINDING
 
 
 def _say_account(account: DropAccount, *, as_json: bool) -> None:
@@ -237,7 +238,7 @@ def repair_command(
     wait: Wait = 30.0,
     dry_run: DryRun = False,
     yes: Yes = False,
-    as_json: Json = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Give each day that has plausible rows in the default partition a partition of its own.
 
@@ -253,14 +254,15 @@ def repair_command(
         if found and not dry_run:
             days = f"{len(found):,} day{'' if len(found) == 1 else 's'}"
             if not is_confirmed(f"move the rows of {days} to partitions of their own", yes=yes):
-                raise typer.Exit(EXIT_NOT_DONE)
+                raise typer.Exit(EXIT_FINDING)
             found = asyncio.run(_repair(settings, wait))
     if as_json:
-        print(json.dumps({"days": [_found_object(one) for one in found]}))
+        objects = [_found_object(one) for one in found]
+        print(json.dumps({"dry_run": dry_run, "days": objects}))
     else:
         _print_found(found, "would move" if dry_run else "moved")
     stuck = any(one.why_not for one in found)
-    raise typer.Exit(EXIT_NOT_DONE if stuck or (dry_run and found) else ExitCode.DRAINED)
+    raise typer.Exit(EXIT_FINDING if stuck or (dry_run and found) else ExitCode.DRAINED)
 
 
 async def _survey(settings: Settings) -> list[Found]:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from teltonika_processor.cli.tables import print_rows
-from teltonika_processor.cli.texts import printable, time_text
 from teltonika_processor.service.partition_drop import DropAccount
 from teltonika_processor.store.partition import (
     DAY_S,
@@ -19,10 +18,10 @@ from teltonika_processor.store.partition import (
 )
 from teltonika_processor.store.partition_changes import Holder
 from teltonika_processor.store.partitions import PLAUSIBLE_MAX
+from teltonika_processor.texts import printable, size_text, time_text
 
 _HEADINGS: Final = ("partition", "kind", "from", "to", "rows", "size")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_UNITS: Final = ("KiB", "MiB", "GiB", "TiB")
 
 
 def print_partitions(found: Sequence[Partition]) -> None:
@@ -55,9 +54,20 @@ def partition_object(partition: Partition) -> dict[str, object]:
     }
 
 
+def due_object(wanted: Sequence[Partition]) -> dict[str, object]:
+    """What a drop would do, for JSON."""
+    return {
+        "dry_run": True,
+        "would_drop": [partition_object(partition) for partition in wanted],
+        "rows": total_rows(wanted),
+        "bytes": total_bytes(wanted),
+    }
+
+
 def account_object(account: DropAccount) -> dict[str, object]:
     """What a drop did, for JSON."""
     return {
+        "dry_run": False,
         "dropped": [partition_object(partition) for partition in account.dropped],
         "left": [{"partition": name, "why": why} for name, why in account.left.items()],
         "rows": total_rows(account.dropped),
@@ -111,16 +121,6 @@ def holders_text(holders: Sequence[Holder]) -> str:
         f"pid {holder.pid} ({printable(holder.application_name) or 'no name'})"
         for holder in holders
     )
-
-
-def size_text(n_bytes: int) -> str:
-    """Bytes in their largest unit."""
-    size, unit = float(n_bytes), "bytes"
-    for larger in _UNITS:
-        if size < 1024:
-            break
-        size, unit = size / 1024, larger
-    return f"{n_bytes:,} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
 
 
 def bound_text(unix_s: float) -> str:

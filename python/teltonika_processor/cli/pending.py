@@ -7,16 +7,16 @@ from typing import Annotated, Final
 
 import typer
 
+from teltonika_processor.cli.arguments import JsonLines, JsonObject
 from teltonika_processor.cli.confirmation import (
     DryRun,
     Yes,
     refuse,
     require_somebody_to_ask,
 )
-from teltonika_processor.cli.consumers import run_on_redis
 from teltonika_processor.cli.pending_claim import ClaimOrder, claim
+from teltonika_processor.cli.redis_run import run_on_redis
 from teltonika_processor.cli.tables import print_rows
-from teltonika_processor.cli.texts import age_text, printable
 from teltonika_processor.settings import Settings
 from teltonika_processor.stream.connection import RedisClient
 from teltonika_processor.stream.letter import is_entry_id
@@ -26,6 +26,7 @@ from teltonika_processor.stream.pending import (
     pending_entries,
 )
 from teltonika_processor.stream.release import RELEASE_MAX
+from teltonika_processor.texts import age_text, printable
 
 # Bound: entries that one list shows.
 _LIMIT_MAX: Final = 100_000
@@ -45,7 +46,6 @@ app.add_typer(
 MinIdle = Annotated[
     int, typer.Option("--min-idle", min=0, metavar="MS", help="Those that were idle for so long.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
 
 
 @pending.command("list")
@@ -56,7 +56,7 @@ def list_command(
     ] = None,
     min_idle: MinIdle = 0,
     limit: Annotated[int, typer.Option(min=1, max=_LIMIT_MAX, help="Show so many at most.")] = 50,
-    as_json: Json = False,
+    as_json: JsonLines = False,
 ) -> None:
     """List the pending entries, oldest first, and count them by consumer.
 
@@ -80,7 +80,7 @@ def list_command(
             typer.echo(_more_text(counts, consumer, min_idle, limit), err=as_json)
         return 0
 
-    run_on_redis(run)
+    run_on_redis("pending", run)
 
 
 @pending.command("claim")
@@ -108,7 +108,7 @@ def claim_command(  # noqa: PLR0913 -- the options of the command
     ] = None,
     dry_run: DryRun = False,
     yes: Yes = False,
-    as_json: Json = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Have the entries of a dead instance claimed now, instead of after CLAIM_THRESHOLD_MS.
 
@@ -138,7 +138,7 @@ def claim_command(  # noqa: PLR0913 -- the options of the command
         stream, group = settings.redis_telemetry_stream, settings.redis_consumer_group
         return await claim(client, stream, group, order)
 
-    run_on_redis(run)
+    run_on_redis("pending", run)
 
 
 def _print_list(entries: list[PendingEntry], counts: dict[str, int], stream: str) -> None:

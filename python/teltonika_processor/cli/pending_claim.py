@@ -8,13 +8,12 @@ from typing import Final
 
 import typer
 
-from teltonika_processor.cli.confirmation import EXIT_NOT_CONFIRMED, is_confirmed
-from teltonika_processor.cli.texts import printable
+from teltonika_processor.cli.confirmation import is_confirmed
+from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.stream.connection import RedisClient
 from teltonika_processor.stream.control import ControlCaller
 from teltonika_processor.stream.release import RELEASE_MAX, Release, Releases, Whereabouts
-
-EXIT_NOT_CLAIMED: Final = 1
+from teltonika_processor.texts import printable
 
 # Bound: ids named one by one of what was not released.
 _NAMED_MAX: Final = 10
@@ -64,7 +63,7 @@ async def claim(client: RedisClient, stream: str, group: str, order: ClaimOrder)
     if order.dry_run or not planned.n_entries:
         return _say_plan(planned, order)
     if not is_confirmed(f"have {_described(planned)} claimed now", yes=order.yes):
-        return EXIT_NOT_CONFIRMED
+        return EXIT_FINDING
     released = await _release(releases, planned, order)
     running = await ControlCaller(client, stream=stream, group=group).running()
     wait_s = order.wait_s if running else 0.0
@@ -121,13 +120,13 @@ def _described(planned: Plan) -> str:
 def _say_plan(planned: Plan, order: ClaimOrder) -> int:
     _say_hindered(planned.hindered, order)
     if order.as_json:
-        print(json.dumps(_object([], planned)))
+        print(json.dumps(_object([], planned, order)))
     elif planned.n_entries:
         typer.echo(f"would have {_described(planned)} claimed")
     elif not planned.hindered:
         who = "" if order.holder is None else f" of {printable(order.holder)}"
         typer.echo(f"nothing is pending{who}")
-    return EXIT_NOT_CLAIMED if _matters(planned.hindered) else 0
+    return EXIT_FINDING if _matters(planned.hindered) else 0
 
 
 def _say_outcome(
@@ -135,7 +134,7 @@ def _say_outcome(
 ) -> int:
     waiting = sum(one.waits for one in found)
     if order.as_json:
-        print(json.dumps(_object(found, planned)))
+        print(json.dumps(_object(found, planned, order)))
     else:
         typer.echo(f"{_entries(len(found))}: {_outcome_text(found)}")
     _say_hindered(planned.hindered, order)
@@ -149,7 +148,7 @@ def _say_outcome(
         )
     if order.holder is not None and len(found) >= RELEASE_MAX:
         typer.echo(f"{RELEASE_MAX:,} at once: run it again for the rest", err=True)
-    return EXIT_NOT_CLAIMED if waiting or _matters(planned.hindered) else 0
+    return EXIT_FINDING if waiting or _matters(planned.hindered) else 0
 
 
 def _outcome_text(found: Sequence[Whereabouts]) -> str:
@@ -194,8 +193,11 @@ def _matters(hindered: dict[str, Release]) -> bool:
     return any(why is not Release.MOVED for why in hindered.values())
 
 
-def _object(found: Sequence[Whereabouts], planned: Plan) -> dict[str, object]:
+def _object(found: Sequence[Whereabouts], planned: Plan, order: ClaimOrder) -> dict[str, object]:
     return {
+        "dry_run": order.dry_run,
+        "entries": planned.n_entries,
+        "by_holder": {holder: len(ids) for holder, ids in planned.by_holder.items()},
         "released": len(found),
         "settled": sum(one.holder is None and not one.letter for one in found),
         "dead_lettered": dict(Counter(one.letter for one in found if one.letter)),

@@ -8,8 +8,8 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from teltonika_processor.cli.texts import time_text
 from teltonika_processor.codec.native import AvlPacket, AvlRecord
+from teltonika_processor.texts import time_text
 
 Output = Callable[[str, AvlPacket], None]
 """Prints the records of one packet; the text says where its frame came from."""

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from teltonika_processor.cli.arguments import JsonObject
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.interruption import Interruption
@@ -24,17 +25,22 @@ app = typer.Typer()
 @app.command("status")
 def status_command(
     *,
-    watch: Annotated[bool, typer.Option("--watch", help="Look again until Ctrl-C.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again until Ctrl-C; with --json a line a look.")
+    ] = False,
     interval: Annotated[
-        float, typer.Option(min=0.2, max=3600.0, help="Seconds between two looks of --watch.")
+        float,
+        typer.Option(
+            min=0.2, max=3600.0, metavar="SECONDS", help="Time between two looks of --watch."
+        ),
     ] = 2.0,
     sample: Annotated[
         float,
-        typer.Option(min=0.0, max=60.0, help="Seconds over which rates are measured; 0: not."),
+        typer.Option(
+            min=0.0, max=60.0, metavar="SECONDS", help="Measure rates over this time; 0: not."
+        ),
     ] = 1.0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object; with --watch one a line.")
-    ] = False,
+    as_json: JsonObject = False,
 ) -> None:
     """Say how stream, group, consumers, dead letters, Redis and Postgres do, in one screen.
 

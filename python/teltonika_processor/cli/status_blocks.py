@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from teltonika_processor.cli.dlq_output import letters_text
 from teltonika_processor.cli.status_run import Report
-from teltonika_processor.cli.texts import age_text, printable, size_text, time_text
 from teltonika_processor.store.overview import PartitionsLook, PostgresLook
 from teltonika_processor.stream.ids import NO_ID, ms_of
 from teltonika_processor.stream.overview import Rates, RedisLook
 from teltonika_processor.stream.roster import Member
 from teltonika_processor.stream.server_state import RedisState
+from teltonika_processor.texts import age_text, printable, size_text, time_text
 
 NOT_READABLE = "not readable"
 
@@ -139,12 +140,12 @@ def _idle_texts(member: Member) -> Iterator[str]:
 def _letters_text(look: RedisLook) -> str:
     letters = look.letters
     if not letters.total:
-        return "0 dead letters"
+        return letters_text(0)
     counts = ", ".join(
         f"{printable(reason) or '(not ours)'} {n:,}" for reason, n in letters.by_reason.items()
     )
     of = "" if letters.n_looked_at >= letters.total else f", of the newest {letters.n_looked_at:,}"
-    return f"{letters.total:,} ({counts}{of})"
+    return f"{letters_text(letters.total)} ({counts}{of})"
 
 
 def _audit_text(look: RedisLook, at_ms: int) -> str:

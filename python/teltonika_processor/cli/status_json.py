@@ -1,15 +1,22 @@
 """What `status` says as one JSON object; names and units are those of the metrics and /status."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from teltonika_processor.cli.status_blocks import Names
 from teltonika_processor.cli.status_run import Report
+from teltonika_processor.store.overview import PostgresLook
 from teltonika_processor.stream.ids import NO_ID, age_s
 from teltonika_processor.stream.overview import GroupLook, Rates, RedisLook
 from teltonika_processor.stream.roster import Member
 from teltonika_processor.stream.server_state import RedisState
+
+# As `partitions list` names them.
+_PARTITIONS_NAMES: Final = MappingProxyType(
+    {"n_partitions": "partitions", "n_rows": "rows", "default_plausible": "plausible_rows"}
+)
 
 
 def status_object(report: Report, names: Names) -> dict[str, Any]:
@@ -25,7 +32,7 @@ def status_object(report: Report, names: Names) -> dict[str, Any]:
         "consumers": redis and consumer_objects(redis.roster.members, redis.group.at_ms),
         "dead_letters": redis
         and {
-            "entries": redis.letters.total,
+            "letters": redis.letters.total,
             "looked_at": redis.letters.n_looked_at,
             "by_reason": dict(redis.letters.by_reason),
         },
@@ -36,7 +43,7 @@ def status_object(report: Report, names: Names) -> dict[str, Any]:
         },
         "postgres": {
             "error": report.postgres_error and str(report.postgres_error),
-            **(asdict(postgres) if postgres else {}),
+            **(_postgres_object(postgres) if postgres else {}),
         },
     }
 
@@ -106,9 +113,21 @@ def _rates_object(rates: Rates | None) -> dict[str, float] | None:
 
 def _server_object(server: RedisState) -> dict[str, Any]:
     found = asdict(server)
-    facts = found.pop("facts")
-    facts["maxmemory_bytes"] = facts.pop("maxmemory")
-    return {**facts, **found}
+    facts = _renamed(found.pop("facts"), {"maxmemory": "maxmemory_bytes"})
+    return {**facts, **_renamed(found, {"is_readable": "readable"})}
+
+
+def _postgres_object(look: PostgresLook) -> dict[str, Any]:
+    found = _renamed(asdict(look), {"is_standby": "standby", "is_read_only": "read_only"})
+    if found["partitions"] is not None:
+        found["partitions"] = _renamed(found["partitions"], _PARTITIONS_NAMES)
+    if found["receiver"] is not None:
+        found["receiver"] = _renamed(found["receiver"], {"is_connected": "connected"})
+    return found
+
+
+def _renamed(found: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {names.get(name, name): value for name, value in found.items()}
 
 
 def _age(entry_id: str, at_ms: int) -> float | None:

@@ -13,7 +13,7 @@ from teltonika_processor.errors import (
     TeltonikaProcessorError,
     TransientError,
 )
-from teltonika_processor.service.exit_codes import ExitCode, exit_code_of
+from teltonika_processor.service.exit_codes import EXIT_FINDING, ExitCode, exit_code_of
 from teltonika_processor.service.findings import (
     Finding,
     Thresholds,
@@ -31,8 +31,6 @@ from teltonika_processor.stream.overview import (
     RedisOverview,
     rates_between,
 )
-
-EXIT_FINDINGS: Final = 1
 
 # Bound: a look that takes longer is none. Above the time-outs of most of its steps.
 _LOOK_S: Final = 6.0
@@ -66,7 +64,7 @@ class Report:
         """0 healthy, 1 with findings; what kept a server from telling comes first."""
         errors = filter(None, (self.redis_error, self.postgres_error))
         codes = [exit_code_of(error, unreachable=TransientError) for error in errors]
-        return max(codes, default=EXIT_FINDINGS if self.findings else ExitCode.DRAINED)
+        return max(codes, default=EXIT_FINDING if self.findings else ExitCode.DRAINED)
 
 
 class Status:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from teltonika_processor.cli.status_blocks import Block, Names, blocks, title, verdict_lines
 from teltonika_processor.cli.status_run import Report
-from teltonika_processor.cli.texts import age_text, time_text
+from teltonika_processor.texts import age_text, time_text
 
 _LABEL_WIDTH: Final = 11
 

@@ -2,8 +2,8 @@
 
 import typer
 
-from teltonika_processor.cli.texts import printable
 from teltonika_processor.stream.letters import Letters
+from teltonika_processor.texts import printable
 
 
 async def say_where_it_went(letters: Letters, source_id: str) -> None:

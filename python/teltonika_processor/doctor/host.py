@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from teltonika_processor.doctor.findings import Check, Finding, Party
+from teltonika_processor.texts import size_text
 
 NEAR_MISSES = Check(
     Party.SETTINGS,
@@ -146,7 +147,7 @@ def _space(facts: HostFacts) -> Finding:
         return DUMP_SPACE.unknown(
             "the file system does not say", f"look at {facts.dump_dir} as its owner"
         )
-    found = f"{free / 1024**2:,.0f} MiB free"
+    found = f"{size_text(free)} free"
     if free < _SPACE_NEEDED_BYTES:
         return DUMP_SPACE.warning(found, "make room, or set PANIC_DUMP_DIR to another file system")
     return DUMP_SPACE.ok(found)

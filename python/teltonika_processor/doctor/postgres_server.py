@@ -7,6 +7,7 @@ from typing import Final
 from teltonika_processor.doctor.findings import Check, Finding, Party
 from teltonika_processor.store.connection import Pooler
 from teltonika_processor.store.facts import Connections, IdleSlot, PostgresFacts, ServerState
+from teltonika_processor.texts import size_text
 
 REACHABLE = Check(
     Party.POSTGRES, "reachable", "nothing is stored without it, and all waits in Redis"
@@ -188,7 +189,7 @@ def _connections(found: Connections, wanted: Wanted, *, is_superuser: bool) -> F
 def _slots(idle: tuple[IdleSlot, ...]) -> Finding:
     if not idle:
         return SLOTS.ok("none is left unread")
-    names = ", ".join(f"{slot.name} ({slot.kept_bytes / 1024**2:,.0f} MiB)" for slot in idle[:5])
+    names = ", ".join(f"{slot.name} ({size_text(slot.kept_bytes)})" for slot in idle[:5])
     return SLOTS.warning(
         f"{len(idle)} unread: {names}",
         "start what reads it, or SELECT pg_drop_replication_slot('..')",

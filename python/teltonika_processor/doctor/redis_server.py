@@ -14,6 +14,7 @@ from teltonika_processor.stream.server_checks import (
     require_version,
 )
 from teltonika_processor.stream.server_facts import MemoryFacts, RedisFacts
+from teltonika_processor.texts import size_text
 
 REACHABLE = Check(Party.REDIS, "reachable", "nothing is read or acknowledged without it")
 VERSION = Check(
@@ -145,8 +146,8 @@ def _memory(memory: MemoryFacts | None) -> Finding:
     limit = memory.limit or memory.machine
     of_what = "maxmemory" if memory.limit else "the machine's memory, maxmemory is not set"
     if not limit:
-        return MEMORY.ok(f"{_mib(memory.used)} used, no limit is known")
-    found = f"{_mib(memory.used)} of {_mib(limit)} used ({of_what})"
+        return MEMORY.ok(f"{size_text(memory.used)} used, no limit is known")
+    found = f"{size_text(memory.used)} of {size_text(limit)} used ({of_what})"
     if memory.used > _FULL * limit:
         return MEMORY.warning(
             found, "raise maxmemory, or lower STREAM_KEEP_BYTES; see whether the group is behind"
@@ -171,7 +172,3 @@ def _permissions(facts: RedisFacts, stream: str) -> Finding:
     if _OF_THE_CHANNEL.issuperset(facts.denied):
         return PERMISSIONS.warning(f"{found}: device rehydrate is not answered", remedy)
     return PERMISSIONS.failure(found, remedy)
-
-
-def _mib(n_bytes: int) -> str:
-    return f"{n_bytes / 1024**2:,.1f} MiB"

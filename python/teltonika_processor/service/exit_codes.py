@@ -1,8 +1,15 @@
 """Why a process ended, for supervisors and for the runbook."""
 
 from enum import IntEnum
+from typing import Final
 
 from teltonika_processor.errors import ConfigError, SchemaMismatch
+
+EXIT_FINDING: Final = 1
+"""Of a command: something is wrong, or was not done."""
+
+EXIT_USAGE: Final = 2
+"""Of a command: it was used in a way that cannot be meant."""
 
 
 class ExitCode(IntEnum):

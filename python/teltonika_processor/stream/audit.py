@@ -177,7 +177,7 @@ async def audited_stream(url: str, stream: str, group: str) -> AsyncIterator[Aud
         StreamUnavailable: Redis is away.
         ConfigError: The URL or the stream's name is wrong.
     """
-    client = open_client(url, name="teltonika-processor-audit")
+    client = open_client(url, name="teltonika-processor/audit")
     try:
         yield AuditedStream(client, stream, group)
     finally:

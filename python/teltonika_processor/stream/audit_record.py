@@ -76,7 +76,7 @@ async def record_audit(url: str, stream: str, found: RecordedAudit) -> bool:
         StreamUnavailable: Redis is away.
         ConfigError: The URL is wrong, or the user may not do this.
     """
-    client = open_client(url, name="teltonika-processor-audit")
+    client = open_client(url, name="teltonika-processor/audit")
     others = [str(part) for name in AUDIT_FIELDS[1:] for part in (name, getattr(found, name))]
     try:
         kept = await execute(client, "EVAL", _RECORD, 1, audit_key(stream), found.at_ms, *others)

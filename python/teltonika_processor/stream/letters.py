@@ -6,7 +6,7 @@ fails again comes back as a new letter, and is not replayed for ever.
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeAlias
@@ -19,7 +19,6 @@ from teltonika_processor.model import dead_letter_stream, dropped_key, replayed_
 from teltonika_processor.stream.connection import (
     RedisClient,
     execute,
-    open_client,
     redis_errors,
     translate,
 )
@@ -140,20 +139,6 @@ def hindrance(letter: Movable, *, replay: bool) -> Outcome | None:
         return Outcome.FOREIGN
     n_fields = letter.n_fields if isinstance(letter, LetterHead) else len(letter.fields)
     return Outcome.NO_FIELDS if replay and n_fields == 0 else None
-
-
-@asynccontextmanager
-async def open_letters(url: str, stream: str) -> AsyncIterator["Letters"]:
-    """The dead letters of `stream`, with a connection of their own that is closed afterwards.
-
-    Raises:
-        ConfigError: The URL sets an option that must not be changed.
-    """
-    client = open_client(url, name="teltonika-processor/dlq")
-    try:
-        yield Letters(client, stream)
-    finally:
-        await client.aclose()
 
 
 class Letters:

@@ -1,12 +1,10 @@
 """One entry by its id, wherever it is now: in the stream, or in the dead letters."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from teltonika_processor.model import lettered_key
-from teltonika_processor.stream.connection import RedisClient, execute, open_client
+from teltonika_processor.stream.connection import RedisClient, execute
 from teltonika_processor.stream.letter import Letter
 from teltonika_processor.stream.letters import Letters
 
@@ -49,17 +47,3 @@ class Lookup:
     async def _lettered(self, entry_id: str) -> str | None:
         reason = await execute(self._client, "HGET", lettered_key(self._stream), entry_id)
         return None if reason is None else reason.decode(errors="replace")
-
-
-@asynccontextmanager
-async def open_lookup(url: str, stream: str) -> AsyncIterator[Lookup]:
-    """A connection of its own for the block alone.
-
-    Raises:
-        ConfigError: The URL sets an option that must not be changed.
-    """
-    client = open_client(url, name="teltonika-processor/explain")
-    try:
-        yield Lookup(client, stream)
-    finally:
-        await client.aclose()

@@ -7,7 +7,7 @@ are delimited by the data field.
 from typing import Final
 
 from teltonika_processor.codec.explain.spans import CutError, Walk
-from teltonika_processor.codec.texts import time_text
+from teltonika_processor.texts import time_text
 
 _TYPES: Final = {0x05: "command", 0x06: "response", 0x11: "not executed: the IMEI is another"}
 

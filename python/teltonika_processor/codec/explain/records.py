@@ -13,7 +13,7 @@ from teltonika_processor.codec.layouts import (
     LAYOUTS,
     Layout,
 )
-from teltonika_processor.codec.texts import time_text
+from teltonika_processor.texts import time_text
 
 _PRIORITIES: Final = {0: "low", 1: "high", 2: "panic"}
 

@@ -1,13 +1,21 @@
-"""How values are written for people."""
+"""How values are written for people: times, ages, sizes, and text that others wrote. Pure."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from teltonika_processor.codec.texts import time_text
-
-__all__ = ["age_text", "printable", "time_text"]
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 # (below this many seconds, seconds in one, the unit)
 _AGES: Final = ((60, 1, "s"), (3600, 60, "min"), (172_800, 3600, "h"), (float("inf"), 86_400, "d"))
+
+
+def time_text(unix_ms: int) -> str:
+    """The time in UTC with milliseconds; a time beyond the year 9999 as its number."""
+    try:
+        time = _EPOCH + timedelta(milliseconds=unix_ms)
+    except OverflowError:
+        return f"{unix_ms} ms"
+    return time.isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def age_text(age_ms: int) -> str:
