@@ -16,7 +16,7 @@ from rows import NOON_MS, Record
 from servers import new_postgres, new_redis, run_sql, runs_on_old_servers
 from teltonika_processor.embedded import EmbeddedPostgres, EmbeddedRedis
 from teltonika_processor.errors import ConfigError, SinkUnavailable, StreamUnavailable
-from teltonika_processor.store import overview as store_overview
+from teltonika_processor.store import partitions as store_partitions
 from teltonika_processor.store.connection import SessionConfig
 from teltonika_processor.store.migrate import prepare_schema
 from teltonika_processor.store.overview import PostgresLook, PostgresOverview
@@ -214,7 +214,7 @@ async def test_plausible_rows_in_the_default_partition_are_counted_within_bounds
     look = await look_at(dsn)
     assert look.partitions is not None
     assert look.partitions.default_plausible == 60
-    monkeypatch.setattr(store_overview, "PLAUSIBLE_MAX", 20)
+    monkeypatch.setattr(store_partitions, "PLAUSIBLE_MAX", 20)
     look = await look_at(dsn)
     assert look.partitions is not None
     assert look.partitions.default_plausible == 20

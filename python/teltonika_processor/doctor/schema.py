@@ -146,8 +146,11 @@ def _detached(found: Partitions) -> Finding:
 def _default_rows(facts: PostgresFacts) -> Finding:
     n_rows = facts.plausible_in_default
     if n_rows is None:
+        cause = facts.not_seen.get("plausible_in_default")
+        if cause is None:
+            return DEFAULT_ROWS.unknown("pending migrations", "teltonika-processor migrate")
         return DEFAULT_ROWS.unknown(
-            facts.not_seen.get("plausible_in_default", "the tables are not there"),
+            cause,
             "GRANT EXECUTE ON FUNCTION public.positions_default_plausible(integer, date) TO "
             f"{facts.server.role}",
         )
