@@ -227,9 +227,13 @@ def test_a_default_partition_that_may_not_be_read_is_unknown() -> None:
 
 
 def test_a_default_partition_of_an_older_schema_waits_for_the_migrations() -> None:
-    finding = of("default-partition", replace(FACTS, plausible_in_default=None))
+    behind = replace(FITS, pending=("0004_default_plausible",))
+    facts = replace(FACTS, plausible_in_default=None, schema=behind)
+    finding = of("default-partition", facts)
     told = (finding.status, finding.found, finding.remedy)
     assert told == ("unknown", "pending migrations", "teltonika-processor migrate")
+    dropped = of("default-partition", replace(facts, schema=FITS))
+    assert dropped.found == "the function positions_default_plausible was dropped"
 
 
 def test_what_could_not_be_looked_at_says_why() -> None:

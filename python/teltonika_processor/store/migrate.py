@@ -9,7 +9,7 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
@@ -28,7 +28,7 @@ from teltonika_processor.store.connection import (
     session_of,
 )
 from teltonika_processor.store.io_elements import has_no_elements, write_elements
-from teltonika_processor.store.sqlstate import NOT_THERE, translate
+from teltonika_processor.store.sqlstate import NOT_READABLE, NOT_THERE, translate
 from teltonika_processor.store.steps import (
     AppliedStep,
     SchemaState,
@@ -207,7 +207,8 @@ async def pending_told(session: Session) -> AsyncIterator[None]:
     except NOT_THERE:
         if session.is_in_transaction():
             await session.execute("ROLLBACK")
-        (await check(session, packaged_steps())).require_fit()
+        with suppress(*NOT_READABLE):
+            (await check(session, packaged_steps())).require_fit()
         raise
 
 
