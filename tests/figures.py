@@ -47,7 +47,7 @@ class Partitions:
     """What `store.partitions.Figures` says."""
 
     n_partitions: int = 33
-    default_plausible_rows: int = 3
+    default_plausible_rows: int | None = 3
 
 
 @dataclass(kw_only=True)

@@ -94,8 +94,8 @@ class PartitionFigures(Protocol):
         """All of them, the default one included."""
 
     @property
-    def default_plausible_rows(self) -> int:
-        """Plausible rows that the default partition holds; counted up to a bound."""
+    def default_plausible_rows(self) -> int | None:
+        """Plausible rows that the default partition holds, up to a bound; None: not to be read."""
 
 
 class StateFigures(Protocol):

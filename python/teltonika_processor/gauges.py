@@ -85,9 +85,10 @@ def audit_gauges(make: Maker) -> Mapping[str, Gauge]:
 
 
 def show(gauges: Mapping[str, Gauge], figures: object | None) -> None:
-    """Each gauge gets the field of its name; not a number where there are no figures."""
+    """Each gauge gets the field of its name; not a number where it or all of them are not known."""
     for field, gauge in gauges.items():
-        gauge.set(math.nan if figures is None else getattr(figures, field))
+        figure = None if figures is None else getattr(figures, field)
+        gauge.set(math.nan if figure is None else figure)
 
 
 def servers_gauges(make: Maker) -> tuple[Gauge, Gauge, Gauge]:

@@ -21,6 +21,11 @@ from waiting import eventually
 DAY_MS = 86_400_000
 PASSWORD = "of-the-test"
 
+BEFORE_0004 = (
+    "DROP FUNCTION positions_default_plausible",
+    "DELETE FROM teltonika_migrations WHERE name = '0004_default_plausible'",
+)
+
 
 def partitions_command(dsn: str, *arguments: str, **settings: str) -> CompletedProcess[str]:
     environment = own_environment(**{"DATABASE_URL": dsn, **settings})
@@ -103,6 +108,24 @@ def test_list_shows_partitions_by_time_and_what_the_default_one_should_not_hold(
     assert lines[6:] == [
         "1 plausible row in the default partition: see `teltonika-processor partitions repair`"
     ]
+
+
+@pytest.mark.parametrize("command", [("list",), ("repair", "--dry-run")])
+def test_on_a_schema_that_is_older_the_pending_migrations_are_named(
+    migrated_database: str, command: tuple[str, ...]
+) -> None:
+    for statement in BEFORE_0004:
+        run_sql(migrated_database, statement)
+    done = partitions_command(migrated_database, *command)
+    assert (done.returncode, done.stdout) == (76, "")
+    assert "migrations are pending: 0004_default_plausible" in done.stderr
+    assert "run `teltonika-processor migrate`" in done.stderr
+
+
+def test_on_an_empty_database_the_pending_migrations_are_named(database: str) -> None:
+    done = partitions_command(database, "list")
+    assert (done.returncode, done.stdout) == (76, "")
+    assert "migrations are pending: 0001_spine" in done.stderr
 
 
 def test_list_as_json_is_an_object_a_line(migrated_database: str) -> None:

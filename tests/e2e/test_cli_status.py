@@ -13,6 +13,7 @@ import redis
 from commands import COMMAND, own_environment, run_command
 from letters import add_letter
 from processes import Processor
+from servers import run_sql
 from telemetry import BASE_MS, STREAM, Telemetry, entry, frame_at, locked
 from teltonika_processor.embedded import EmbeddedRedis
 from terminal import Terminal
@@ -70,6 +71,19 @@ def test_before_the_first_start_it_says_what_is_missing(redis_url: str, database
     told = status(redis_url, database, "--json")
     assert told.returncode == 1
     assert codes(told) == ["no_instance", "no_group", "schema"]
+
+
+def test_on_a_schema_that_is_older_the_rest_is_shown(
+    redis_url: str, migrated_database: str
+) -> None:
+    run_sql(migrated_database, "DROP FUNCTION positions_default_plausible")
+    forget = "DELETE FROM teltonika_migrations WHERE name = '0004_default_plausible'"
+    run_sql(migrated_database, forget)
+    told = status(redis_url, migrated_database, "--json")
+    assert told.returncode == 1
+    assert "schema" in codes(told)
+    found = json.loads(told.stdout)["postgres"]["partitions"]
+    assert (found["n_partitions"], found["default_plausible"]) == (2, None)
 
 
 def test_what_a_killed_instance_holds_and_dead_letters_are_findings(

@@ -22,6 +22,8 @@ from teltonika_processor.store.facts import (
 WANTED = Wanted(pooler="none", writers=2, write_deadline_ms=10_000, migrate_on_start=True)
 PASSWORD = "of-the-test"  # on servers of the suite's own
 
+BEFORE_0004 = "DELETE FROM teltonika_migrations WHERE name = '0004_default_plausible'"
+
 ROW = (
     "INSERT INTO {table} (imei, recorded_at, digest, received_at, longitude, latitude, altitude_m,"
     " angle_deg, satellites, speed_kmh, priority, event_io_id, clock_suspect, io)"
@@ -73,6 +75,18 @@ def test_an_empty_database_has_pending_steps_and_nothing_else_to_see(database: s
     assert of(database, "schema").found.startswith("pending: 0001_spine")
     assert of(database, "grants").status == "unknown"
     assert of(database, "default-partition").status == "unknown"
+
+
+def test_a_database_of_an_older_version_is_looked_at_as_far_as_it_goes(
+    migrated_database: str,
+) -> None:
+    run_sql(migrated_database, "DROP FUNCTION positions_default_plausible")
+    run_sql(migrated_database, BEFORE_0004)
+    assert of(migrated_database, "schema").found.startswith("pending: 0004_default_plausible")
+    finding = of(migrated_database, "default-partition")
+    told = (finding.status, finding.found, finding.remedy)
+    assert told == ("unknown", "pending migrations", "teltonika-processor migrate")
+    assert of(migrated_database, "partitions").found == "2"
 
 
 def test_a_role_without_grants_is_told_what_it_lacks(migrated_database: str, role: str) -> None:

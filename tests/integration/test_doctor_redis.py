@@ -110,9 +110,17 @@ async def test_a_user_who_may_do_nothing_leaves_everything_unknown(limited: Redi
         "permissions": "unknown",
     }
     assert (await facts(limited)).clock is None
-    assert await read_stream_facts(limited, STREAM, GROUP) == StreamFacts(
-        kind=None, consumers=(), gateway_lags_ms=()
-    )
+    hidden = await read_stream_facts(limited, STREAM, GROUP)
+    assert hidden == StreamFacts(kind=None, consumers=None, gateway_lags_ms=None)
+    told = list(stream_findings(hidden, EXPECTED, now_ms=0))
+    assert {f.check: f.status.value for f in told} == {
+        "stream": "unknown",
+        "group": "unknown",
+        "group-position": "unknown",
+        "other-groups": "unknown",
+        "dead-consumers": "unknown",
+        "running": "unknown",
+    }
     assert await find_other_streams(limited, STREAM) is None
     assert await find_elsewhere(limited, STREAM, [1]) is None
 
@@ -134,6 +142,19 @@ async def test_each_permission_more_makes_one_check_more_known(
     assert (await of_server(limited, "memory")).status == "ok"
     await allow(client, "+xinfo|consumers", "+mget")
     assert (await of_stream_as(limited, client, "running")).status == "warning"
+
+
+async def test_without_type_a_stream_is_looked_at_and_something_else_is_unknown(
+    client: RedisClient, limited: RedisClient
+) -> None:
+    await allow(client, "~*", "+xinfo")
+    assert (await of_stream_as(limited, client, "stream")).status == "unknown"
+    await execute(client, "XADD", STREAM, "*", *FRAME)
+    assert (await of_stream_as(limited, client, "stream")).status == "ok"
+    assert (await of_stream_as(limited, client, "group")).found == "processor does not exist"
+    await execute(client, "DEL", STREAM)
+    await execute(client, "SET", STREAM, "something else")
+    assert await read_stream_facts(limited, STREAM, GROUP) == StreamFacts(kind=None)
 
 
 async def of_stream_as(user: RedisClient, admin: RedisClient, check: str) -> Finding:
@@ -256,7 +277,7 @@ async def test_only_streams_that_may_be_meant_to_be_ours_are_found(client: Redis
         ("telemetry:other", True, False),
         ("telemtry:teltonika", True, False),
     ]
-    finding = other_stream_finding(others, None, now_ms=await now_ms(client))
+    finding = other_stream_finding(others, StreamFacts(kind="none"), now_ms=await now_ms(client))
     assert (finding.status, finding.found) == (
         "failure",
         "frames are written to telemetry:other, telemtry:teltonika, and ours is not written",
@@ -293,7 +314,7 @@ async def test_the_documented_rights_leave_nothing_unknown(
     findings = [
         *server_findings(found, STREAM),
         *stream_findings(told, EXPECTED, now_ms=now),
-        other_stream_finding(await find_other_streams(limited, STREAM), told.stream, now_ms=now),
+        other_stream_finding(await find_other_streams(limited, STREAM), told, now_ms=now),
     ]
     assert [finding.check for finding in findings if finding.status == "unknown"] == []
     assert found.denied == ()
@@ -326,7 +347,7 @@ async def test_a_look_through_very_many_keys_ends_in_time(client: RedisClient) -
     others = await find_other_streams(client, STREAM, clock=lambda: next(times_s))
     assert others is not None
     assert not others.complete
-    finding = other_stream_finding(others, None, now_ms=await now_ms(client))
+    finding = other_stream_finding(others, StreamFacts(kind="none"), now_ms=await now_ms(client))
     assert finding.status == "unknown"
 
 

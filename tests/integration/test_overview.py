@@ -16,14 +16,17 @@ from rows import NOON_MS, Record
 from servers import new_postgres, new_redis, run_sql, runs_on_old_servers
 from teltonika_processor.embedded import EmbeddedPostgres, EmbeddedRedis
 from teltonika_processor.errors import ConfigError, SinkUnavailable, StreamUnavailable
-from teltonika_processor.store import overview as store_overview
+from teltonika_processor.store import partitions as store_partitions
 from teltonika_processor.store.connection import SessionConfig
 from teltonika_processor.store.migrate import prepare_schema
 from teltonika_processor.store.overview import PostgresLook, PostgresOverview
 from teltonika_processor.stream import letter_counts
+from teltonika_processor.stream.clock import clock_us_of, redis_clock_ms
 from teltonika_processor.stream.connection import RedisClient, open_client
+from teltonika_processor.stream.ids import ms_of
 from teltonika_processor.stream.letter_counts import LetterCounter, LetterCounts
 from teltonika_processor.stream.overview import RedisOverview, rates_between
+from teltonika_processor.stream.rewind import id_before
 from teltonika_processor.stream.server_state import read_redis_state
 from waiting import eventually_async
 from writing import Open, write
@@ -59,6 +62,14 @@ async def test_an_empty_redis_is_looked_at(client: RedisClient) -> None:
     assert look.group.at_ms > 1_700_000_000_000
     assert look.server.is_readable
     assert look.server.facts.role == "master"
+
+
+async def test_the_clock_of_redis_is_that_of_the_ids_of_its_entries(client: RedisClient) -> None:
+    before = await redis_clock_ms(client)
+    entry_id = await client.execute_command("XADD", STREAM, "*", "frame", "f")
+    assert before <= ms_of(entry_id.decode()) <= await redis_clock_ms(client)
+    assert clock_us_of([b"1790000000", b"000256"]) == 1_790_000_000_000_256
+    assert ms_of(await id_before(client, 60)) in range(before - 60_000, before - 50_000)
 
 
 async def test_two_looks_at_a_group_give_its_rates(client: RedisClient) -> None:
@@ -214,7 +225,7 @@ async def test_plausible_rows_in_the_default_partition_are_counted_within_bounds
     look = await look_at(dsn)
     assert look.partitions is not None
     assert look.partitions.default_plausible == 60
-    monkeypatch.setattr(store_overview, "PLAUSIBLE_MAX", 20)
+    monkeypatch.setattr(store_partitions, "PLAUSIBLE_MAX", 20)
     look = await look_at(dsn)
     assert look.partitions is not None
     assert look.partitions.default_plausible == 20

@@ -499,6 +499,12 @@ async def test_the_writer_may_look_and_repair_and_may_not_drop(
     try:
         assert not await is_owner(admin)
         assert (await figures(admin)).default_plausible_rows == 0
+        await admin.execute(
+            f"RESET ROLE; REVOKE EXECUTE ON FUNCTION positions_default_plausible FROM {role};"
+            f"SET ROLE {role}"
+        )
+        assert (await figures(admin)).default_plausible_rows is None
+        assert (await figures(admin)).n_partitions > 3
         assert len(await partitions(admin)) > 3
         attempt = await detach(admin, old)
         assert not attempt.may_succeed

@@ -226,6 +226,16 @@ def test_a_default_partition_that_may_not_be_read_is_unknown() -> None:
     assert finding.remedy == f"GRANT EXECUTE ON FUNCTION {function} TO processor"
 
 
+def test_a_default_partition_of_an_older_schema_waits_for_the_migrations() -> None:
+    behind = replace(FITS, pending=("0004_default_plausible",))
+    facts = replace(FACTS, plausible_in_default=None, schema=behind)
+    finding = of("default-partition", facts)
+    told = (finding.status, finding.found, finding.remedy)
+    assert told == ("unknown", "pending migrations", "teltonika-processor migrate")
+    dropped = of("default-partition", replace(facts, schema=FITS))
+    assert dropped.found == "the function positions_default_plausible was dropped"
+
+
 def test_what_could_not_be_looked_at_says_why() -> None:
     seen = {"connections": "42501 no", "idle_slots": "42501 no", "partitions": "57014 too long"}
     facts = replace(FACTS, connections=None, idle_slots=None, partitions=None, not_seen=seen)

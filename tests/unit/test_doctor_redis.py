@@ -281,11 +281,15 @@ OTHER = OtherStream(
 QUIET = replace(STREAM, last_generated_id=f"{NOW_MS - 300_000}-0")
 
 
+def holding(ours: Stream | None) -> StreamFacts:
+    return StreamFacts(kind="none" if ours is None else "stream", stream=ours)
+
+
 def of_others(
     *streams: OtherStream, ours: Stream | None = QUIET, complete: bool = True
 ) -> tuple[str, str]:
     others = OtherStreams(streams=streams, complete=complete)
-    return told(other_stream_finding(others, ours, now_ms=NOW_MS))
+    return told(other_stream_finding(others, holding(ours), now_ms=NOW_MS))
 
 
 def test_frames_in_another_stream_while_ours_is_quiet_are_a_failure() -> None:
@@ -295,6 +299,22 @@ def test_frames_in_another_stream_while_ours_is_quiet_are_a_failure() -> None:
     assert of_others(OTHER, ours=replace(STREAM, last_generated_id="0-0")) == expected
     # Even if somebody reads them there: it is not we, whom the gateway was set up for.
     assert of_others(replace(OTHER, is_read=True)) == expected
+
+
+@pytest.mark.parametrize("kind", [None, "stream"])
+def test_a_stream_of_ours_that_may_not_be_looked_at_leaves_it_unknown(kind: str | None) -> None:
+    ours = StreamFacts(kind=kind)
+    others = OtherStreams(streams=(OTHER,), complete=True)
+    assert told(other_stream_finding(others, ours, now_ms=NOW_MS)) == (
+        "unknown",
+        "telemetry:other is being written; this user may not ask whether ours is",
+    )
+    assert told(other_database_finding({0: NOW_MS}, ours, database=3, now_ms=NOW_MS)) == (
+        "unknown",
+        "0 has the stream too and it is written there; this user may not ask whether ours is",
+    )
+    for check in ("stream", "group", "group-position", "other-groups", "dead-consumers", "running"):
+        assert told(of_stream(check, ours)) == ("unknown", "this user may not ask")
 
 
 def test_something_else_in_a_stream_of_the_family_is_a_warning() -> None:
@@ -321,19 +341,19 @@ def test_beside_ours_only_frames_that_nobody_reads_are_a_warning() -> None:
 def test_a_look_that_was_cut_short_is_unknown_unless_it_found_one() -> None:
     assert of_others(complete=False)[0] == "unknown"
     assert of_others(OTHER, complete=False)[0] == "failure"
-    assert other_stream_finding(None, STREAM, now_ms=NOW_MS).status == "unknown"
+    assert other_stream_finding(None, FACTS, now_ms=NOW_MS).status == "unknown"
 
 
 def test_streams_that_the_user_may_not_look_at_are_named() -> None:
     hidden = OtherStreams(streams=(), complete=True, hidden=("telemetry:other",))
-    finding = other_stream_finding(hidden, STREAM, now_ms=NOW_MS)
+    finding = other_stream_finding(hidden, FACTS, now_ms=NOW_MS)
     assert told(finding) == ("unknown", "this user may not look at telemetry:other")
     assert "%R~*" in finding.remedy
 
 
 def test_our_stream_written_in_another_database_is_told() -> None:
     def of(elsewhere: dict[int, int] | None, ours: Stream | None) -> Finding:
-        return other_database_finding(elsewhere, ours, database=3, now_ms=NOW_MS)
+        return other_database_finding(elsewhere, holding(ours), database=3, now_ms=NOW_MS)
 
     found = of({0: NOW_MS - 1000, 1: NOW_MS - 300_000}, QUIET)
     assert told(found) == (

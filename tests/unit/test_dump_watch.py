@@ -68,10 +68,18 @@ async def test_a_directory_that_hangs_holds_one_thread_and_not_the_loop(
 
     monkeypatch.setattr(dump_watch, "dumps_in", hang)
     seen: list[Dumps] = []
-    watching = asyncio.create_task(watch_dumps(tmp_path, seen.append, look_every_s=0.001))
-    for _ in range(20):
+    slept: list[float] = []
+
+    async def note_round(seconds: float) -> None:
+        slept.append(seconds)
         await asyncio.sleep(0.001)
-    assert (looks, seen) == ([tmp_path], [])
+
+    async def has_had_rounds() -> bool:
+        return len(slept) >= 20
+
+    watching = asyncio.create_task(watch_dumps(tmp_path, seen.append, sleep=note_round))
+    await eventually_async(has_had_rounds)
+    assert (looks, seen, set(slept)) == ([tmp_path], [], {60.0})
     answers.set()
 
     async def is_seen() -> bool:

@@ -1,5 +1,6 @@
 """Which facts are findings."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from teltonika_processor.service.findings import (
 )
 from teltonika_processor.store.overview import PostgresReplica, Receiver
 from teltonika_processor.stream.overview import Rates, RedisLook, rates_between
+from teltonika_processor.stream.server_checks import MEMORY_FULL
 from teltonika_processor.stream.server_state import RedisReplica
 
 THRESHOLDS = Thresholds(
@@ -20,6 +22,7 @@ THRESHOLDS = Thresholds(
     claim_interval_ms=5000,
     write_timeout_ms=5000,
     stream_keep_bytes=64 * 1024 * 1024,
+    stream_trim=True,
 )
 STANDBY: dict[str, Any] = {
     "name": "b",
@@ -120,10 +123,29 @@ def test_dead_letters_are_a_finding_and_a_loss_is_one_of_its_own() -> None:
 
 
 def test_a_stream_well_above_its_limit_is_a_finding() -> None:
-    assert texts(redis_look(group=group_look(stream_bytes=90_000_000))) == [
-        "the stream takes 90,000,000 bytes: more than STREAM_KEEP_BYTES (67,108,864)"
+    large = redis_look(group=group_look(stream_bytes=90_000_000))
+    assert found(large) == [
+        Finding(
+            "stream_large",
+            "the stream takes 90,000,000 bytes, more than STREAM_KEEP_BYTES (67,108,864): nobody "
+            "trims it, or a group has not acknowledged it",
+        )
     ]
     assert texts(redis_look(group=group_look(stream_bytes=70_000_000))) == []
+
+
+def test_the_size_of_a_stream_that_we_do_not_trim_is_no_finding() -> None:
+    large = redis_look(group=group_look(stream_bytes=90_000_000))
+    assert list(redis_findings(large, None, replace(THRESHOLDS, stream_trim=False))) == []
+
+
+def test_memory_is_nearly_full_for_status_where_it_is_for_the_doctor() -> None:
+    def codes(used: int) -> list[str]:
+        state = server(facts={"maxmemory": 1000}, used_memory_bytes=used)
+        return [finding.code for finding in found(redis_look(redis=state))]
+
+    assert MEMORY_FULL == 0.8
+    assert (codes(800), codes(801)) == ([], ["redis_memory"])
 
 
 @pytest.mark.parametrize(

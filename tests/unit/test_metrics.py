@@ -326,6 +326,9 @@ def test_the_partitions_figures_are_those_that_were_seen_or_not_a_number() -> No
     assert all(math.isnan(scrape(metrics)[name]) for name in names)
     metrics.partitions_seen(Partitions())
     assert [scrape(metrics)[name] for name in names] == [33, 3]
+    metrics.partitions_seen(Partitions(default_plausible_rows=None))
+    assert scrape(metrics)[names[0]] == 33
+    assert math.isnan(scrape(metrics)[names[1]])
     metrics.partitions_seen(None)
     assert all(math.isnan(scrape(metrics)[name]) for name in names)
 

@@ -43,8 +43,8 @@ from teltonika_processor.store.partition import (
     total_rows,
 )
 from teltonika_processor.store.partitions import (
+    count_plausible,
     counted,
-    figures,
     is_owner,
     owner_session,
     writer_session,
@@ -113,7 +113,7 @@ async def _look(settings: Settings, *, exact: bool) -> tuple[list[Partition], in
         found = in_order(await all_partitions(session))
         if exact:
             found = [await counted(session, partition) for partition in found]
-        return found, (await figures(session)).default_plausible_rows
+        return found, await count_plausible(session)
 
 
 def _newest(found: Sequence[Partition], limit: int) -> list[Partition]:

@@ -159,6 +159,7 @@ async def open_status(settings: Settings) -> AsyncIterator[Status]:
         claim_interval_ms=settings.claim_interval_ms,
         write_timeout_ms=settings.write_timeout_ms,
         stream_keep_bytes=settings.stream_keep_bytes,
+        stream_trim=settings.stream_trim,
     )
     try:
         yield Status(RedisOverview(client, stream, group), postgres, thresholds)

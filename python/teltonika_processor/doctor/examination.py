@@ -168,12 +168,11 @@ def _redis_findings(
         keep_ms=settings.stream_keep_ms,
     )
     now_ms = round(time.time() * 1e3 + (told.server.clock.offset_ms if told.server.clock else 0))
-    ours = told.stream.stream
     yield from redis_server.server_findings(told.server, expected.stream)
     yield from streams.stream_findings(told.stream, expected, now_ms=now_ms)
-    yield streams.other_stream_finding(told.others, ours, now_ms=now_ms)
+    yield streams.other_stream_finding(told.others, told.stream, now_ms=now_ms)
     yield streams.other_database_finding(
-        told.elsewhere, ours, database=told.server.database, now_ms=now_ms
+        told.elsewhere, told.stream, database=told.server.database, now_ms=now_ms
     )
 
 

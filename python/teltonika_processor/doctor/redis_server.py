@@ -10,6 +10,7 @@ from teltonika_processor.errors import ConfigError
 from teltonika_processor.stream.server_checks import (
     Doubt,
     ServerFacts,
+    is_nearly_full,
     loss_doubts,
     require_version,
 )
@@ -72,7 +73,6 @@ _REMEDIES: Final[Mapping[str, str]] = MappingProxyType(
 _OF_THE_CHANNEL: Final = frozenset({"subscribe", "rpush", "expire"})
 
 _SLOW_MS: Final = 50.0
-_FULL: Final = 0.8
 _MAY_INFO: Final = "give the user +info"
 
 
@@ -148,7 +148,7 @@ def _memory(memory: MemoryFacts | None) -> Finding:
     if not limit:
         return MEMORY.ok(f"{size_text(memory.used)} used, no limit is known")
     found = f"{size_text(memory.used)} of {size_text(limit)} used ({of_what})"
-    if memory.used > _FULL * limit:
+    if is_nearly_full(memory.used, limit):
         return MEMORY.warning(
             found, "raise maxmemory, or lower STREAM_KEEP_BYTES; see whether the group is behind"
         )

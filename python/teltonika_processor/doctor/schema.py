@@ -146,8 +146,11 @@ def _detached(found: Partitions) -> Finding:
 def _default_rows(facts: PostgresFacts) -> Finding:
     n_rows = facts.plausible_in_default
     if n_rows is None:
+        cause = facts.not_seen.get("plausible_in_default")
+        if cause is None:
+            return _not_to_be_counted(facts.schema)
         return DEFAULT_ROWS.unknown(
-            facts.not_seen.get("plausible_in_default", "the tables are not there"),
+            cause,
             "GRANT EXECUTE ON FUNCTION public.positions_default_plausible(integer, date) TO "
             f"{facts.server.role}",
         )
@@ -155,3 +158,12 @@ def _default_rows(facts: PostgresFacts) -> Finding:
         text = f"{n_rows:,}" if n_rows < PLAUSIBLE_MAX else f"{n_rows:,} or more"
         return DEFAULT_ROWS.failure(f"rows with a plausible clock: {text}", _MOVE_ROWS)
     return DEFAULT_ROWS.ok("no row with a plausible clock")
+
+
+def _not_to_be_counted(schema: SchemaState | None) -> Finding:
+    if schema is not None and schema.fits:
+        return DEFAULT_ROWS.unknown(
+            "the function positions_default_plausible was dropped",
+            "make it again as migration 0004_default_plausible does",
+        )
+    return DEFAULT_ROWS.unknown("pending migrations", "teltonika-processor migrate")

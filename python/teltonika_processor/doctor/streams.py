@@ -54,6 +54,9 @@ _CLAIM_SLACK_MS: Final = 10_000
 
 _NAMES_SHOWN: Final = 5
 
+_OURS_HIDDEN: Final = "this user may not ask whether ours is"
+_MAY_SEE_OURS: Final = "give the user +xinfo|stream"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
@@ -74,10 +77,11 @@ class Expected:
 def stream_findings(facts: StreamFacts, expected: Expected, *, now_ms: int) -> Iterator[Finding]:
     """The stream, the group, and those who read; `now_ms` by Redis' clock."""
     yield _stream(facts, expected, now_ms)
-    groups = facts.stream.groups if facts.stream else ()
+    groups = facts.stream.groups if facts.stream else None if facts.is_hidden else ()
     if groups is None:
+        may = "+xinfo|stream +xinfo|groups" if facts.is_hidden else "+xinfo|groups"
         for check in (GROUP, GROUP_POSITION, OTHER_GROUPS):
-            yield check.unknown("this user may not ask", "give the user +xinfo|groups")
+            yield check.unknown("this user may not ask", f"give the user {may}")
     else:
         ours = next((group for group in groups if group.name == expected.group), None)
         yield _group(ours, expected.group)
@@ -90,7 +94,7 @@ def stream_findings(facts: StreamFacts, expected: Expected, *, now_ms: int) -> I
 
 def _stream(facts: StreamFacts, expected: Expected, now_ms: int) -> Finding:
     if facts.kind is None:
-        return STREAM.unknown("this user may not ask", "give the user +type")
+        return STREAM.unknown("this user may not ask", "give the user +type +xinfo|stream")
     if facts.kind == "none":
         return STREAM.warning(
             f"{expected.stream} does not exist",
@@ -182,7 +186,7 @@ def _consumer_findings(
 
 
 def other_stream_finding(
-    others: OtherStreams | None, ours: Stream | None, *, now_ms: int
+    others: OtherStreams | None, facts: StreamFacts, *, now_ms: int
 ) -> Finding:
     """Whether a stream that may be meant to be ours is being written; `now_ms` by Redis' clock.
 
@@ -191,10 +195,10 @@ def other_stream_finding(
     if others is None:
         return OTHER_STREAMS.unknown("this user may not ask", "give the user +scan +xinfo|stream")
     written = [other for other in others.streams if _is_written(other.newest_ms, now_ms)]
-    newest = newest_ms(ours)
+    newest = newest_ms(facts.stream)
     if newest is None or not _is_written(newest, now_ms):
         if written:
-            return _instead_of_ours(written)
+            return _instead_of_ours(written, facts)
     elif unread := [other.name for other in written if other.holds_frames and not other.is_read]:
         return OTHER_STREAMS.warning(
             f"frames are written to {_names(unread)} as well, and nobody reads them",
@@ -213,25 +217,27 @@ def other_stream_finding(
     return OTHER_STREAMS.ok("none is being written")
 
 
-def _instead_of_ours(written: Sequence[OtherStream]) -> Finding:
+def _instead_of_ours(written: Sequence[OtherStream], facts: StreamFacts) -> Finding:
+    names = _names([other.name for other in written])
+    if facts.is_hidden:
+        return OTHER_STREAMS.unknown(f"{names} is being written; {_OURS_HIDDEN}", _MAY_SEE_OURS)
     with_frames = [other.name for other in written if other.holds_frames]
     remedy = "set REDIS_TELEMETRY_STREAM to the same name on both sides: gateway and processor"
     if with_frames:
         return OTHER_STREAMS.failure(
             f"frames are written to {_names(with_frames)}, and ours is not written", remedy
         )
-    names = _names([other.name for other in written])
     return OTHER_STREAMS.warning(f"{names} is being written, and ours is not", remedy)
 
 
 def other_database_finding(
-    elsewhere: dict[int, int] | None, ours: Stream | None, *, database: int, now_ms: int
+    elsewhere: dict[int, int] | None, facts: StreamFacts, *, database: int, now_ms: int
 ) -> Finding:
     """Whether our stream is being written in another database of the same server.
 
     Args:
         elsewhere: Newest entry, Unix ms, by the number of the database.
-        ours: Our stream.
+        facts: Our stream.
         database: The number of ours.
         now_ms: By Redis' clock.
     """
@@ -244,7 +250,9 @@ def other_database_finding(
         return OTHER_DATABASES.ok("our stream is written in none")
     found = f"{', '.join(map(str, written))} has the stream too and it is written there"
     remedy = f"let the URLs of both sides end in the same number: ours is {database}"
-    newest = newest_ms(ours)
+    if facts.is_hidden:
+        return OTHER_DATABASES.unknown(f"{found}; {_OURS_HIDDEN}", _MAY_SEE_OURS)
+    newest = newest_ms(facts.stream)
     if newest is not None and _is_written(newest, now_ms):
         return OTHER_DATABASES.warning(found, remedy)
     return OTHER_DATABASES.failure(f"{found}, and ours is not", remedy)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +13,11 @@ LOOK_EVERY_S: Final = 60.0
 
 
 async def watch_dumps(
-    directory: Path, seen: Callable[[Dumps], None], *, look_every_s: float = LOOK_EVERY_S
+    directory: Path,
+    seen: Callable[[Dumps], None],
+    *,
+    look_every_s: float = LOOK_EVERY_S,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
     """Look, and call `seen` on this loop's thread, until cancelled.
 
@@ -32,4 +36,4 @@ async def watch_dumps(
         if looking is None or not looking.is_alive():
             looking = threading.Thread(target=look, name="panic-dumps", daemon=True)
             looking.start()
-        await asyncio.sleep(look_every_s)
+        await sleep(look_every_s)

@@ -9,7 +9,7 @@ from teltonika_processor.errors import ConfigError
 from teltonika_processor.store.overview import PostgresLook, PostgresReplica
 from teltonika_processor.stream.group import BLOCK_MS
 from teltonika_processor.stream.overview import Rates, RedisLook
-from teltonika_processor.stream.server_checks import doubts_about
+from teltonika_processor.stream.server_checks import doubts_about, is_nearly_full
 from teltonika_processor.stream.server_state import RedisState
 
 # A replica that is further behind does not help when the other one fails.
@@ -19,10 +19,8 @@ _STANDBY_LAG_MAX_S: Final = 60.0
 # A base backup that is under way is no standby; what the role may not read is None.
 _SOUND_STATES: Final = frozenset({None, "streaming", "backup"})
 
-_MEMORY_FULL: Final = 0.9
-
 # A stream that is trimmed every second may be above its limit for a moment.
-_OVERSIZED: Final = 1.25
+_LARGE: Final = 1.25
 
 _TRIMMED: Final = "payload_trimmed"
 _NOT_OURS: Final = "(not ours)"
@@ -48,6 +46,7 @@ class Thresholds:
     claim_interval_ms: int
     write_timeout_ms: int
     stream_keep_bytes: int
+    stream_trim: bool
 
     @property
     def pending_max_s(self) -> float:
@@ -113,11 +112,13 @@ def _group_findings(
             f"the oldest pending entry is {health.oldest_pending_s:,.0f} s old: more than "
             f"CLAIM_THRESHOLD_MS + CLAIM_INTERVAL_MS ({thresholds.pending_max_s:g} s)",
         )
-    if health.stream_bytes > _OVERSIZED * thresholds.stream_keep_bytes > 0:
+    # Where others trim, its size is their business.
+    limit = thresholds.stream_keep_bytes
+    if thresholds.stream_trim and health.stream_bytes > _LARGE * limit:
         yield Finding(
-            "stream_oversized",
-            f"the stream takes {health.stream_bytes:,} bytes: more than STREAM_KEEP_BYTES "
-            f"({thresholds.stream_keep_bytes:,})",
+            "stream_large",
+            f"the stream takes {health.stream_bytes:,} bytes, more than STREAM_KEEP_BYTES "
+            f"({limit:,}): nobody trims it, or a group has not acknowledged it",
         )
 
 
@@ -193,7 +194,7 @@ def _durability_findings(server: RedisState) -> Iterator[Finding]:
 
 def _memory_findings(server: RedisState) -> Iterator[Finding]:
     used, limit = server.used_memory_bytes, server.facts.maxmemory
-    if used is not None and limit and used > _MEMORY_FULL * limit:
+    if used is not None and limit and is_nearly_full(used, limit):
         yield Finding("redis_memory", f"Redis: {used / limit:.0%} of maxmemory is used")
 
 

@@ -25,8 +25,8 @@ from teltonika_processor.store.connection import (
 )
 from teltonika_processor.store.hosts import single_host_dsns
 from teltonika_processor.store.migrate import check, may_migrate
-from teltonika_processor.store.partitions import PLAUSIBLE_MAX
-from teltonika_processor.store.sqlstate import FOREIGN_ERRORS, translate
+from teltonika_processor.store.partitions import plausible_in_default
+from teltonika_processor.store.sqlstate import FOREIGN_ERRORS, NOT_READABLE, translate
 from teltonika_processor.store.steps import SchemaState, packaged_steps
 
 SETTINGS: Final = (
@@ -36,15 +36,6 @@ SETTINGS: Final = (
 """What of the server's settings is looked at; what sessions of ours ask for themselves is not."""
 
 _LOOKS: Final = 3
-
-# A lock, or a look that takes too long: somebody else's business, and no reason to go away.
-_NOT_NOW: Final = (
-    asyncpg.QueryCanceledError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.UndefinedTableError,
-    asyncpg.UndefinedFunctionError,
-    asyncpg.UndefinedColumnError,
-)
 
 T = TypeVar("T")
 
@@ -104,7 +95,8 @@ class PostgresFacts:
         missing_grants: What the writer needs and the role has not; None before the tables are
             there.
         may_migrate: Whether this role may.
-        plausible_in_default: Rows there with a sane clock, at most `PLAUSIBLE_MAX`.
+        plausible_in_default: Rows there with a sane clock, at most `PLAUSIBLE_MAX`; None without
+            a cause in `not_seen`: the schema is older.
         identity: Which database it is: the server's system identifier and the database's oid.
         not_seen: Why what is None could not be looked at, by its name here.
     """
@@ -206,7 +198,7 @@ class _Look:
             connections=await self.seen("connections", _connections),
             idle_slots=None if server.in_recovery else await self.seen("idle_slots", _idle_slots),
             partitions=await self.seen("partitions", _partitions),
-            plausible_in_default=await self.seen("plausible_in_default", _plausible_in_default),
+            plausible_in_default=await self.seen("plausible_in_default", plausible_in_default),
             identity=await self.seen("identity", _identity),
             not_seen=self._not_seen,
         )
@@ -215,7 +207,7 @@ class _Look:
         """What `look` returns; None, and why, where the role may not or it takes too long."""
         try:
             return await look(self._session)
-        except (asyncpg.InsufficientPrivilegeError, *_NOT_NOW) as error:
+        except NOT_READABLE as error:
             self._not_seen[name] = str(translate(error)).removeprefix("Postgres: ")
             return None
 
@@ -268,13 +260,6 @@ async def _partitions(session: Session) -> Partitions:
     n_attached = await session.fetchval(queries.N_PARTITIONS)
     detached = await session.fetch(queries.DETACHED_DAYS)
     return Partitions(n_attached=n_attached, detached=tuple(name for (name,) in detached))
-
-
-async def _plausible_in_default(session: Session) -> int | None:
-    if await session.fetchval(queries.HAS_PLAUSIBLE) is None:
-        return None
-    n_rows: int = await session.fetchval(queries.PLAUSIBLE_IN_DEFAULT, PLAUSIBLE_MAX)
-    return n_rows
 
 
 async def _identity(session: Session) -> tuple[str, int] | None:

@@ -91,14 +91,6 @@ ORDER BY c.relname
 LIMIT 1000
 """
 
-HAS_PLAUSIBLE: Final = "SELECT to_regprocedure('public.positions_default_plausible(integer, date)')"
-
-# $1: most rows to count.
-PLAUSIBLE_IN_DEFAULT: Final = """
-SELECT coalesce(sum(plausible_rows), 0)::integer
-FROM public.positions_default_plausible($1::integer)
-"""
-
 IDENTITY: Final = """
 SELECT s.system_identifier::text, d.oid::bigint
 FROM pg_catalog.pg_control_system() AS s, pg_catalog.pg_database AS d

@@ -8,8 +8,8 @@ snapshot, and CREATE INDEX CONCURRENTLY waits for every older one, so both would
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
@@ -28,7 +28,7 @@ from teltonika_processor.store.connection import (
     session_of,
 )
 from teltonika_processor.store.io_elements import has_no_elements, write_elements
-from teltonika_processor.store.sqlstate import translate
+from teltonika_processor.store.sqlstate import NOT_READABLE, NOT_THERE, translate
 from teltonika_processor.store.steps import (
     AppliedStep,
     SchemaState,
@@ -193,6 +193,23 @@ async def check(session: Session, steps: Sequence[Step]) -> SchemaState:
         return compare(steps, [])
     rows = await session.fetch("SELECT name, phase, sha256 FROM public.teltonika_migrations")
     return compare(steps, [AppliedStep(*row) for row in rows])
+
+
+@asynccontextmanager
+async def pending_told(session: Session) -> AsyncIterator[None]:
+    """What the block does not find because the schema is older is told as that.
+
+    Raises:
+        SchemaMismatch: With the steps that are pending.
+    """
+    try:
+        yield
+    except NOT_THERE:
+        if session.is_in_transaction():
+            await session.execute("ROLLBACK")
+        with suppress(*NOT_READABLE):
+            (await check(session, packaged_steps())).require_fit()
+        raise
 
 
 async def apply_steps(

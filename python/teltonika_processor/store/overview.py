@@ -16,10 +16,9 @@ from teltonika_processor.store.connection import (
     close_session,
     open_looking_session,
 )
-from teltonika_processor.store.facts_queries import HAS_PLAUSIBLE
 from teltonika_processor.store.migrate import check
-from teltonika_processor.store.partitions import PLAUSIBLE_MAX
-from teltonika_processor.store.sqlstate import FOREIGN_ERRORS, translate
+from teltonika_processor.store.partitions import plausible_in_default
+from teltonika_processor.store.sqlstate import FOREIGN_ERRORS, NOT_READABLE, translate
 from teltonika_processor.store.steps import packaged_steps
 
 # Bound: longest wait for any one answer.
@@ -45,12 +44,6 @@ WHERE i.inhparent = to_regclass('public.positions')
 ORDER BY c.relname
 """
 
-# $1: most rows to count.
-_PLAUSIBLE: Final = """
-SELECT coalesce(sum(plausible_rows), 0)::bigint AS n_plausible
-FROM public.positions_default_plausible($1::integer)
-"""
-
 # All but who it is is null to a role without pg_monitor.
 _REPLICAS: Final = """
 SELECT coalesce(application_name, '')::text AS name, client_addr::text AS address,
@@ -73,12 +66,6 @@ SELECT (SELECT status::text FROM pg_catalog.pg_stat_wal_receiver) AS status,
 
 _DAY_PREFIX: Final = "positions_"
 _DEFAULT: Final = "positions_default"
-
-_NOT_READABLE: Final = (
-    asyncpg.InsufficientPrivilegeError,
-    asyncpg.QueryCanceledError,  # it took too long
-    asyncpg.LockNotAvailableError,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,7 +216,7 @@ async def _readable(
 ) -> Sequence[asyncpg.Record] | None:
     try:
         return await session.fetch(query, *arguments)
-    except _NOT_READABLE:
+    except NOT_READABLE:
         return None
 
 
@@ -238,7 +225,7 @@ async def _schema_fault(session: Session) -> str | None:
         (await check(session, packaged_steps())).require_fit()
     except SchemaMismatch as error:
         return str(error)
-    except _NOT_READABLE:
+    except NOT_READABLE:
         return None
     return ""
 
@@ -249,9 +236,6 @@ async def _partitions(session: Session) -> PartitionsLook | None:
         return None
     days = sorted(filter(None, (_day_of(row["name"]) for row in rows)))
     default_rows = [row["n_rows"] for row in rows if row["name"] == _DEFAULT]
-    # An older schema has the partition and not the function.
-    known = await session.fetchval(HAS_PLAUSIBLE)
-    counted = await _readable(session, _PLAUSIBLE, PLAUSIBLE_MAX) if known else None
     return PartitionsLook(
         n_partitions=len(rows),
         bytes=sum(row["bytes"] for row in rows),
@@ -259,8 +243,15 @@ async def _partitions(session: Session) -> PartitionsLook | None:
         first_day=days[0] if days else None,
         last_day=days[-1] if days else None,
         default_rows=sum(default_rows),
-        default_plausible=counted[0]["n_plausible"] if counted else None,
+        default_plausible=await _plausible(session),
     )
+
+
+async def _plausible(session: Session) -> int | None:
+    try:
+        return await plausible_in_default(session)
+    except NOT_READABLE:
+        return None
 
 
 async def _replicas(session: Session) -> tuple[PostgresReplica, ...] | None:

@@ -2,7 +2,8 @@
 
 import math
 import socket
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -17,7 +18,9 @@ from teltonika_processor.store.connection import (
     open_reading_session,
     session_of,
 )
+from teltonika_processor.store.migrate import pending_told
 from teltonika_processor.store.partition import Partition, kind_of
+from teltonika_processor.store.sqlstate import NOT_READABLE
 
 LOCK_TIMEOUT_S: Final = 0.2
 """Writers wait behind a try for so long, and for the milliseconds that the detach takes."""
@@ -81,9 +84,13 @@ WHERE is_attached OR NOT relispartition AND (
 )
 """
 
-_FIGURES: Final = """
-SELECT (SELECT count(*) FROM pg_catalog.pg_inherits WHERE inhparent = 'public.positions'::regclass),
-    (SELECT coalesce(sum(plausible_rows), 0)::bigint FROM public.positions_default_plausible($1))
+_N_PARTITIONS: Final = """
+SELECT count(*) FROM pg_catalog.pg_inherits WHERE inhparent = 'public.positions'::regclass
+"""
+
+# $1: most rows to count.
+_PLAUSIBLE: Final = """
+SELECT coalesce(sum(plausible_rows), 0)::bigint FROM public.positions_default_plausible($1::integer)
 """
 
 _PLAUSIBLE_DAYS: Final = """
@@ -98,14 +105,16 @@ class Figures:
 
     Attributes:
         n_partitions: Partitions of `positions`.
-        default_plausible_rows: Plausible rows in the default one, `PLAUSIBLE_MAX` at most.
+        default_plausible_rows: Plausible rows in the default one, `PLAUSIBLE_MAX` at most; None
+            where the role may not ask, or the schema is older.
     """
 
     n_partitions: int
-    default_plausible_rows: int
+    default_plausible_rows: int | None
 
 
-def owner_session(dsn: str, instance: str | None = None) -> AbstractAsyncContextManager[Session]:
+@asynccontextmanager
+async def owner_session(dsn: str, instance: str | None = None) -> AsyncIterator[Session]:
     """A session for the owner, never by a pooler; foreign errors that leave it are translated."""
     config = SessionConfig(
         dsn=dsn,
@@ -113,15 +122,18 @@ def owner_session(dsn: str, instance: str | None = None) -> AbstractAsyncContext
         lock_timeout_s=LOCK_TIMEOUT_S,
         close_timeout_s=0.5,
     )
-    return session_of(open_migration_session, config)
+    async with session_of(open_migration_session, config) as session, pending_told(session):
+        yield session
 
 
-def writer_session(dsn: str, *, pooler: Pooler) -> AbstractAsyncContextManager[Session]:
+@asynccontextmanager
+async def writer_session(dsn: str, *, pooler: Pooler) -> AsyncIterator[Session]:
     """A session for whoever may write; foreign errors that leave it are translated."""
     config = SessionConfig(
         dsn=dsn, instance=socket.gethostname(), write_timeout_s=_REPAIR_MAX_S, pooler=pooler
     )
-    return session_of(open_reading_session, config)
+    async with session_of(open_reading_session, config) as session, pending_told(session):
+        yield session
 
 
 async def is_owner(session: Session) -> bool:
@@ -161,9 +173,25 @@ async def counted(session: Session, partition: Partition) -> Partition:
 
 async def figures(session: Session) -> Figures:
     """What is watched; needs no more than the writer may."""
-    row = await session.fetchrow(_FIGURES, PLAUSIBLE_MAX)
-    assert row is not None  # noqa: S101 -- a SELECT without FROM has a row
-    return Figures(*row)
+    n_partitions = await session.fetchval(_N_PARTITIONS)
+    try:
+        return Figures(n_partitions, await plausible_in_default(session))
+    except NOT_READABLE:
+        return Figures(n_partitions, None)
+
+
+async def plausible_in_default(session: Session) -> int | None:
+    """Plausible rows in the default partition, `PLAUSIBLE_MAX` at most; None: an older schema."""
+    try:
+        return await count_plausible(session)
+    except asyncpg.UndefinedFunctionError:
+        return None
+
+
+async def count_plausible(session: Session) -> int:
+    """The same, of a schema that must be able to tell."""
+    n_rows: int = await session.fetchval(_PLAUSIBLE, PLAUSIBLE_MAX)
+    return n_rows
 
 
 async def plausible_days(session: Session, since: int) -> list[tuple[int, int]]:

@@ -62,6 +62,22 @@ FOREIGN_ERRORS: Final = (
 )
 """Every class that this room catches; anything else is a bug."""
 
+NOT_THERE: Final = (
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.InvalidSchemaNameError,
+)
+"""What an older schema has not."""
+
+NOT_READABLE: Final = (
+    *NOT_THERE,
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.QueryCanceledError,  # it took too long
+    asyncpg.LockNotAvailableError,
+)
+"""What an examination goes on without: the role may not, it is not there, or it takes too long."""
+
 
 def meaning(sqlstate: str) -> Meaning:
     """The family of errors that `sqlstate` (5 characters) belongs to."""

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from redis.exceptions import RedisError
 
 from teltonika_processor.model import dead_letter_stream, dropped_key, replayed_key
+from teltonika_processor.stream.clock import redis_clock_ms
 from teltonika_processor.stream.connection import (
     GroupMissingError,
     RedisClient,
@@ -64,8 +65,7 @@ class AuditedStream:
 
     async def now_ms(self) -> int:
         """The server's clock in Unix milliseconds: one for all who audit."""
-        seconds, microseconds = await execute(self._client, "TIME")
-        return int(seconds) * 1000 + int(microseconds) // 1000
+        return await redis_clock_ms(self._client)
 
     async def held(self) -> HeldEntries | None:
         """What there is to audit; None where there is no stream."""

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from teltonika_processor.errors import ConfigError, ContractError
-from teltonika_processor.stream.connection import RedisClient, execute
+from teltonika_processor.stream.clock import redis_clock_ms
+from teltonika_processor.stream.connection import RedisClient
 from teltonika_processor.stream.health import GroupHealth, health_of, read_group
 from teltonika_processor.stream.letter_counts import LetterCounter, LetterCounts
 from teltonika_processor.stream.roster import Roster, read_roster
@@ -114,7 +115,6 @@ async def server_clock_ms(client: RedisClient) -> int:
         StreamUnavailable: Redis is away.
     """
     try:
-        seconds, microseconds = await execute(client, "TIME")
+        return await redis_clock_ms(client)
     except (ConfigError, ContractError):
         return time.time_ns() // 1_000_000
-    return int(seconds) * 1000 + int(microseconds) // 1000

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from teltonika_processor.errors import ConfigError
+from teltonika_processor.stream.clock import redis_clock_ms
 from teltonika_processor.stream.connection import RedisClient, execute
 from teltonika_processor.stream.ids import LUA_IDS
 
@@ -61,5 +62,4 @@ async def rewind(
 
 async def id_before(client: RedisClient, seconds: int) -> str:
     """The id that entries had which were added so long ago, by the clock of Redis."""
-    now_s, _ = await execute(client, "TIME")
-    return f"{max(0, (int(now_s) - seconds) * 1000)}-0"
+    return f"{max(0, await redis_clock_ms(client) - seconds * 1000)}-0"

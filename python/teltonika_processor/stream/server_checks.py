@@ -20,6 +20,9 @@ from teltonika_processor.stream.group import pairs_of
 _OLDEST: Final = (7, 0)
 _NEEDED: Final = "at least Redis 7.0 or any Valkey is needed"
 
+MEMORY_FULL: Final = 0.8
+"""Part of its limit above which a server's memory is nearly full."""
+
 _DURABLE_FSYNC: Final = frozenset({"always", "everysec"})
 
 
@@ -122,6 +125,11 @@ def doubts_about(facts: ServerFacts, *, block_ms: int, command_timeout_s: float)
 def loss_doubts(facts: ServerFacts) -> list[Doubt]:
     """What of the server's set-up may lose frames, as far as it could be read."""
     return [*_role_doubts(facts), *_eviction_doubts(facts), *_durability_doubts(facts)]
+
+
+def is_nearly_full(used: int, limit: int) -> bool:
+    """Whether so many bytes are too near to a limit, one that there is."""
+    return used > MEMORY_FULL * limit
 
 
 def require_version(facts: ServerFacts) -> None:

@@ -21,6 +21,7 @@ from teltonika_processor.model import (
     lettered_key,
     suspects_key,
 )
+from teltonika_processor.stream.clock import clock_us_of
 from teltonika_processor.stream.connection import RedisClient, execute, redis_errors, translate
 from teltonika_processor.stream.control import reply_key
 from teltonika_processor.stream.server_checks import ServerFacts, if_allowed, read_server_facts
@@ -104,10 +105,9 @@ async def read_clock(client: RedisClient, wall_clock: Callable[[], float]) -> Cl
         said = await if_allowed(client, "TIME")
         if said is None:
             return None
-        seconds, microseconds = said
-        said_ms = int(seconds) * 1e3 + int(microseconds) / 1e3
+        answered_ms, said_ms = wall_clock() * 1e3, clock_us_of(said) / 1e3
         readings.append(
-            ClockReading.of(asked_ms=asked_ms, said_ms=said_ms, answered_ms=wall_clock() * 1e3)
+            ClockReading.of(asked_ms=asked_ms, said_ms=said_ms, answered_ms=answered_ms)
         )
     return best(readings)
 

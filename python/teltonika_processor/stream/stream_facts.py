@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from teltonika_processor.errors import ConfigError
 from teltonika_processor.model import consumer_lease_key
 from teltonika_processor.stream.connection import RedisClient
 from teltonika_processor.stream.group import pairs_of
@@ -72,6 +73,11 @@ class StreamFacts:
     consumers: tuple[ConsumerFacts, ...] | None = None
     gateway_lags_ms: tuple[int, ...] | None = None
 
+    @property
+    def is_hidden(self) -> bool:
+        """Whether it may be a stream and could not be looked at."""
+        return self.kind in {None, "stream"} and self.stream is None
+
 
 async def read_stream_facts(client: RedisClient, stream: str, group: str) -> StreamFacts:
     """Everything about our stream.
@@ -81,9 +87,11 @@ async def read_stream_facts(client: RedisClient, stream: str, group: str) -> Str
         StreamUnavailable: It is away.
     """
     kind = await if_allowed(client, "TYPE", stream)
-    if kind != b"stream":
-        return StreamFacts(kind=kind.decode() if kind else None, consumers=(), gateway_lags_ms=())
-    found = await _read_stream(client, stream)
+    if kind not in {None, b"stream"}:
+        return StreamFacts(kind=kind.decode(), consumers=(), gateway_lags_ms=())
+    found = await (_read_stream(client, stream) if kind else _read_untyped(client, stream))
+    if kind is None and found is None:
+        return StreamFacts(kind=None)
     groups = found.groups if found else None
     has_group = groups is None or any(known.name == group for known in groups)
     return StreamFacts(
@@ -120,6 +128,14 @@ async def _read_stream(client: RedisClient, name: str) -> Stream | None:
         last_generated_id=about[b"last-generated-id"].decode(),
         groups=await read_groups(client, name),
     )
+
+
+async def _read_untyped(client: RedisClient, name: str) -> Stream | None:
+    """The stream; None also where the key holds something else: without TYPE that is all."""
+    try:
+        return await _read_stream(client, name)
+    except ConfigError:
+        return None
 
 
 async def _consumers(
