@@ -27,7 +27,8 @@ make() { # file, its line
 }
 
 make redis_conf "requirepass $(password)"
-make redis_url "redis://:$(sed -n 's/^requirepass //p' redis_conf)@redis:6379/0"
+# With its user: redis-cli sends an empty one otherwise, which Redis refuses.
+make redis_url "redis://default:$(sed -n 's/^requirepass //p' redis_conf)@redis:6379/0"
 make postgres_password "$(password)"
 make database_url "postgresql://teltonika:$(cat postgres_password)@postgres:5432/teltonika"
 make database_migration_url "$(cat database_url)"

@@ -282,7 +282,7 @@ def test_the_writers_grants_are_enough_to_look_and_to_repair(
     run_sql(migrated_database, PLAUSIBLE_BY_MISTAKE)
     environment = own_environment(REDIS_URL=redis_url, DATABASE_URL=writer_dsn)
     told = run_command("status", "--sample", "0", "--json", environment=environment)
-    assert json.loads(told.stdout)["postgres"]["partitions"]["default_plausible"] == 1
+    assert json.loads(told.stdout)["postgres"]["partitions"]["plausible_rows"] == 1
     told = run_command("doctor", "--json", environment=environment)
     checks = [json.loads(line) for line in told.stdout.splitlines()]
     status_of = {

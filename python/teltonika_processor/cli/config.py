@@ -14,6 +14,7 @@ from teltonika_processor.cli.configuration import command_settings, name_near_mi
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.tables import print_rows
 from teltonika_processor.errors import ConfigError
+from teltonika_processor.service.dictionary import configured_dictionary
 from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import (
     Settings,
@@ -93,16 +94,17 @@ def check(
 
 
 def check_settings(settings: Settings) -> None:
-    """Look at what only the clients of the servers know of, such as options of an address.
+    """Look at what the settings name: options of the addresses, certificates, IO_DICTIONARY_FILE.
 
     Raises:
-        ConfigError: An address cannot be used as it is.
+        ConfigError: Something of it cannot be used as it is.
     """
     check_url(settings.redis_url.get_secret_value())
     check_dsn(settings.database_url.get_secret_value(), os.environ, setting="DATABASE_URL")
     if settings.database_migration_url is not None:
         url = settings.database_migration_url.get_secret_value()
         check_dsn(url, os.environ, setting="DATABASE_MIGRATION_URL")
+    configured_dictionary(settings)
 
 
 def _rows(settings: Settings) -> list[_Row]:

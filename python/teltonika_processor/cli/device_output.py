@@ -85,7 +85,7 @@ def _device_lines(row: DeviceRow | None, now_ms: int) -> Iterator[tuple[str, str
 
 def _position_lines(row: LastPositionRow | None, now_ms: int) -> Iterator[tuple[str, str]]:
     if row is None:
-        yield "not in this table", "no valid fix was stored"
+        yield "no row", "no valid fix was stored, or somebody deleted it"
         return
     yield "recorded_at", _time_and_age(row.recorded_at_ms, now_ms)
     yield "received_at", _time_and_age(row.received_at_ms, now_ms)

@@ -211,12 +211,19 @@ def _carry_out(
     return ExitCode.DRAINED if has_turn and not account.left else EXIT_FINDING
 
 
+def _rows_text(account: DropAccount) -> str:
+    """Of partitions that nobody has analysed the server knows no number of rows."""
+    if all(partition.rows is None for partition in account.dropped):
+        return "an unknown number of rows"
+    return f"about {total_rows(account.dropped):,} rows"
+
+
 def _say_account(account: DropAccount, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(account_object(account)))
         return
     size = size_text(total_bytes(account.dropped))
-    freed = f", freed about {total_rows(account.dropped):,} rows, {size}" if account.dropped else ""
+    freed = f", freed {_rows_text(account)}, {size}" if account.dropped else ""
     n = len(account.dropped)
     tries = f"{account.n_tries:,} {'try' if account.n_tries == 1 else 'tries'}"
     typer.echo(

@@ -116,9 +116,9 @@ class Status:
         self._before = group or self._before
         findings = []
         if redis_error is not None:
-            findings.append(Finding("redis_away", f"Redis does not tell: {redis_error}"))
+            findings.append(Finding("redis_away", _away("Redis", redis_error)))
         if postgres_error is not None:
-            findings.append(Finding("postgres_away", f"Postgres does not tell: {postgres_error}"))
+            findings.append(Finding("postgres_away", _away("Postgres", postgres_error)))
         if redis is not None:
             findings += redis_findings(redis, rates, self._thresholds)
         if postgres is not None:
@@ -188,3 +188,9 @@ async def _answer(asking: Awaitable[T], away: type[TransientError]) -> T | Telto
 def now_ms() -> int:
     """Unix milliseconds."""
     return time.time_ns() // 1_000_000
+
+
+def _away(server: str, error: TeltonikaProcessorError) -> str:
+    """Errors of a server begin with its name; those of an address with the setting's."""
+    text = str(error).removeprefix(f"{server}: ")
+    return f"{server} is away: {text}" if isinstance(error, TransientError) else str(error)

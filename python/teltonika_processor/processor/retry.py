@@ -76,8 +76,10 @@ async def until_done(
             around.touch()
             around.retried(stage, error.cause)
             wait_s = outage.failed(error)
-            if around.clock() + wait_s >= give_up_at:
+            left_s = give_up_at - around.clock()
+            if left_s <= 0:
                 raise
+            wait_s = min(wait_s, left_s)
         else:
             outage.over()
             return result

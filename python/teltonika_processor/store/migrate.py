@@ -163,6 +163,12 @@ async def migrate(
         post: Those steps as well that wait until no instance of the version before runs.
     """
     async with migration_session(dsn) as session:
+        if not await may_migrate(session):
+            role = await session.fetchval("SELECT current_user")
+            raise SchemaMismatch(
+                f"the role {role} may not migrate: give the owner's address as "
+                "DATABASE_MIGRATION_URL"
+            )
         elements = Elements(dictionary, always=True)
         return await apply_steps(session, packaged_steps(), post=post, elements=elements)
 
