@@ -17,7 +17,9 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 WITH_SERVERS := tests/integration tests/e2e \
 	$(addprefix tests/fault/, test_postgres_faults.py test_redis_faults.py) \
 	$(addprefix --ignore=tests/e2e/, test_demo.py test_docker_script.py test_wheel.py \
-	test_audit.py test_cli_dlq.py test_ops_files.py test_outages.py test_panic.py test_shutdown.py)
+	test_audit.py test_audit_record.py test_cli_config.py test_cli_consumers.py test_cli_device.py \
+	test_cli_dlq.py test_cli_explain.py test_cli_pending.py test_group_rewind.py test_ops_files.py \
+	test_outages.py test_panic.py test_runbook.py test_secrets.py test_shutdown.py)
 
 # What writes to Postgres goes through a pooler as well; tests/system holds ops/ against promtool too.
 BY_POOLER := tests/system $(addprefix tests/integration/, test_positions.py test_schema_drift.py \
