@@ -11,7 +11,7 @@ WORKERS ?= auto
 export PYTHON
 VENV := .venv
 BIN := $(VENV)/bin
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
 # What needs no server, is about the embedded ones, about our process whatever the server, or asks the
 # server nothing that tests/integration does not, has no business in `make test-old`.
 WITH_SERVERS := tests/integration tests/e2e \

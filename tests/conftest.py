@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable, Generator, Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -22,6 +23,25 @@ from servers import (
     redis_database_url,
 )
 from teltonika_processor.embedded import EmbeddedPostgres, EmbeddedRedis
+
+# What these share is dear: a build, an installation, servers. So each goes to one test process.
+_UNDIVIDED = (
+    *("test_docker_script.py", "test_ops_files.py", "test_redis_users.py", "test_runbook.py"),
+    *("test_secrets.py", "test_wheel.py"),
+)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests to whoever is free, some files whole: pytest 9.2 loses the groups of xdist 3.8."""
+    from xdist.scheduler.loadscope import LoadScopeScheduling  # noqa: PLC0415 -- only with xdist
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file, _, _ = nodeid.partition("::")
+            return file if file.endswith(_UNDIVIDED) else nodeid
+
+    return Scheduling(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -31,7 +31,7 @@ from waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 PREFIX = "/opt/teltonika-processor"
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("docker")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def in_root(root: Path, words: Sequence[str]) -> list[str]:

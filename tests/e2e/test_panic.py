@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from processes import Processor
-from telemetry import BASE_MS, GROUP, IMEI, STREAM, Key, Telemetry, entry, frame_at, locked
+from telemetry import BASE_MS, GROUP, IMEI, STREAM, Key, Telemetry, entry, fetch, frame_at, locked
 from telemetry import stored_keys as stored_keys_of
 from teltonika_processor.embedded import EmbeddedRedis
 from waiting import eventually
@@ -163,6 +163,7 @@ def test_what_breaks_beside_the_pipeline_ends_it_too(
     ):
         (entry_id,) = telemetry.publish([entry(frame_at(BASE_MS))])
         eventually(lambda: telemetry.pending() == 1)
+        eventually(lambda: fetch(migrated_database, "SELECT FROM pg_locks WHERE NOT granted"))
         eventually(lambda: telemetry.client.publish(CHANNEL, command()) == 1)
         assert processor.exit_code() == 70
         processor.wait_for("panic.dumped")

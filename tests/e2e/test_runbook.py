@@ -158,7 +158,6 @@ def stand(maintenance_dsn: str) -> Iterator[Stand]:
     drop_database(maintenance_dsn, name)
 
 
-@pytest.mark.xdist_group("runbook")
 @pytest.mark.parametrize("command", [command for command in COMMANDS if only_looks(command)])
 def test_every_command_that_only_looks_can_be_run(command: str, stand: Stand) -> None:
     entry_id = stand.letter_id if command.startswith("dlq") else stand.entry_id

@@ -15,7 +15,7 @@ import teltonika_processor
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "python" / "teltonika_processor"
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("wheel")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,9 @@ _ANSWER_S: Final = 10.0
 _TAIL_BYTES: Final = 1024
 
 
+_TURNS_FROM_ACCEPT_TO_LINK = 10
+
+
 class Direction(Enum):
     """Which way bytes go."""
 
@@ -272,11 +275,12 @@ class Proxy:
 
     async def _close(self) -> None:
         self._stop_listening()
-        await asyncio.sleep(0)
-        tasks = [link.task for link in self._links]
-        for task in tasks:
-            task.cancel()
-        if tasks:
+        # Whom the listener has accepted becomes a link some turns of the loop later.
+        for _ in range(_TURNS_FROM_ACCEPT_TO_LINK):
+            await asyncio.sleep(0)
+        while tasks := [link.task for link in self._links]:
+            for task in tasks:
+                task.cancel()
             await asyncio.wait(tasks)
 
     # Relaying
