@@ -19,7 +19,8 @@ WITH_SERVERS := tests/integration tests/e2e \
 	$(addprefix --ignore=tests/e2e/, test_demo.py test_docker_script.py test_wheel.py \
 	test_audit.py test_audit_record.py test_cli_config.py test_cli_consumers.py test_cli_device.py \
 	test_cli_dlq.py test_cli_explain.py test_cli_pending.py test_group_rewind.py test_ops_files.py \
-	test_outages.py test_panic.py test_runbook.py test_secrets.py test_shutdown.py)
+	test_outages.py test_panic.py test_runbook.py test_secrets.py test_shutdown.py) \
+	$(addprefix --ignore=tests/integration/, test_embedded.py test_given_servers.py test_http.py)
 
 # What writes to Postgres goes through a pooler as well; tests/system holds ops/ against promtool too.
 BY_POOLER := tests/system $(addprefix tests/integration/, test_positions.py test_schema_drift.py \
