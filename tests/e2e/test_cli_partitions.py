@@ -177,7 +177,7 @@ def test_drop_takes_what_is_old_enough_and_says_what_it_came_to(migrated_databas
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[:2] == [f"dropped {name_of(9)}", f"dropped {name_of(8)}"]
     assert re.fullmatch(
-        r"dropped 2 partitions, freed about 0 rows, \d+\.\d KiB; 2 tries, writers waited for"
+        r"dropped 2 partitions, freed an unknown number of rows, \d+\.\d KiB; 2 tries, writers waited for"
         r" \d+ ms at most",
         done.stdout.splitlines()[2],
     )
