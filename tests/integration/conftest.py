@@ -11,7 +11,16 @@ from pgbouncer import PgBouncer, Pooler, chosen_pooler
 from rows import NOON_MS
 from teltonika_processor.store.connection import SessionConfig
 from teltonika_processor.store.positions import PositionWriter, SharedState
+from teltonika_processor.stream.connection import RedisClient, open_client
 from writing import Open
+
+
+@pytest.fixture
+async def client(redis_url: str) -> AsyncIterator[RedisClient]:
+    """A connection to the test's Redis as our own processes make it."""
+    client = open_client(redis_url, name="test")
+    yield client
+    await client.aclose()
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from teltonika_processor.store.connection import Session, SessionConfig
 from teltonika_processor.store.positions import PositionWriter, SharedState
 from teltonika_processor.stream import audit as stream_audit
 from teltonika_processor.stream.audit import AuditedStream, audited_stream
-from teltonika_processor.stream.connection import RedisClient, open_client
+from teltonika_processor.stream.connection import RedisClient
 
 LAST_STORABLE_MS = 9_224_318_015_999_999
 
@@ -34,13 +34,6 @@ async def writer(migrated_database: str) -> AsyncIterator[PositionWriter]:
     writer = PositionWriter(SessionConfig(dsn=migrated_database, instance="one"), SharedState())
     yield writer
     await writer.close()
-
-
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[RedisClient]:
-    client = open_client(redis_url, name="test")
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

@@ -2,14 +2,13 @@
 
 import dataclasses
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 
 from telemetry import GROUP, STREAM
 from teltonika_processor.errors import StreamUnavailable
 from teltonika_processor.stream.audit_record import RecordedAudit, record_audit
-from teltonika_processor.stream.connection import RedisClient, open_client
+from teltonika_processor.stream.connection import RedisClient
 from teltonika_processor.stream.health import group_health
 
 KEY = "telemetry:teltonika:audit"
@@ -25,13 +24,6 @@ FOUND = RecordedAudit(
 CLEAN = dataclasses.replace(
     FOUND, at_ms=FOUND.at_ms + 60_000, missing_entries=0, missing_records=0, by="host-b"
 )
-
-
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[RedisClient]:
-    client = open_client(redis_url, name="test")
-    yield client
-    await client.aclose()
 
 
 async def shown(client: RedisClient) -> RecordedAudit | None:

@@ -1,5 +1,4 @@
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -8,13 +7,6 @@ from teltonika_processor.stream.connection import GroupMissingError, RedisClient
 from teltonika_processor.stream.group import BLOCK_MS, ConsumerGroup, GroupNames
 
 NAMES = GroupNames("telemetry:teltonika", "processor", "one")
-
-
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[RedisClient]:
-    client = open_client(redis_url, name="test")
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

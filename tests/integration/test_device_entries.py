@@ -1,6 +1,6 @@
 """One device in the stream: its newest entries, and those that nobody needs any more."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 import redis
@@ -8,7 +8,7 @@ import redis
 from letters import add_letter
 from telemetry import BASE_MS, GROUP, IMEI, STREAM, Telemetry, entry, frame_at
 from teltonika_processor.stream import device_entries
-from teltonika_processor.stream.connection import RedisClient, open_client
+from teltonika_processor.stream.connection import RedisClient
 from teltonika_processor.stream.device_entries import DeviceStream, EntryState
 
 OTHER = 352093081452251
@@ -20,13 +20,6 @@ def telemetry(redis_url: str) -> Iterator[Telemetry]:
     telemetry = Telemetry(redis_url)
     yield telemetry
     telemetry.close()
-
-
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[RedisClient]:
-    client = open_client(redis_url, name="test")
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

@@ -2,22 +2,14 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 
 import pytest
 
 from teltonika_processor.stream import lease as lease_module
-from teltonika_processor.stream.connection import RedisClient, open_client
+from teltonika_processor.stream.connection import RedisClient
 from teltonika_processor.stream.lease import LEASE_MS, ConsumerLease
 
 KEY = "telemetry:teltonika:consumer:processor:box"
-
-
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[RedisClient]:
-    client = open_client(redis_url, name="test")
-    yield client
-    await client.aclose()
 
 
 def lease(client: RedisClient) -> ConsumerLease:

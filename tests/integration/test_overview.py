@@ -36,13 +36,6 @@ GROUP = "processor"
 PASSWORD = "of-the-test"  # on servers of the suite's own
 
 
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[RedisClient]:
-    client = open_client(redis_url, name="test")
-    yield client
-    await client.aclose()
-
-
 async def look_at(dsn: str, *, pooler: str = "none") -> PostgresLook:
     config = SessionConfig(dsn=dsn, instance="status", pooler=pooler)  # type: ignore[arg-type] # of tests
     overview = PostgresOverview(config)

@@ -1,23 +1,14 @@
 """Who is in the group and whether an instance runs under the name."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from servers import runs_on_old_servers
 from teltonika_processor.stream import roster
-from teltonika_processor.stream.connection import RedisClient, open_client
+from teltonika_processor.stream.connection import RedisClient
 from teltonika_processor.stream.roster import Member, read_roster
 
 STREAM = "telemetry:teltonika"
 GROUP = "processor"
-
-
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[RedisClient]:
-    client = open_client(redis_url, name="test")
-    yield client
-    await client.aclose()
 
 
 async def make_group(client: RedisClient) -> None:

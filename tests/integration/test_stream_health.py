@@ -1,7 +1,5 @@
 """How far behind a group is, also where Redis says NULL."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from teltonika_processor.errors import ConfigError, StreamUnavailable
@@ -30,13 +28,6 @@ NOTHING = GroupHealth(
     last_generated_id="0-0",
     audit=None,
 )
-
-
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[RedisClient]:
-    client = open_client(redis_url, name="test")
-    yield client
-    await client.aclose()
 
 
 async def add(client: RedisClient, count: int, *, from_ms: int = FIRST_MS) -> list[str]:

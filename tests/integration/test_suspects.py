@@ -1,10 +1,10 @@
 """Trials that never ended are remembered until the entry is settled; XACK is counted once."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
-from teltonika_processor.stream.connection import RedisClient, open_client
+from teltonika_processor.stream.connection import RedisClient
 from teltonika_processor.stream.group import ConsumerGroup, GroupNames
 from teltonika_processor.stream.suspects import Suspects
 
@@ -13,13 +13,6 @@ ATTEMPTS = "telemetry:teltonika:attempts"
 SUSPECTS = "telemetry:teltonika:suspects"
 ACCOUNTS = "telemetry:teltonika:accounts"
 NAMES = GroupNames(STREAM, "processor", "ours")
-
-
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator[RedisClient]:
-    client = open_client(redis_url, name="test")
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture
