@@ -55,6 +55,7 @@ def test_the_package_carries_its_steps() -> None:
         "0002_day_partitions",
         "0003_io_elements",
         "0004_default_plausible",
+        "0005_default_current_sessions",
     ]
 
 
