@@ -437,14 +437,15 @@ class SessionsEnded(Event):
 class PartitionsDropped(Event):
     """Partitions older than POSITIONS_KEEP_DAYS are gone; `partitions` names the first ten.
 
-    `rows` is the server's estimate. Writers waited for `longest_wait_ms` at most behind a try.
+    `rows` is the server's estimate, null where it has none. Writers waited for `longest_wait_ms` at
+    most behind a try.
     """
 
     name = "partitions.dropped"
     level = "info"
     count: int
     partitions: tuple[str, ...]
-    rows: int
+    rows: int | None
     bytes: int
     tries: int
     longest_wait_ms: float

@@ -29,6 +29,7 @@ from teltonika_processor.cli.partitions_output import (
     print_partitions,
     print_partitions_json,
     summary,
+    volume_text,
 )
 from teltonika_processor.cli.partitions_repair import Found, repair, survey
 from teltonika_processor.errors import SchemaMismatch
@@ -39,8 +40,6 @@ from teltonika_processor.store.partition import (
     Kind,
     Partition,
     in_order,
-    total_bytes,
-    total_rows,
 )
 from teltonika_processor.store.partitions import (
     count_plausible,
@@ -52,7 +51,7 @@ from teltonika_processor.store.partitions import (
 from teltonika_processor.store.partitions import (
     partitions as all_partitions,
 )
-from teltonika_processor.texts import printable, size_text
+from teltonika_processor.texts import printable
 
 _NOTHING: Final = "nothing to drop"
 
@@ -211,19 +210,11 @@ def _carry_out(
     return ExitCode.DRAINED if has_turn and not account.left else EXIT_FINDING
 
 
-def _rows_text(account: DropAccount) -> str:
-    """Of partitions that nobody has analysed the server knows no number of rows."""
-    if all(partition.rows is None for partition in account.dropped):
-        return "an unknown number of rows"
-    return f"about {total_rows(account.dropped):,} rows"
-
-
 def _say_account(account: DropAccount, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(account_object(account)))
         return
-    size = size_text(total_bytes(account.dropped))
-    freed = f", freed {_rows_text(account)}, {size}" if account.dropped else ""
+    freed = f", freed {volume_text(account.dropped)}" if account.dropped else ""
     n = len(account.dropped)
     tries = f"{account.n_tries:,} {'try' if account.n_tries == 1 else 'tries'}"
     typer.echo(

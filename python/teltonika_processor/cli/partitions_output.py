@@ -84,8 +84,14 @@ def account_object(account: DropAccount) -> dict[str, object]:
 def summary(found: Sequence[Partition]) -> str:
     """How many, in words."""
     n = len(found)
-    size = f"about {total_rows(found):,} rows, {size_text(total_bytes(found))}"
-    return f"{n:,} partition{'' if n == 1 else 's'} of positions ({size})"
+    return f"{n:,} partition{'' if n == 1 else 's'} of positions ({volume_text(found)})"
+
+
+def volume_text(found: Sequence[Partition]) -> str:
+    """How many rows and bytes, in words."""
+    n_rows = total_rows(found)
+    rows = "an unknown number of rows" if n_rows is None else f"about {n_rows:,} rows"
+    return f"{rows}, {size_text(total_bytes(found))}"
 
 
 def list_summary(found: Sequence[Partition]) -> str:

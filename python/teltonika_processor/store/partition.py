@@ -110,9 +110,11 @@ def in_order(partitions: Iterable[Partition]) -> list[Partition]:
     return sorted(partitions, key=lambda p: (math.isnan(p.from_s), p.from_s, p.schema, p.table))
 
 
-def total_rows(partitions: Iterable[Partition]) -> int:
-    """All that is known of."""
-    return sum(partition.rows or 0 for partition in partitions)
+def total_rows(partitions: Iterable[Partition]) -> int | None:
+    """All that is known of; None where nobody has counted any of them."""
+    counts = [partition.rows for partition in partitions]
+    known = [rows for rows in counts if rows is not None]
+    return sum(known) if known or not counts else None
 
 
 def total_bytes(partitions: Iterable[Partition]) -> int:
