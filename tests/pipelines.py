@@ -15,7 +15,6 @@ from teltonika_processor.errors import StreamUnavailable
 from teltonika_processor.events import Event
 from teltonika_processor.processor.batch import BatchLimits
 from teltonika_processor.processor.pipeline import Ends, Pipeline, PipelineConfig
-from teltonika_processor.processor.retry import Surroundings
 from teltonika_processor.store.connection import SessionConfig
 from teltonika_processor.store.positions import PositionWriter, Receipt, SharedState
 from teltonika_processor.stream.claims import Claims
@@ -24,6 +23,7 @@ from teltonika_processor.stream.dead_letters import DeadLetters
 from teltonika_processor.stream.entry import RawEntry
 from teltonika_processor.stream.group import ConsumerGroup, GroupNames
 from teltonika_processor.stream.suspects import Suspects
+from teltonika_processor.tasks.retry import Surroundings
 from waiting import eventually_async
 
 NAMES = GroupNames(STREAM, GROUP, "one")

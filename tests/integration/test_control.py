@@ -14,7 +14,6 @@ import pytest
 from teltonika_processor.embedded import EmbeddedRedis
 from teltonika_processor.errors import ConfigError, SinkUnavailable, StreamUnavailable
 from teltonika_processor.events import DeviceRehydrated, Emit, Event, ServerDoubted
-from teltonika_processor.processor.retry import Surroundings
 from teltonika_processor.service import control as service_control
 from teltonika_processor.service.control import (
     CommandHandler,
@@ -32,6 +31,7 @@ from teltonika_processor.stream.control_messages import (
     Inspect,
     Rehydrate,
 )
+from teltonika_processor.tasks.retry import Surroundings
 from waiting import eventually_async
 
 STREAM = "telemetry:teltonika"

@@ -30,7 +30,6 @@ from teltonika_processor.events import (
 )
 from teltonika_processor.figures import GroupFigures, PartitionFigures
 from teltonika_processor.metrics import Metrics
-from teltonika_processor.processor.companions import companions
 from teltonika_processor.processor.work import Totals
 from teltonika_processor.service import http
 from teltonika_processor.service.health import Readiness
@@ -40,6 +39,7 @@ from teltonika_processor.service.watch import Questions, Watch
 from teltonika_processor.settings import Settings
 from teltonika_processor.stream.connection import open_client
 from teltonika_processor.stream.health import group_health
+from teltonika_processor.tasks.companions import companions
 from waiting import eventually_async
 
 HOST = "127.0.0.1"

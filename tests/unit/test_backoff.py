@@ -1,5 +1,5 @@
-from teltonika_processor.processor.backoff import Backoff
-from teltonika_processor.processor.ratelimit import RateLimit
+from teltonika_processor.tasks.backoff import Backoff
+from teltonika_processor.tasks.ratelimit import RateLimit
 
 
 def test_waits_double_up_to_the_cap() -> None:

@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from teltonika_processor.processor.companions import companions, end, run_together
+from teltonika_processor.tasks.companions import companions, end, run_together
 
 
 async def wait_through(n_cancellations: int) -> None:

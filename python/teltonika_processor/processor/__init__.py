@@ -1,1 +1,1 @@
-"""The pipeline: what decides (ledger, batch, backoff) is pure; ``pipeline`` drives it."""
+"""The pipeline: what decides (ledger, batch, breaker) is pure; ``pipeline`` drives it."""

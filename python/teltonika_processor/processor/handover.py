@@ -7,10 +7,10 @@ from teltonika_processor.codec.native import decode_entries
 from teltonika_processor.events import BatchDecoded
 from teltonika_processor.processor.batch import BatchPolicy
 from teltonika_processor.processor.ledger import Ledger
-from teltonika_processor.processor.retry import StopRequested, Surroundings
 from teltonika_processor.processor.trial import Trial
 from teltonika_processor.processor.work import Probe, Reject, Work
 from teltonika_processor.stream.entry import RawEntry, bytes_of, entry_id
+from teltonika_processor.tasks.retry import StopRequested, Surroundings
 
 
 class Handover:

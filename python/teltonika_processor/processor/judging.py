@@ -18,18 +18,18 @@ from teltonika_processor.events import (
 from teltonika_processor.processor import breaker
 from teltonika_processor.processor.breaker import Breaker
 from teltonika_processor.processor.ledger import Happened, Ledger
-from teltonika_processor.processor.ratelimit import RateLimit
 from teltonika_processor.processor.regroup import Regroup
-from teltonika_processor.processor.retry import (
+from teltonika_processor.processor.work import Outcome, Reject, Totals, Work
+from teltonika_processor.stream.connection import GroupMissingError
+from teltonika_processor.stream.dead_letters import DeadLetters, Failure, Verdicts
+from teltonika_processor.stream.entry import RawEntry, entry_id, fields_of
+from teltonika_processor.tasks.ratelimit import RateLimit
+from teltonika_processor.tasks.retry import (
     SAY_AGAIN_S,
     Surroundings,
     retry_scheduled,
     until_done,
 )
-from teltonika_processor.processor.work import Outcome, Reject, Totals, Work
-from teltonika_processor.stream.connection import GroupMissingError
-from teltonika_processor.stream.dead_letters import DeadLetters, Failure, Verdicts
-from teltonika_processor.stream.entry import RawEntry, entry_id, fields_of
 
 # Bound: entries that failed for no fault of theirs, one of which is tried while the breaker is
 # open; a frame has 64 KB at most unless the setting says otherwise.

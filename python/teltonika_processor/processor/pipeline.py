@@ -14,13 +14,11 @@ from teltonika_processor.errors import TransientError
 from teltonika_processor.events import EntriesRead, HeartbeatSent
 from teltonika_processor.processor.aside import Aside
 from teltonika_processor.processor.batch import BatchLimits, BatchPolicy
-from teltonika_processor.processor.companions import companions, run_together
 from teltonika_processor.processor.handover import Handover
 from teltonika_processor.processor.judging import DeadLettering, Judge
 from teltonika_processor.processor.ledger import Happened, Ledger
 from teltonika_processor.processor.reading import EntryReader, Sources
 from teltonika_processor.processor.regroup import Regroup
-from teltonika_processor.processor.retry import StopRequested, Surroundings, until_done
 from teltonika_processor.processor.singles import Singles, Suspicion
 from teltonika_processor.processor.work import Delivery, Totals
 from teltonika_processor.processor.writing import Memory, WorkFinisher
@@ -30,6 +28,8 @@ from teltonika_processor.stream.dead_letters import DeadLetters
 from teltonika_processor.stream.entry import entry_id
 from teltonika_processor.stream.group import ConsumerGroup
 from teltonika_processor.stream.suspects import Suspects
+from teltonika_processor.tasks.companions import companions, run_together
+from teltonika_processor.tasks.retry import StopRequested, Surroundings, until_done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,13 +11,13 @@ from teltonika_processor.events import EntriesReclaimed, EntriesVanished, GroupR
 from teltonika_processor.processor.batch import BatchPolicy
 from teltonika_processor.processor.ledger import Ledger
 from teltonika_processor.processor.regroup import Regroup
-from teltonika_processor.processor.retry import Surroundings, sleep_unless
 from teltonika_processor.processor.work import Delivery, Totals
 from teltonika_processor.stream.claims import ClaimedPage, Claims
 from teltonika_processor.stream.connection import GroupMissingError
 from teltonika_processor.stream.entry import FIRST_ID, RawEntry, entry_id
 from teltonika_processor.stream.group import BLOCK_MS, ConsumerGroup
 from teltonika_processor.stream.ids import id_parts
+from teltonika_processor.tasks.retry import Surroundings, sleep_unless
 
 # Each look through our own pending entries is a delivery of what it looks at.
 _PROBE_PAGE: Final = 16

@@ -9,10 +9,10 @@ from typing import Final
 from teltonika_processor.errors import StreamUnavailable
 from teltonika_processor.events import EntriesVanished, GroupCreated, GroupMissing
 from teltonika_processor.processor.ledger import Ledger
-from teltonika_processor.processor.retry import Surroundings
 from teltonika_processor.stream.entry import RawEntry, entry_id
 from teltonika_processor.stream.group import ConsumerGroup
 from teltonika_processor.stream.ids import id_parts
+from teltonika_processor.tasks.retry import Surroundings
 
 _BEFORE_ALL: Final = (0, 0)
 

@@ -10,13 +10,13 @@ from teltonika_processor.events import BreakerClosed, EntrySuspected, TrialBegun
 from teltonika_processor.processor.handover import Handover
 from teltonika_processor.processor.judging import Judge
 from teltonika_processor.processor.ledger import Ledger
-from teltonika_processor.processor.ratelimit import RateLimit
-from teltonika_processor.processor.retry import Surroundings, sleep_unless, until_done
 from teltonika_processor.processor.trial import Trial
 from teltonika_processor.processor.work import Delivery, Outcome, Probe, Reject, Work
 from teltonika_processor.stream.entry import RawEntry, entry_id
 from teltonika_processor.stream.group import ConsumerGroup
 from teltonika_processor.stream.suspects import Suspects
+from teltonika_processor.tasks.ratelimit import RateLimit
+from teltonika_processor.tasks.retry import Surroundings, sleep_unless, until_done
 
 # While the breaker is open something is seen to happen this often.
 _LOOK_EVERY_S: Final = 1.0

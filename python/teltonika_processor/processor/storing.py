@@ -16,9 +16,9 @@ from teltonika_processor.errors import (
 )
 from teltonika_processor.events import DevicesRehydrated
 from teltonika_processor.processor.aside import Aside
-from teltonika_processor.processor.retry import Surroundings, until_done
 from teltonika_processor.processor.work import Work
 from teltonika_processor.store.positions import PositionWriter, Receipt
+from teltonika_processor.tasks.retry import Surroundings, until_done
 
 # A write that runs into its deadline so often is cut in two instead of being tried unchanged.
 _TOO_SLOW_MAX: Final = 2

@@ -9,14 +9,14 @@ from teltonika_processor.events import BatchCommitted, BatchSetAside, EntriesXac
 from teltonika_processor.processor.aside import Aside
 from teltonika_processor.processor.judging import Judge
 from teltonika_processor.processor.ledger import Happened, Ledger
-from teltonika_processor.processor.ratelimit import RateLimit
 from teltonika_processor.processor.refusals import Refusals, may_be_the_servers
-from teltonika_processor.processor.retry import Surroundings, until_done
 from teltonika_processor.processor.storing import CutInTwo, SetAside, Storing
 from teltonika_processor.processor.work import Outcome, Reject, Totals, Work
 from teltonika_processor.store.positions import PositionWriter, Receipt
 from teltonika_processor.stream.entry import entry_id
 from teltonika_processor.stream.group import ConsumerGroup
+from teltonika_processor.tasks.ratelimit import RateLimit
+from teltonika_processor.tasks.retry import Surroundings, until_done
 
 _ASIDE_LINES_WINDOW_S: Final = 60.0
 

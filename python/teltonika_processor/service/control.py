@@ -6,8 +6,6 @@ from typing import Final, NoReturn, Protocol
 
 from teltonika_processor.errors import StreamUnavailable, TeltonikaProcessorError
 from teltonika_processor.events import DeviceRehydrated, Emit, ServerDoubted
-from teltonika_processor.processor.backoff import Backoff
-from teltonika_processor.processor.retry import Surroundings
 from teltonika_processor.stream.control import ControlListener
 from teltonika_processor.stream.control_messages import (
     Answer,
@@ -17,6 +15,8 @@ from teltonika_processor.stream.control_messages import (
     Inspect,
     Rehydrate,
 )
+from teltonika_processor.tasks.backoff import Backoff
+from teltonika_processor.tasks.retry import Surroundings
 
 # Bound: a load that takes longer is given up; the device's next frame loads its state.
 _LOAD_S: Final = 5.0

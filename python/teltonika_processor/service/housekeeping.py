@@ -9,11 +9,11 @@ from typing import Final, TypeVar
 
 from teltonika_processor.errors import TransientError
 from teltonika_processor.events import ConsumersReaped, Emit, StreamOversized, StreamTrimmed
-from teltonika_processor.processor.ratelimit import RateLimit
 from teltonika_processor.stream.connection import RedisClient
 from teltonika_processor.stream.consumers import REAP_IDLE_MS, reap
 from teltonika_processor.stream.group import GroupNames
 from teltonika_processor.stream.trimming import Trimmed, Trimmer
+from teltonika_processor.tasks.ratelimit import RateLimit
 
 TRIM_EVERY_S: Final = 1.0
 SWEEP_EVERY_S: Final = 60.0

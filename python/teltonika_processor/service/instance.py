@@ -27,9 +27,7 @@ from teltonika_processor.events import (
     ServerDoubted,
     Stage,
 )
-from teltonika_processor.processor.companions import companions, end
 from teltonika_processor.processor.pipeline import Pipeline
-from teltonika_processor.processor.retry import StopRequested, Surroundings, until_done
 from teltonika_processor.service.dictionary import configured_dictionary
 from teltonika_processor.service.exit_codes import ExitCode
 from teltonika_processor.service.observability import Observability
@@ -42,6 +40,8 @@ from teltonika_processor.stream.consumers import remove_self
 from teltonika_processor.stream.group import BLOCK_MS, ConsumerGroup, GroupNames
 from teltonika_processor.stream.lease import RENEW_S, ConsumerLease
 from teltonika_processor.stream.server_checks import Doubt, check_server, refuse
+from teltonika_processor.tasks.companions import companions, end
+from teltonika_processor.tasks.retry import StopRequested, Surroundings, until_done
 
 # Bounds: what one farewell to a server may take, and all of them together after the drain. With the
 # cancelling of what hangs and the drain itself they stay below Docker's 10 s.

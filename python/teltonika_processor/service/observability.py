@@ -12,14 +12,14 @@ from typing import Final
 from teltonika_processor.codec.native import error_catalogue
 from teltonika_processor.events import ConsumerStarted, Emit, Event
 from teltonika_processor.metrics import Metrics
-from teltonika_processor.processor.companions import companions
-from teltonika_processor.processor.retry import Guard
 from teltonika_processor.processor.work import Totals
 from teltonika_processor.service.dump_watch import watch_dumps
 from teltonika_processor.service.health import Liveness, Readiness, Seen, status, wedged_after_s
 from teltonika_processor.service.http import Answers, HttpServer
 from teltonika_processor.service.watch import Questions, Watch, publish
 from teltonika_processor.settings import Settings, redacted_settings
+from teltonika_processor.tasks.companions import companions
+from teltonika_processor.tasks.retry import Guard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

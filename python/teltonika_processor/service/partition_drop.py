@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from teltonika_processor.processor.backoff import Backoff
 from teltonika_processor.store.connection import Session
 from teltonika_processor.store.partition import Kind, Partition, due, left_over
 from teltonika_processor.store.partition_changes import (
@@ -24,6 +23,7 @@ from teltonika_processor.store.partition_changes import (
     take_turn,
 )
 from teltonika_processor.store.partitions import partitions, server_day
+from teltonika_processor.tasks.backoff import Backoff
 
 _DAY_S: Final = 86_400
 

@@ -12,7 +12,6 @@ from teltonika_processor.events import SessionsEnded
 from teltonika_processor.processor.batch import BatchLimits
 from teltonika_processor.processor.pipeline import Ends, Pipeline, PipelineConfig
 from teltonika_processor.processor.progress import Progress
-from teltonika_processor.processor.retry import Guard, Surroundings
 from teltonika_processor.service.control import (
     CommandHandler,
     RehydrationHandler,
@@ -40,6 +39,7 @@ from teltonika_processor.stream.group import BLOCK_MS, ConsumerGroup, GroupNames
 from teltonika_processor.stream.health import GroupHealth, group_health
 from teltonika_processor.stream.suspects import Suspects
 from teltonika_processor.stream.trimming import Trimmer
+from teltonika_processor.tasks.retry import Guard, Surroundings
 
 READ_TIMEOUT_S: Final = BLOCK_MS / 1e3 + COMMAND_TIMEOUT_S
 """A read may be parked for BLOCK_MS; a server silent for this much longer is away."""

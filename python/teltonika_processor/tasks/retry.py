@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from teltonika_processor.errors import TransientError
 from teltonika_processor.events import Emit, RetryScheduled, RetrySucceeded, Stage
-from teltonika_processor.processor.backoff import Backoff
+from teltonika_processor.tasks.backoff import Backoff
 
 SAY_AGAIN_S: Final = 60.0
 """An outage is logged at its first failure and then this often."""

@@ -1,0 +1,1 @@
+"""tcp-ingestion: device connections in, stream entries out, a reply only for what is durable."""
