@@ -61,7 +61,7 @@ BEGIN
         WHERE pronamespace = 'public'::regnamespace AND proowner <> 'teltonika_owner'::regrole
           AND proname IN (
               'positions_create_day', 'positions_missing_days', 'positions_ensure_days',
-              'positions_default_plausible', 'positions_io'
+              'positions_default_plausible', 'positions_default_current', 'positions_io'
           )
     LOOP
         EXECUTE format('ALTER FUNCTION %s OWNER TO teltonika_owner', own.name);

@@ -191,9 +191,24 @@ async def test_a_session_that_does_not_know_a_partition_is_ended_and_its_rows_co
     await admin.execute(DETACH_FOR_UNNOTICED)
     await write(writer, of_the_next)
     await admin.execute(ATTACH_UNNOTICED)
-    with pytest.raises(SinkUnavailable, match="terminating connection"):
+    with pytest.raises(SinkUnavailable) as caught:
         await write(writer, of_the_day)
+    assert caught.value.sqlstate in LOST_RACES
     assert (await write(writer, of_the_day)).n_duplicates == 1
+    assert await partition_of(admin, 1) == "positions_20261222"
+    assert await partition_of(admin, 2) == "positions_default"
+
+
+async def test_what_a_days_partition_does_not_hold_goes_to_the_default_one(
+    writer: PositionWriter, admin: asyncpg.Connection
+) -> None:
+    await admin.execute(
+        "CREATE TABLE positions_20261222 PARTITION OF positions"
+        " FOR VALUES FROM ('2026-12-21 23:00+00') TO ('2026-12-22 11:00+00')"
+    )
+    morning_ms = FUTURE_MS - DAY_MS // 2
+    await write(writer, Record(recorded_at_ms=morning_ms, digest=1, clock_suspect=True))
+    await write(writer, Record(recorded_at_ms=FUTURE_MS, digest=2, clock_suspect=True))
     assert await partition_of(admin, 1) == "positions_20261222"
     assert await partition_of(admin, 2) == "positions_default"
 

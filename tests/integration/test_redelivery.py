@@ -1,15 +1,17 @@
 """Entries that Redis delivers again while they are in flight, and replies that come too late."""
 
 import asyncio
+import threading
 import time
 
 import pytest
 
 from pipelines import Held, Running, published, running
-from telemetry import BASE_MS, GROUP, STREAM, entry, frame_at
+from servers import run_sql
+from telemetry import BASE_MS, GROUP, STREAM, entry, fetch, frame_at
 from teltonika_processor.codec.native import Rows
 from teltonika_processor.errors import DecoderBug, SinkTooSlow
-from teltonika_processor.events import EntriesJudged, EntriesVanished, GroupMissing
+from teltonika_processor.events import EntriesJudged, EntriesVanished, GroupMissing, GroupRewound
 from waiting import eventually_async
 
 
@@ -115,6 +117,32 @@ async def test_a_group_set_back_between_the_two_reads_of_a_trickle_settles_once(
         run.held.before_more = None
         await eventually_async(run.settled)
     assert run.pipeline.totals.stored == 2
+
+
+async def test_what_postgres_lost_is_stored_again_if_the_group_is_set_back_between_two_reads(
+    redis_url: str, migrated_database: str
+) -> None:
+    async with running(redis_url, migrated_database, interval_s=0.3) as run:
+        run.held.write_now.set()
+        run.telemetry.publish([entry(frame_at(BASE_MS))])
+        await eventually_async(run.settled)
+
+        def lose_and_rewind() -> None:
+            run.held.before_more = None
+            deleting = threading.Thread(
+                target=run_sql, args=(migrated_database, "DELETE FROM positions")
+            )
+            deleting.start()
+            deleting.join()
+            run.telemetry.client.xgroup_setid(STREAM, GROUP, "0")
+
+        run.held.before_more = lose_and_rewind
+        run.telemetry.publish([entry(frame_at(BASE_MS + 1000))])
+        await run.said(GroupRewound)
+        await eventually_async(run.settled)
+    assert run.pipeline.totals.stored == 3
+    stored = await asyncio.to_thread(fetch, migrated_database, "SELECT count(*) FROM positions")
+    assert stored[0][0] == 2
 
 
 async def nothing_waits(run: Running) -> None:

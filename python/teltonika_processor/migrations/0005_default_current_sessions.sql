@@ -1,15 +1,18 @@
 -- phase: pre
 --
 -- A session that reads its list of partitions while ATTACH commits may keep a list without the new
--- one, until the next change of positions: the server's notice of the change arrives while the list
--- is being made, and is lost (PostgreSQL 15.20 and 18.4, by a debugger). Such a session writes rows
--- of that day to the default partition, whose own bounds it takes from the same list, and there
--- they would be stored once more. It is ended here, so that its next one reads the list anew; to
--- raise an error would not do, since a pooler would hand out the same server process again.
+-- one, until positions changes again: the server's notice of the change arrives while the list is
+-- being made, and is lost (seen on PostgreSQL 15.20; 18 has the same code). Such a session sends
+-- rows of that day to the default partition, whose own bounds it takes from the same list, and there
+-- they would be stored once more. So it is ended, and the next one reads the list anew; to raise an
+-- error would not do, since a pooler would hand out the same server process again.
+-- Partitions with other names than ours are not looked for: attach such a one while nobody writes.
 
 CREATE FUNCTION public.positions_default_current() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO'
 AS $$
 DECLARE
     partition regclass := to_regclass(
@@ -19,9 +22,14 @@ BEGIN
     IF partition IS NULL THEN
         RETURN NEW;
     END IF;
-    -- A table that was detached keeps its name, and its day stays in the default partition.
-    PERFORM FROM pg_inherits
-    WHERE inhrelid = partition AND inhparent = 'public.positions'::regclass;
+    -- A table that was detached keeps its name, and one that was attached by hand may hold a part
+    -- of the day: what it does not hold stays in the default partition.
+    PERFORM FROM pg_inherits JOIN pg_class AS c ON c.oid = inhrelid,
+        regexp_match(
+            pg_get_expr(c.relpartbound, c.oid), 'FROM [(]''([^'']+)''[)] TO [(]''([^'']+)''[)]'
+        ) AS bounds
+    WHERE inhrelid = partition AND inhparent = 'public.positions'::regclass
+      AND NEW.recorded_at >= bounds[1]::timestamptz AND NEW.recorded_at < bounds[2]::timestamptz;
     IF FOUND THEN
         RAISE LOG 'positions: this session does not know partition %, and is ended', partition;
         PERFORM pg_terminate_backend(pg_backend_pid());

@@ -120,14 +120,18 @@ class EntryReader:
         return delivery
 
     def _note_ids(self, delivery: Delivery) -> None:
-        first, last = (id_parts(entry_id(delivery.entries[i])) or _BEFORE_ALL for i in (0, -1))
+        first, last = _id_of(delivery.entries[0]), _id_of(delivery.entries[-1])
         if delivery.source == "new" and first <= self._newest:
             self._caught_up_at = max(self._caught_up_at, self._newest)
             self._newest = last
-            self._forget_committed()
-            self._around.emit(GroupRewound(first_id=entry_id(delivery.entries[0]).decode()))
+            self._rewound(delivery.entries)
         elif delivery.source == "new" or last > self._caught_up_at:
             self._newest = max(self._newest, last)
+
+    def _rewound(self, entries: list[RawEntry]) -> None:
+        """These came as new although they, or newer ones, were delivered before."""
+        self._forget_committed()
+        self._around.emit(GroupRewound(first_id=entry_id(entries[0]).decode()))
 
     async def _read_next(self, stop: asyncio.Event) -> Delivery:
         if self._own_after is not None:
@@ -210,22 +214,22 @@ class EntryReader:
         if stop.is_set():
             return entries
         try:
-            return entries + self._unlike(entries, await self._read_more(len(entries)))
+            more = await self._read_more(len(entries))
         except StreamUnavailable:
             self.look_again()
             return entries
+        if not more or _id_of(more[0]) > _id_of(entries[-1]):
+            return entries + more
+        # Rewound between the two reads. They are pending under our name by now and come again as
+        # our own, which nothing takes for retransmissions.
+        self._rewound(more)
+        self._delivered_twice.update(map(entry_id, more))
+        self.look_again()
+        return entries
 
     async def _read_more(self, n_read: int) -> list[RawEntry]:
         more = max(1, self._policy.read_count() - n_read)
         return await self._group.read_new(more, block_ms=0)
-
-    def _unlike(self, entries: list[RawEntry], more: list[RawEntry]) -> list[RawEntry]:
-        """Those of `more` that are not the same again, as after the group was set back."""
-        ids = set(map(entry_id, entries))
-        if ids.isdisjoint(map(entry_id, more)):
-            return more
-        self._delivered_twice |= ids
-        return [entry for entry in more if entry_id(entry) not in ids]
 
     def _block_ms(self) -> int:
         """Until the next claim is due; in the middle of a sweep not at all."""
@@ -236,3 +240,7 @@ class EntryReader:
             return entries
         in_flight = self._ledger.in_flight
         return [entry for entry in entries if not in_flight(entry_id(entry))]
+
+
+def _id_of(entry: RawEntry) -> tuple[int, int]:
+    return id_parts(entry_id(entry)) or _BEFORE_ALL
