@@ -11,7 +11,6 @@ import asyncpg
 import pytest
 
 from letters import add_letter
-from pgbouncer import PgBouncer
 from rows import NOON_MS, Record
 from servers import new_postgres, new_redis, run_sql, runs_on_old_servers
 from teltonika_processor.embedded import EmbeddedPostgres, EmbeddedRedis
@@ -282,15 +281,6 @@ async def test_a_role_without_the_schema_learns_of_the_server(
     await admin.execute(f"REVOKE USAGE ON SCHEMA public FROM {role}")
     look = await look_at(writer_role_dsn)
     assert (look.is_standby, look.schema_fault) == (False, None)
-
-
-async def test_behind_a_pooler_the_same_is_told(dsn: str) -> None:
-    with PgBouncer(dsn) as pooler:
-        await pooler.open_processes(dsn)
-        look = await look_at(pooler.dsn(dsn), pooler="transaction")
-    assert look.schema_fault == ""
-    assert look.partitions is not None
-    assert look.partitions.n_partitions == 2
 
 
 async def test_a_look_after_the_server_was_away_works_again(own_postgres: EmbeddedPostgres) -> None:

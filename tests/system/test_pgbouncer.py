@@ -17,6 +17,7 @@ from teltonika_processor.store.connection import (
     open_session,
 )
 from teltonika_processor.store.migrate import inspect, prepare_schema
+from teltonika_processor.store.overview import PostgresOverview
 from teltonika_processor.store.positions import PositionWriter, SharedState
 from teltonika_processor.store.probe import WriteProbe
 from waiting import eventually
@@ -197,6 +198,19 @@ async def test_probe_and_accounts_work_by_a_pooler(migrated_database: str) -> No
 
 
 # The service
+
+
+async def test_the_overview_tells_by_a_pooler_what_it_tells_without_one(
+    migrated_database: str,
+) -> None:
+    with PgBouncer(migrated_database) as pooler:
+        await pooler.open_processes(migrated_database)
+        overview = PostgresOverview(pooled(pooler.dsn(migrated_database)))
+        look = await overview.look()
+        await overview.close()
+    assert look.schema_fault == ""
+    assert look.partitions is not None
+    assert look.partitions.n_partitions == 2
 
 
 def test_the_processor_works_by_a_pooler_with_migrations_past_it(
