@@ -29,9 +29,27 @@ impl ChannelPacket<'_> {
     /// The seven bytes that tell the device how many records were accepted, from the first on.
     #[must_use]
     pub const fn reply(&self, n_accepted: u8) -> [u8; 7] {
-        let [high, low] = self.packet_id.to_be_bytes();
-        [0x00, 0x05, high, low, 0x01, self.avl_packet_id, n_accepted]
+        reply(self.packet_id, self.avl_packet_id, n_accepted)
     }
+
+    /// Codec id of the AVL packet, if it has a first byte.
+    #[must_use]
+    pub fn codec_id(&self) -> Option<u8> {
+        self.avl_packet.first().copied()
+    }
+
+    /// Number of data 1 of the AVL packet, by which it is answered, if it has a second byte.
+    #[must_use]
+    pub fn n_data(&self) -> Option<u8> {
+        self.avl_packet.get(1).copied()
+    }
+}
+
+/// The answer to the channel packet with these ids, see [`ChannelPacket::reply`].
+#[must_use]
+pub const fn reply(packet_id: u16, avl_packet_id: u8, n_accepted: u8) -> [u8; 7] {
+    let [high, low] = packet_id.to_be_bytes();
+    [0x00, 0x05, high, low, 0x01, avl_packet_id, n_accepted]
 }
 
 /// Reads the channel packets of a datagram, of which there is at least one.

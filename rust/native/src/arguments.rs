@@ -6,6 +6,7 @@ use std::ops::{Range, RangeInclusive};
 use codec8::{Limits, Transport};
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
 use state::DEVICES_CEILING;
 
 /// The transport of this name.
@@ -18,6 +19,15 @@ pub(crate) fn transport_of(name: &str) -> PyResult<Transport> {
             Err(PyValueError::new_err(message))
         }
     }
+}
+
+/// The name of a transport, as a stream entry spells it.
+pub(crate) fn transport_name_of(name: &Bound<'_, PyAny>) -> PyResult<&'static str> {
+    let name = name.extract::<PyBackedStr>()?;
+    Ok(match transport_of(&name)? {
+        Transport::Tcp => "tcp",
+        Transport::Udp => "udp",
+    })
 }
 
 /// The limits with this upper bound of a frame.
@@ -35,6 +45,11 @@ pub(crate) fn max_records_of(value: &Bound<'_, PyAny>) -> PyResult<usize> {
 /// How far ahead of its receive time a record may be.
 pub(crate) fn clock_ahead_of(value: &Bound<'_, PyAny>) -> PyResult<u64> {
     in_range("clock_ahead_max_ms", value, 0..=u64::MAX)
+}
+
+/// A gateway's clock in Unix milliseconds.
+pub(crate) fn received_at_of(value: &Bound<'_, PyAny>) -> PyResult<u64> {
+    in_range("received_at_ms", value, 0..=u64::MAX)
 }
 
 /// How many devices a state may hold.
