@@ -469,8 +469,8 @@ The offset is where the offending field starts, in bytes from the first of the c
 class FrameCutter:
     """Cuts the bytes of one TCP connection into units.
 
-    The units are the same however the bytes were split into reads. Held is the beginning of one unit
-    at most: less than `frame_max_bytes`, and no more than twice what was received of it.
+    The units are the same however the bytes were split into reads. It holds the beginning of one
+    unit at most: less than `frame_max_bytes`, and at most twice what was received of it.
     """
 
     def __new__(cls, *, frame_max_bytes: int) -> FrameCutter:
@@ -536,7 +536,7 @@ class ChannelPacket:
 def channel_packets(datagram: bytes, /) -> list[ChannelPacket]:
     """Read the channel packets of one UDP datagram, of which there is at least one.
 
-    One that is rejected ends where its length says, and the next is read; nothing follows
+    Behind a `bad_imei` the next one is read; nothing follows `truncated` or
     `channel_length_mismatch`.
 
     Raises:

@@ -54,8 +54,8 @@ pub const fn reply(packet_id: u16, avl_packet_id: u8, n_accepted: u8) -> [u8; 7]
 
 /// Reads the channel packets of a datagram, of which there is at least one.
 ///
-/// Offsets in errors count from the start of the datagram. A channel packet that is rejected ends
-/// where its length says, and the next one is read; nothing follows `channel_length_mismatch`.
+/// Offsets in errors count from the start of the datagram. Behind `bad_imei` the next one is read;
+/// nothing follows `truncated` or `channel_length_mismatch`, whose length cannot be trusted.
 #[must_use]
 pub fn channel_packets(datagram: &[u8]) -> ChannelPackets<'_> {
     ChannelPackets {
@@ -85,12 +85,21 @@ impl<'a> Iterator for ChannelPackets<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let start = self.next.take()?;
         let mut rest = Reader::over(self.datagram, start, self.datagram.len());
-        let enclosed = take_enclosed(&mut rest);
-        // Bound: each turn takes the two bytes of a length field at least.
-        if enclosed.is_ok() && rest.left() > 0 {
+        let packet = take_enclosed(&mut rest).and_then(|fields| read_channel_packet(fields, start));
+        // Bound: each turn but the last takes a length field and a head.
+        if rest.left() > 0 && is_delimited(&packet) {
             self.next = Some(rest.offset());
         }
-        Some(enclosed.and_then(|fields| read_channel_packet(fields, start)))
+        Some(packet)
+    }
+}
+
+/// Whether the channel packet ends where its length says.
+const fn is_delimited(packet: &Result<ChannelPacket<'_>, DecodeError>) -> bool {
+    match packet {
+        Ok(_) => true,
+        Err(DecodeError::Rejected { reason, .. }) => matches!(reason, RejectReason::BadImei { .. }),
+        Err(_) => false,
     }
 }
 

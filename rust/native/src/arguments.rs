@@ -6,28 +6,24 @@ use std::ops::{Range, RangeInclusive};
 use codec8::{Limits, Transport};
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedStr;
 use state::DEVICES_CEILING;
+
+/// Name of [`Transport::Tcp`].
+pub(crate) const TCP: &str = "tcp";
+
+/// Name of [`Transport::Udp`].
+pub(crate) const UDP: &str = "udp";
 
 /// The transport of this name.
 pub(crate) fn transport_of(name: &str) -> PyResult<Transport> {
     match name {
-        "tcp" => Ok(Transport::Tcp),
-        "udp" => Ok(Transport::Udp),
+        TCP => Ok(Transport::Tcp),
+        UDP => Ok(Transport::Udp),
         found => {
             let message = format!("transport is {found:?}, expected 'tcp' or 'udp'");
             Err(PyValueError::new_err(message))
         }
     }
-}
-
-/// The name of a transport, as a stream entry spells it.
-pub(crate) fn transport_name_of(name: &Bound<'_, PyAny>) -> PyResult<&'static str> {
-    let name = name.extract::<PyBackedStr>()?;
-    Ok(match transport_of(&name)? {
-        Transport::Tcp => "tcp",
-        Transport::Udp => "udp",
-    })
 }
 
 /// The limits with this upper bound of a frame.

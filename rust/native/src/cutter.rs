@@ -2,9 +2,11 @@
 
 use batch::caught;
 use codec8::cutter::{CutUnit, Cutter};
-use codec8::{DecodeError, Limits, RejectCode, udp};
+use codec8::udp;
+use codec8::{DecodeError, Limits, RejectCode};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyList, PyTuple};
 
 use crate::arguments::limits_of;
 
@@ -27,9 +29,6 @@ const DAMAGED: u8 = 4;
 const FOREIGN: u8 = 5;
 const LOST: u8 = 6;
 
-/// A unit as Python takes it: its kind, its bytes and its number.
-type PyUnit<'py> = (u8, Bound<'py, PyBytes>, u64);
-
 /// Cuts the bytes of one TCP connection into units.
 #[pyclass(module = "teltonika_processor._native")]
 pub(crate) struct FrameCutter {
@@ -51,18 +50,24 @@ impl FrameCutter {
     /// The units that are whole with this read, in their order.
     #[pyo3(signature = (data, /))]
     fn feed<'py>(&mut self, data: &Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyList>> {
-        let py = data.py();
-        let mut units: Vec<PyUnit<'py>> = Vec::new();
-        if !self.has_panicked {
-            let cutter = &mut self.cutter;
-            let fed =
-                caught(|| cutter.feed(data.as_bytes(), |unit| units.push(py_unit(unit, data))));
-            if fed.is_err() {
-                self.has_panicked = true;
-                units.push(lost(py, RejectCode::DecoderBug, 0));
-            }
+        let units = PyList::empty(data.py());
+        if self.has_panicked {
+            return Ok(units);
         }
-        PyList::new(py, units)
+        let mut listed = Ok(());
+        let mut list = |unit: CutUnit<'_>| {
+            if listed.is_ok() {
+                listed = py_unit(unit, data).and_then(|unit| units.append(unit));
+            }
+        };
+        if caught(|| self.cutter.feed(data.as_bytes(), &mut list)).is_err() {
+            self.has_panicked = true;
+            list(CutUnit::Lost {
+                code: RejectCode::DecoderBug,
+                offset: 0,
+            });
+        }
+        listed.map(|()| units)
     }
 
     /// Bytes of a unit that is not whole yet.
@@ -72,21 +77,29 @@ impl FrameCutter {
     }
 }
 
-fn py_unit<'py>(unit: CutUnit<'_>, data: &Bound<'py, PyBytes>) -> PyUnit<'py> {
+/// A unit as Python takes it: (kind, value, number).
+fn py_unit<'py>(unit: CutUnit<'_>, data: &Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyTuple>> {
     let py = data.py();
-    match unit {
-        CutUnit::Ping => (PING, PyBytes::new(py, &[]), 0),
+    let (kind, value, number) = match unit {
+        CutUnit::Ping => return ping(py),
         CutUnit::Handshake(imei) => (HANDSHAKE, text(py, &imei.to_string()), 0),
         CutUnit::Avl { frame, n_data } => (AVL, shared(frame, data), n_data.into()),
         CutUnit::Command { frame, codec } => (COMMAND, shared(frame, data), codec.number().into()),
         CutUnit::Damaged { frame, n_data } => (DAMAGED, shared(frame, data), n_data.into()),
         CutUnit::Foreign(client) => (FOREIGN, text(py, client.name()), 0),
-        CutUnit::Lost { code, offset } => lost(py, code, offset),
-    }
+        CutUnit::Lost { code, offset } => (LOST, text(py, code.name()), offset),
+    };
+    (kind, value, number).into_pyobject(py)
 }
 
-fn lost(py: Python<'_>, code: RejectCode, offset: u64) -> PyUnit<'_> {
-    (LOST, text(py, code.name()), offset)
+/// One object for all pings: a read full of them would otherwise make a quarter of a million.
+fn ping(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
+    static UNIT: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
+    let unit = UNIT.get_or_try_init(py, || {
+        let unit = (PING, text(py, ""), 0u64).into_pyobject(py)?;
+        PyResult::Ok(unit.unbind())
+    })?;
+    Ok(unit.bind(py).clone())
 }
 
 fn text<'py>(py: Python<'py>, ascii: &str) -> Bound<'py, PyBytes> {
