@@ -16,12 +16,23 @@ __all__ = [
     "LAST_POSITION_COLUMNS",
     "POSITION_COLUMNS",
     "STREAM_ENTRY_VERSION",
+    "UNIT_AVL",
+    "UNIT_COMMAND",
+    "UNIT_DAMAGED",
+    "UNIT_FOREIGN",
+    "UNIT_HANDSHAKE",
+    "UNIT_LOST",
+    "UNIT_PING",
     "AvlPacket",
     "AvlRecord",
+    "ChannelPacket",
     "CopyData",
     "DecodedBatch",
     "DeviceState",
+    "EntryPacker",
+    "FrameCutter",
     "Rows",
+    "channel_packets",
     "crc16",
     "decode_batch",
     "decode_entries",
@@ -425,6 +436,142 @@ class CopyData(Buffer):
     def n_rows(self) -> int:
         """Rows in the stream."""
     def __len__(self) -> int: ...
+
+UNIT_PING: int
+"""One byte FF, which is not answered: (0, b"", 0)."""
+
+UNIT_HANDSHAKE: int
+"""The IMEI handshake: (1, its 15 digits, 0)."""
+
+UNIT_AVL: int
+"""A frame with a good CRC and any codec but 12 to 15: (2, frame, number of data 1).
+
+An unknown codec, counts that differ and records that cannot be decoded are frames like any other.
+"""
+
+UNIT_COMMAND: int
+"""A frame with a good CRC of Codec 12 to 15, which is not answered: (3, frame, codec id)."""
+
+UNIT_DAMAGED: int
+"""A frame whose CRC is wrong; its length still delimits it: (4, frame, number of data 1)."""
+
+UNIT_FOREIGN: int
+"""A client that is no tracker: (5, b"http", b"tls", b"minecraft" or b"dual_cam", 0); the last."""
+
+UNIT_LOST: int
+"""Framing is lost, or the handshake holds no IMEI: (6, reject code, offset); the last unit.
+
+Codes: `bad_preamble`, `length_out_of_range`, `bad_imei`; `decoder_bug` where native code panicked.
+The offset is where the offending field starts, in bytes from the first of the connection.
+"""
+
+@final
+class FrameCutter:
+    """Cuts the bytes of one TCP connection into units.
+
+    The units are the same however the bytes were split into reads. It holds the beginning of one
+    unit at most: less than `frame_max_bytes`, and at most twice what was received of it.
+    """
+
+    def __new__(cls, *, frame_max_bytes: int) -> FrameCutter:
+        """A cutter before the first byte of a connection.
+
+        Args:
+            frame_max_bytes: Upper bound of a whole frame, 15 to 536,870,912 bytes. A length above
+                it is `length_out_of_range` as soon as its field is there.
+
+        Raises:
+            ValueError: `frame_max_bytes` is out of its range.
+        """
+    def feed(self, data: bytes, /) -> list[tuple[int, bytes, int]]:
+        """The units that are whole with this read, in their order: (kind, value, number).
+
+        Kinds are the `UNIT_` constants, which say what value and number are. A frame before the
+        handshake is given like any other; a second handshake is `bad_preamble`. Where `data` is one
+        whole frame and nothing was held, the value is `data` itself. Behind `UNIT_FOREIGN` or
+        `UNIT_LOST` every byte is dropped.
+
+        Raises:
+            TypeError: `data` is not `bytes`. Bad content never raises.
+        """
+    @property
+    def n_buffered(self) -> int:
+        """Bytes held of a unit that is not whole yet."""
+
+@final
+class ChannelPacket:
+    """One channel packet of a datagram, or why it was rejected."""
+
+    @property
+    def imei(self) -> str | None:
+        """The device as it claims, 15 digits; None where rejected."""
+    @property
+    def packet_id(self) -> int:
+        """Packet id, echoed in the reply; 0 where rejected."""
+    @property
+    def avl_packet_id(self) -> int:
+        """AVL packet id, by which the device recognises the reply; 0 where rejected."""
+    @property
+    def avl_packet(self) -> bytes:
+        """The AVL packet, codec id to number of data 2, not verified; empty where rejected."""
+    @property
+    def n_data(self) -> int:
+        """Number of data 1; 0 where the AVL packet is too short for it."""
+    @property
+    def codec_id(self) -> int:
+        """Codec id; 0 where the AVL packet is empty."""
+    @property
+    def reject(self) -> str | None:
+        """`truncated`, `channel_length_mismatch` or `bad_imei`; None where well-formed."""
+    @property
+    def offset(self) -> int:
+        """Where the AVL packet starts in the datagram; where rejected, the offending field."""
+    def reply(self, n_accepted: int, /) -> bytes:
+        """The 7 bytes that say how many records were accepted, from the first on.
+
+        Raises:
+            OverflowError: `n_accepted` is not one byte.
+        """
+
+def channel_packets(datagram: bytes, /) -> list[ChannelPacket]:
+    """Read the channel packets of one UDP datagram, of which there is at least one.
+
+    Behind a `bad_imei` the next one is read; nothing follows `truncated` or
+    `channel_length_mismatch`.
+
+    Raises:
+        TypeError: `datagram` is not `bytes`. Bad content never raises.
+    """
+
+@final
+class EntryPacker:
+    """Packs stream entries of version 1 as XADD commands, for one stream and one gateway."""
+
+    def __new__(cls, stream: bytes, gateway: bytes) -> EntryPacker:
+        """A packer for the stream of this name, with the gateway's name in every entry."""
+    def xadd(
+        self,
+        imei: bytes,
+        frame: bytes,
+        transport: _Transport,
+        received_at_ms: int,
+        connection: bytes,
+    ) -> bytes:
+        """The whole command in RESP; the server gives the entry its id.
+
+        Fields, in this order: imei, frame, v, transport, received_at_ms, gateway, connection.
+
+        Args:
+            imei: 15 ASCII digits; not verified.
+            frame: With `tcp` a whole frame, preamble to CRC; with `udp` the AVL packet.
+            transport: How the AVL packet came.
+            received_at_ms: Gateway clock in Unix ms, 0 to 2**64 - 1.
+            connection: Which of the gateway's connections brought it.
+
+        Raises:
+            ValueError: Another transport, or `received_at_ms` out of its range.
+            TypeError: An argument is of another type.
+        """
 
 POSITION_COLUMNS: tuple[str, ...]
 """Columns of `positions` that `copy_positions` writes, in its order."""

@@ -39,6 +39,9 @@ def test_every_default_of_a_bound_is_the_constant() -> None:
         native.CopyData,
         native.AvlPacket,
         native.AvlRecord,
+        native.FrameCutter,
+        native.ChannelPacket,
+        native.EntryPacker,
     ],
 )
 def test_everything_public_says_what_it_is(kind: type) -> None:

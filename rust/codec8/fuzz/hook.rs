@@ -4,6 +4,7 @@
 //! stream cut byte by byte gives the units of the whole, and decode(encode(x)) == x for what decoded.
 
 use codec8::command::check_command_frame;
+use codec8::cutter::Cutter;
 use codec8::encode::{IoValue, Layout, Record, encode_packet, frame_around};
 use codec8::handshake::parse_handshake;
 use codec8::udp::channel_packets;
@@ -23,6 +24,7 @@ pub(crate) fn decode_any(input: &[u8]) {
     assert_commands(input);
     assert_datagram(input);
     assert_stream(input);
+    assert_connection(input);
     parse_handshake(input).map_or_else(|error| assert_inside(&error, input), drop);
 }
 
@@ -84,6 +86,18 @@ fn assert_stream(input: &[u8]) {
     );
     let n_bytes: usize = whole.units.iter().map(|(_, bytes)| bytes.len()).sum();
     assert_eq!(n_bytes + whole.unread.len(), input.len());
+}
+
+fn assert_connection(input: &[u8]) {
+    let units = |part_bytes: usize| {
+        let (mut cutter, mut units) = (Cutter::new(wide()), Vec::new());
+        for part in input.chunks(part_bytes) {
+            cutter.feed(part, |unit| units.push(format!("{unit:?}")));
+            assert!(cutter.n_buffered() <= input.len());
+        }
+        units
+    };
+    assert_eq!(units(1), units(input.len().max(1)));
 }
 
 fn assert_inside(error: &DecodeError, input: &[u8]) {

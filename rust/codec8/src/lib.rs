@@ -37,7 +37,9 @@ mod record;
 mod reject_code;
 
 pub mod command;
+pub mod cutter;
 pub mod encode;
+pub mod foreign;
 pub mod handshake;
 pub mod stream;
 pub mod udp;

@@ -29,15 +29,33 @@ impl ChannelPacket<'_> {
     /// The seven bytes that tell the device how many records were accepted, from the first on.
     #[must_use]
     pub const fn reply(&self, n_accepted: u8) -> [u8; 7] {
-        let [high, low] = self.packet_id.to_be_bytes();
-        [0x00, 0x05, high, low, 0x01, self.avl_packet_id, n_accepted]
+        reply(self.packet_id, self.avl_packet_id, n_accepted)
     }
+
+    /// Codec id of the AVL packet, if it has a first byte.
+    #[must_use]
+    pub fn codec_id(&self) -> Option<u8> {
+        self.avl_packet.first().copied()
+    }
+
+    /// Number of data 1 of the AVL packet, by which it is answered, if it has a second byte.
+    #[must_use]
+    pub fn n_data(&self) -> Option<u8> {
+        self.avl_packet.get(1).copied()
+    }
+}
+
+/// The answer to the channel packet with these ids, see [`ChannelPacket::reply`].
+#[must_use]
+pub const fn reply(packet_id: u16, avl_packet_id: u8, n_accepted: u8) -> [u8; 7] {
+    let [high, low] = packet_id.to_be_bytes();
+    [0x00, 0x05, high, low, 0x01, avl_packet_id, n_accepted]
 }
 
 /// Reads the channel packets of a datagram, of which there is at least one.
 ///
-/// Offsets in errors count from the start of the datagram. A channel packet that is rejected ends
-/// where its length says, and the next one is read; nothing follows `channel_length_mismatch`.
+/// Offsets in errors count from the start of the datagram. Behind `bad_imei` the next one is read;
+/// nothing follows `truncated` or `channel_length_mismatch`, whose length cannot be trusted.
 #[must_use]
 pub fn channel_packets(datagram: &[u8]) -> ChannelPackets<'_> {
     ChannelPackets {
@@ -67,12 +85,21 @@ impl<'a> Iterator for ChannelPackets<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let start = self.next.take()?;
         let mut rest = Reader::over(self.datagram, start, self.datagram.len());
-        let enclosed = take_enclosed(&mut rest);
-        // Bound: each turn takes the two bytes of a length field at least.
-        if enclosed.is_ok() && rest.left() > 0 {
+        let packet = take_enclosed(&mut rest).and_then(|fields| read_channel_packet(fields, start));
+        // Bound: each turn but the last takes a length field and a head.
+        if rest.left() > 0 && is_delimited(&packet) {
             self.next = Some(rest.offset());
         }
-        Some(enclosed.and_then(|fields| read_channel_packet(fields, start)))
+        Some(packet)
+    }
+}
+
+/// Whether the channel packet ends where its length says.
+const fn is_delimited(packet: &Result<ChannelPacket<'_>, DecodeError>) -> bool {
+    match packet {
+        Ok(_) => true,
+        Err(DecodeError::Rejected { reason, .. }) => matches!(reason, RejectReason::BadImei { .. }),
+        Err(_) => false,
     }
 }
 

@@ -9,27 +9,9 @@ use codec8::stream::{Progress, next_unit};
 use codec8::{CodecId, Columns, DecodeError, Limits, RejectCode, Transport, crc16, decode_frame};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::{FileFailurePersistence, RngSeed};
 use support::cutter::cut;
 use support::records::{decode, wide};
-use support::{DOCUMENTED, bytes, vectors};
-
-/// The seed of every run that `PROPTEST_RNG_SEED` does not give another one.
-const SEED: u64 = 0x8E;
-
-/// A failing input is kept in `property.regressions` and tried first from then on.
-fn config(cases: u32) -> ProptestConfig {
-    let default = ProptestConfig::default();
-    ProptestConfig {
-        cases,
-        rng_seed: match default.rng_seed {
-            RngSeed::Random => RngSeed::Fixed(SEED),
-            given @ RngSeed::Fixed(_) => given,
-        },
-        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
-        ..default
-    }
-}
+use support::{DOCUMENTED, bytes, config, vectors};
 
 const LAYOUTS: [Layout; 4] = [
     Layout::Documented(CodecId::Codec8),

@@ -172,6 +172,34 @@ fn a_channel_packet_behind_a_rejected_one_is_read() {
 }
 
 #[test]
+fn nothing_is_read_behind_a_length_that_cannot_be_trusted() {
+    for too_short in ["0000", "0014 cafe 01 05 000f 3335323039333038363430333635"] {
+        let datagram = bytes(&format!("{too_short} {CHANNEL_PACKET}"));
+        assert_eq!(channel_packets(&datagram).count(), 1, "{too_short}");
+    }
+}
+
+#[test]
+fn codec_id_and_number_of_data_are_those_of_an_avl_packet_that_has_them() {
+    for (avl_packet, codec_id, n_data) in [
+        ("8e0500", Some(0x8E), Some(5)),
+        ("8e05", Some(0x8E), Some(5)),
+        ("8e", Some(0x8E), None),
+        ("", None, None),
+    ] {
+        let length = 21 + avl_packet.len() / 2;
+        let head = "cafe 01 05 000f 333532303933303836343033363535";
+        let datagram = bytes(&format!("{length:04x} {head} {avl_packet}"));
+        let packet = channel_packets(&datagram).next().unwrap().unwrap();
+        assert_eq!(
+            (packet.codec_id(), packet.n_data()),
+            (codec_id, n_data),
+            "{avl_packet}"
+        );
+    }
+}
+
+#[test]
 fn errors_of_a_stream_point_at_the_unit_that_slipped() {
     let rows: [(&str, Progress, Refusal); 10] = [
         ("01", Progress::Identified, ("bad_preamble", 0, 0)),

@@ -8,11 +8,17 @@ use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use state::DEVICES_CEILING;
 
+/// Name of [`Transport::Tcp`].
+pub(crate) const TCP: &str = "tcp";
+
+/// Name of [`Transport::Udp`].
+pub(crate) const UDP: &str = "udp";
+
 /// The transport of this name.
 pub(crate) fn transport_of(name: &str) -> PyResult<Transport> {
     match name {
-        "tcp" => Ok(Transport::Tcp),
-        "udp" => Ok(Transport::Udp),
+        TCP => Ok(Transport::Tcp),
+        UDP => Ok(Transport::Udp),
         found => {
             let message = format!("transport is {found:?}, expected 'tcp' or 'udp'");
             Err(PyValueError::new_err(message))
@@ -35,6 +41,11 @@ pub(crate) fn max_records_of(value: &Bound<'_, PyAny>) -> PyResult<usize> {
 /// How far ahead of its receive time a record may be.
 pub(crate) fn clock_ahead_of(value: &Bound<'_, PyAny>) -> PyResult<u64> {
     in_range("clock_ahead_max_ms", value, 0..=u64::MAX)
+}
+
+/// A gateway's clock in Unix milliseconds.
+pub(crate) fn received_at_of(value: &Bound<'_, PyAny>) -> PyResult<u64> {
+    in_range("received_at_ms", value, 0..=u64::MAX)
 }
 
 /// How many devices a state may hold.

@@ -10,15 +10,15 @@ use pyo3::types::{PyBytes, PyList, PyTuple};
 pub(crate) const STREAM_ENTRY_VERSION: u8 = 1;
 
 /// The same as the field `v` has it; only this version is read.
-const VERSION_TEXT: &str = "1";
+pub(crate) const VERSION_TEXT: &str = "1";
 const _: () =
     assert!(matches!(VERSION_TEXT.as_bytes(), [digit] if *digit == b'0' + STREAM_ENTRY_VERSION));
 
-const IMEI: &str = "imei";
-const FRAME: &str = "frame";
-const VERSION: &str = "v";
-const TRANSPORT: &str = "transport";
-const RECEIVED_AT_MS: &str = "received_at_ms";
+pub(crate) const IMEI: &str = "imei";
+pub(crate) const FRAME: &str = "frame";
+pub(crate) const VERSION: &str = "v";
+pub(crate) const TRANSPORT: &str = "transport";
+pub(crate) const RECEIVED_AT_MS: &str = "received_at_ms";
 
 /// The fields of a stream entry that this version reads.
 pub(crate) const ENTRY_FIELDS: [&str; 5] = [IMEI, FRAME, VERSION, TRANSPORT, RECEIVED_AT_MS];

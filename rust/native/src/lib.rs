@@ -8,9 +8,11 @@
 mod arguments;
 mod batch;
 mod buffer;
+mod cutter;
 mod device_state;
 mod encode;
 mod entries;
+mod entry_packer;
 mod error;
 mod frame;
 mod rows;
@@ -51,9 +53,13 @@ mod native {
     #[pymodule_export]
     use super::buffer::CopyData;
     #[pymodule_export]
+    use super::cutter::{ChannelPacket, FrameCutter, channel_packets};
+    #[pymodule_export]
     use super::device_state::DeviceState;
     #[pymodule_export]
     use super::encode::encode_frame;
+    #[pymodule_export]
+    use super::entry_packer::EntryPacker;
     #[pymodule_export]
     use super::frame::{AvlPacket, AvlRecord, decode_frame};
     #[pymodule_export]
@@ -89,6 +95,9 @@ mod native {
         module.add("STREAM_ENTRY_VERSION", super::entries::STREAM_ENTRY_VERSION)?;
         module.add("ENTRY_FIELDS", tuple(&super::entries::ENTRY_FIELDS)?)?;
         module.add("FRAME_MAX_BYTES", codec8::FRAME_MAX_BYTES)?;
+        for (name, kind) in super::cutter::UNITS {
+            module.add(name, kind)?;
+        }
         module.add("CLOCK_AHEAD_MAX_MS", ::rows::CLOCK_AHEAD_MAX_MS)?;
         module.add("POSITION_COLUMNS", tuple(&::rows::POSITION_COLUMNS)?)?;
         module.add(

@@ -1,4 +1,4 @@
-//! What the tests share: hex and the vendor's examples; columns as records; a listener's cutting.
+//! What the tests share: hex and the vendor's examples; columns as records; a listener's cutting; proptest's settings.
 #![allow(
     dead_code,
     reason = "each test file is a crate of its own and uses a part"
@@ -6,6 +6,8 @@
 
 use std::fmt::Write;
 
+use proptest::prelude::ProptestConfig;
+use proptest::test_runner::{FileFailurePersistence, RngSeed};
 use serde_json::Value;
 
 pub(crate) mod cutter;
@@ -17,6 +19,23 @@ pub(crate) const DOCUMENTED: &str = include_str!("../../../../tests/vectors/docu
 /// The vendor's examples that are broken as printed.
 pub(crate) const DOCUMENTED_INVALID: &str =
     include_str!("../../../../tests/vectors/documented_invalid.jsonl");
+
+/// The seed of every run that `PROPTEST_RNG_SEED` does not give another one.
+const SEED: u64 = 0x8E;
+
+/// A failing input is kept in `<test file>.regressions` and tried first from then on.
+pub(crate) fn config(cases: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    ProptestConfig {
+        cases,
+        rng_seed: match default.rng_seed {
+            RngSeed::Random => RngSeed::Fixed(SEED),
+            given @ RngSeed::Fixed(_) => given,
+        },
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..default
+    }
+}
 
 pub(crate) fn vectors(lines: &str) -> Vec<Value> {
     let parse = |line| serde_json::from_str(line).expect("a vector is a line of JSON");
