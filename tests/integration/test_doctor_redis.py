@@ -144,6 +144,16 @@ async def test_each_permission_more_makes_one_check_more_known(
     assert (await of_stream_as(limited, client, "running")).status == "warning"
 
 
+async def test_without_the_list_of_groups_one_that_is_missing_has_no_consumers(
+    client: RedisClient, limited: RedisClient
+) -> None:
+    await execute(client, "XADD", STREAM, "*", *FRAME)
+    await allow(client, "~*", "+type", "+xinfo|stream", "+xinfo|consumers")
+    told = await read_stream_facts(limited, STREAM, GROUP)
+    assert told.stream is not None
+    assert (told.stream.groups, told.consumers) == (None, ())
+
+
 async def test_without_type_a_stream_is_looked_at_and_something_else_is_unknown(
     client: RedisClient, limited: RedisClient
 ) -> None:
