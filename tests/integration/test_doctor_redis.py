@@ -332,6 +332,15 @@ async def test_the_documented_rights_leave_nothing_unknown(
     assert await find_elsewhere(limited, STREAM, [1]) == {}
 
 
+async def test_a_user_whose_scripts_may_not_look_learns_nothing_of_other_databases(
+    client: RedisClient, limited: RedisClient
+) -> None:
+    await allow(client, "~*", "+eval")
+    assert await find_elsewhere(limited, STREAM, [1]) is None
+    await allow(client, "+type")
+    assert await find_elsewhere(limited, STREAM, [1]) == {}
+
+
 async def test_a_stream_that_another_group_reads_is_told_apart(client: RedisClient) -> None:
     await execute(client, "XADD", "telemetry:other", "*", *FRAME)
     await execute(client, "XGROUP", "CREATE", "telemetry:other", "theirs", "$")
