@@ -53,13 +53,13 @@ def secured(dsn: str, environ: Mapping[str, str]) -> tuple[str, ssl.SSLContext |
         ConfigError: As `check_dsn`, without the setting's name.
     """
     options = _options(dsn)
-    root = options.get("sslrootcert") or environ.get("PGSSLROOTCERT") or _of_this_user()
     asked = "require" if "sslrootcert" in options else None
     mode = options.get("sslmode") or asked or environ.get("PGSSLMODE")
     if mode is None or mode in _UNVERIFIED:
         return dsn, None
     if mode not in _VERIFIED:
         raise ConfigError(f"sslmode must be one of {', '.join((*_UNVERIFIED, *_VERIFIED))}")
+    root = options.get("sslrootcert") or environ.get("PGSSLROOTCERT") or _of_this_user()
     if root is None or root == _SYSTEM:
         return dsn, _system_context(options, environ)
     _check_authority(root)
@@ -80,9 +80,9 @@ def _of_this_user() -> str | None:
     """Where libpq and the client look for an authority that nobody named."""
     try:
         path = Path.home() / ".postgresql" / "root.crt"
-    except RuntimeError:  # a user without a home
+        return str(path) if path.exists() else None
+    except (RuntimeError, PermissionError):  # a user without a home, or one that is not ours
         return None
-    return str(path) if path.exists() else None
 
 
 def _check_authority(path: str) -> None:
