@@ -2,7 +2,7 @@
 
 import math
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final
@@ -84,6 +84,13 @@ WHERE is_attached OR NOT relispartition AND (
 )
 """
 
+# $1: schemas, $2: tables.
+_TABLES: Final = """
+SELECT n.nspname, c.relname FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE (n.nspname, c.relname) IN (SELECT * FROM unnest($1::name[], $2::name[]))
+"""
+
 _N_PARTITIONS: Final = """
 SELECT count(*) FROM pg_catalog.pg_inherits WHERE inhparent = 'public.positions'::regclass
 """
@@ -163,6 +170,14 @@ async def partitions(session: Session) -> list[Partition]:
     rows = await session.fetch(_LIST, MARK)
     await session.execute("COMMIT")
     return [_partition(row) for row in rows]
+
+
+async def with_tables(session: Session, gone: Sequence[Partition]) -> list[Partition]:
+    """Those of `gone` under whose name there is a table, whatever it is to `positions`."""
+    schemas, tables = [p.schema for p in gone], [p.table for p in gone]
+    rows = await session.fetch(_TABLES, schemas, tables)
+    there = {(row["nspname"], row["relname"]) for row in rows}
+    return [partition for partition in gone if (partition.schema, partition.table) in there]
 
 
 async def counted(session: Session, partition: Partition) -> Partition:
