@@ -21,6 +21,7 @@ from teltonika_processor.store.connection import (
 from teltonika_processor.store.migrate import pending_told
 from teltonika_processor.store.partition import Partition, kind_of
 from teltonika_processor.store.sqlstate import NOT_READABLE
+from teltonika_processor.store.tls import Encryption
 
 LOCK_TIMEOUT_S: Final = 0.2
 """Writers wait behind a try for so long, and for the milliseconds that the detach takes."""
@@ -121,13 +122,16 @@ class Figures:
 
 
 @asynccontextmanager
-async def owner_session(dsn: str, instance: str | None = None) -> AsyncIterator[Session]:
+async def owner_session(
+    dsn: str, instance: str | None = None, encryption: Encryption | None = None
+) -> AsyncIterator[Session]:
     """A session for the owner, never by a pooler; foreign errors that leave it are translated."""
     config = SessionConfig(
         dsn=dsn,
         instance=instance or socket.gethostname(),
         lock_timeout_s=LOCK_TIMEOUT_S,
         close_timeout_s=0.5,
+        encryption=encryption or Encryption(),
     )
     async with session_of(open_migration_session, config) as session, pending_told(session):
         yield session
