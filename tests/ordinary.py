@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -64,6 +66,24 @@ def is_demoted() -> bool:
         return False
     tried = [*_IN_NAMESPACE, "mount", "-t", "tmpfs", "none", "/mnt"]
     return subprocess.run(tried, capture_output=True, check=False).returncode == 0
+
+
+@contextmanager
+def closed_directory() -> Iterator[Path]:
+    """A directory that this process may not search while the block runs; root stops being root."""
+    with tempfile.TemporaryDirectory() as parent:
+        Path(parent).chmod(0o755)
+        closed = Path(parent, "closed")
+        closed.mkdir(0)
+        was_root = os.geteuid() == 0
+        if was_root:
+            os.setresuid(UID, UID, 0)
+        try:
+            yield closed
+        finally:
+            if was_root:
+                os.setresuid(0, 0, 0)
+            closed.chmod(0o700)
 
 
 def rustup_home() -> Path:

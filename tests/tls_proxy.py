@@ -15,6 +15,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 _TLS: Final = Path(__file__).parent / "tls"
 AUTHORITY: Final = _TLS / "authority.pem"
 STRANGER: Final = _TLS / "stranger.pem"
+CERTIFICATE: Final = _TLS / "server.pem"
+KEY: Final = _TLS / "server.key"
+REVOKED: Final = _TLS / "revoked.pem"
+"""In which `AUTHORITY` takes back `CERTIFICATE`."""
 
 # Source: PostgreSQL documentation, "Message Formats", SSLRequest.
 _SSL_REQUEST: Final = struct.pack(">ii", 8, 80_877_103)
@@ -32,7 +36,7 @@ class TlsProxy:
         self._upstream = _socket_of(url)
         self._protocol = protocol
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(_TLS / "server.pem", _TLS / "server.key")
+        self._context.load_cert_chain(CERTIFICATE, KEY)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self.n_encrypted = 0

@@ -10,12 +10,14 @@ from subprocess import CompletedProcess
 from urllib.parse import urlsplit
 
 import pytest
+import typer
 
 from commands import own_environment, run_command
 from figures import samples
 from processes import Processor
 from servers import run_sql
 from telemetry import Telemetry, entry, fetch, frame_at, holding, stored_keys
+from teltonika_processor.cli import partitions
 from waiting import eventually
 
 DAY_MS = 86_400_000
@@ -220,6 +222,25 @@ def test_drop_gives_up_and_names_who_is_in_the_way(migrated_database: str) -> No
         f"in the way: pid {pid} (no name)",
     ]
     assert name_of(9) in ranges(migrated_database)
+
+
+def test_a_partition_that_was_altered_after_the_question_is_left_and_nobody_is_in_the_way(
+    migrated_database: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_days(migrated_database, 9)
+
+    def altered_meanwhile(*_: object, **__: object) -> bool:
+        run_sql(migrated_database, f"ALTER TABLE positions DETACH PARTITION {name_of(9)}")
+        return True
+
+    monkeypatch.setenv("DATABASE_URL", migrated_database)
+    monkeypatch.setattr(partitions, "is_confirmed", altered_meanwhile)
+    with pytest.raises(typer.Exit) as ended:
+        partitions.drop_command(older_than=7, yes=True)
+    assert ended.value.exit_code == 1
+    assert capsys.readouterr().err == (
+        f"{name_of(9)} was not dropped: it was attached or detached meanwhile: run the drop again\n"
+    )
 
 
 def test_drop_refuses_where_nobody_can_be_asked_and_days_that_are_not_over(

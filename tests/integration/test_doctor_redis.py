@@ -144,6 +144,16 @@ async def test_each_permission_more_makes_one_check_more_known(
     assert (await of_stream_as(limited, client, "running")).status == "warning"
 
 
+async def test_without_the_list_of_groups_one_that_is_missing_has_no_consumers(
+    client: RedisClient, limited: RedisClient
+) -> None:
+    await execute(client, "XADD", STREAM, "*", *FRAME)
+    await allow(client, "~*", "+type", "+xinfo|stream", "+xinfo|consumers")
+    told = await read_stream_facts(limited, STREAM, GROUP)
+    assert told.stream is not None
+    assert (told.stream.groups, told.consumers) == (None, ())
+
+
 async def test_without_type_a_stream_is_looked_at_and_something_else_is_unknown(
     client: RedisClient, limited: RedisClient
 ) -> None:
@@ -319,6 +329,15 @@ async def test_the_documented_rights_leave_nothing_unknown(
     assert [finding.check for finding in findings if finding.status == "unknown"] == []
     assert found.denied == ()
     assert found.clock is not None
+    assert await find_elsewhere(limited, STREAM, [1]) == {}
+
+
+async def test_a_user_whose_scripts_may_not_look_learns_nothing_of_other_databases(
+    client: RedisClient, limited: RedisClient
+) -> None:
+    await allow(client, "~*", "+eval")
+    assert await find_elsewhere(limited, STREAM, [1]) is None
+    await allow(client, "+type")
     assert await find_elsewhere(limited, STREAM, [1]) == {}
 
 

@@ -1,17 +1,21 @@
 """TLS is verified wherever it is asked for: the authority and the name."""
 
+import shutil
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
 
 from processes import Processor
+from servers import run_sql
 from telemetry import BASE_MS, IMEI, Key, Telemetry, entry, frame_at, stored_keys
 from teltonika_processor.embedded import EmbeddedPostgres
 from teltonika_processor.errors import ConfigError, SinkUnavailable, StreamUnavailable
 from teltonika_processor.store.connection import SessionConfig, open_reading_session, session_of
 from teltonika_processor.stream.connection import execute, open_client
-from tls_proxy import AUTHORITY, STRANGER, TlsProxy
+from tls_proxy import AUTHORITY, REVOKED, STRANGER, TlsProxy
 from waiting import eventually
 
 UNKNOWN = "unable to get local issuer certificate"
@@ -103,6 +107,7 @@ async def test_redis_is_reached_by_tls(redis_proxy: TlsProxy, options: str, host
         (f"sslmode=require&{ROOT}", "127.0.0.1", OTHER_NAME),
         (f"sslmode=verify-full&{ROOT}", "127.0.0.1", OTHER_NAME),
         (ROOT, "127.0.0.1", OTHER_NAME),
+        (f"{ROOT}&sslcrl={quote(str(REVOKED))}", "localhost", "certificate revoked"),
     ],
 )
 async def test_postgres_is_refused_if_its_certificate_is_not_what_was_asked_for(
@@ -140,6 +145,25 @@ async def test_without_an_authority_of_ones_own_those_of_the_machine_are_asked(
         with pytest.raises(SinkUnavailable, match=OTHER_NAME):
             await select_1(dsn.replace("localhost", "127.0.0.1"))
     assert postgres_proxy.n_encrypted == 3
+
+
+async def test_a_session_is_opened_again_while_the_authority_is_being_replaced(
+    tmp_path: Path, postgres_proxy: TlsProxy, migrated_database: str
+) -> None:
+    authority = Path(shutil.copy(AUTHORITY, tmp_path))
+    options = f"sslrootcert={quote(str(authority))}"
+    config = SessionConfig(
+        dsn=postgres(postgres_proxy, migrated_database, options), instance="test"
+    )
+    for befalls_it in (authority.touch, partial(authority.write_text, ""), authority.unlink):
+        befalls_it()
+        async with session_of(open_reading_session, config) as session:
+            assert await session.fetchval("SELECT 1") == 1
+    assert postgres_proxy.n_encrypted == 3
+    shutil.copy(STRANGER, authority)
+    with pytest.raises(SinkUnavailable, match=UNKNOWN):
+        async with session_of(open_reading_session, config):
+            pass
 
 
 async def test_the_mode_of_the_environment_is_verified_too(
@@ -210,6 +234,34 @@ async def test_options_of_tls_to_postgres_that_cannot_be_used_are_refused(
         await select_1(f"postgresql://h/fleet?{query}")
     assert str(caught.value).startswith(text)
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_processor_that_connects_anew_while_the_authority_is_away_goes_on(
+    tmp_path: Path, postgres_proxy: TlsProxy, redis_url: str, migrated_database: str
+) -> None:
+    authority = Path(shutil.copy(AUTHORITY, tmp_path))
+    telemetry = Telemetry(redis_url)
+    options = f"sslrootcert={quote(str(authority))}"
+    with Processor(redis_url, postgres(postgres_proxy, migrated_database, options)) as processor:
+        processor.wait_for("consumer.started")
+        authority.unlink()
+        n_before = postgres_proxy.n_encrypted
+        end_sessions(migrated_database)
+        telemetry.publish([entry(frame_at(BASE_MS))])
+        eventually(telemetry.settled)
+        assert postgres_proxy.n_encrypted > n_before
+        assert processor.terminate() == 0
+    telemetry.close()
+    assert stored_keys(migrated_database) == [Key(IMEI, BASE_MS)]
+
+
+def end_sessions(dsn: str) -> None:
+    """Those of the processor, as a restart of the server does."""
+    run_sql(
+        dsn,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name LIKE 'teltonika-processor%'",
+    )
 
 
 def test_the_processor_works_over_verified_tls_to_both(

@@ -16,4 +16,11 @@ openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=lo
 printf 'subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n' >server.ext
 openssl x509 -req -in server.csr -CA authority.pem -CAkey authority.key -CAcreateserial \
     -days $days -extfile server.ext -out server.pem
-rm -f server.csr server.ext ./*.srl authority.key stranger.key
+
+# revoked.pem: the authority takes back server.pem.
+printf '[ca]\ndefault_ca=own\n[own]\ndatabase=index.txt\ndefault_md=sha256\n' >ca.cnf
+: >index.txt
+openssl ca -config ca.cnf -cert authority.pem -keyfile authority.key -revoke server.pem
+openssl ca -config ca.cnf -cert authority.pem -keyfile authority.key -gencrl -crldays $days \
+    -out revoked.pem
+rm -f server.csr server.ext ./*.srl authority.key stranger.key ca.cnf index.txt*

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ordinary import closed_directory
 from teltonika_processor.cli.doctor_output import (
     print_json,
     print_plain,
@@ -78,6 +79,16 @@ def test_a_file_in_the_place_of_the_dump_directory_is_told(tmp_path: Path) -> No
     facts = read_host_facts(str(tmp_path / "dumps"))
     finding = of("panic-dump-dir", facts)
     assert (finding.status, finding.found) == ("warning", f"{tmp_path}/dumps is no directory")
+
+
+def test_a_dump_directory_below_one_that_may_not_be_searched_is_told_by_that_one() -> None:
+    with closed_directory() as closed:
+        facts = read_host_facts(str(closed / "service" / "dumps"))
+    finding = of("panic-dump-dir", facts)
+    assert (finding.status, finding.found) == (
+        "warning",
+        f"{closed} may not be written by this user",
+    )
 
 
 def test_mistyped_settings_are_named_one_by_one() -> None:

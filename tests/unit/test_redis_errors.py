@@ -15,6 +15,7 @@ from redis.exceptions import (
 
 from teltonika_processor.errors import ConfigError, ContractError, StreamUnavailable
 from teltonika_processor.stream.connection import (
+    CommandDeniedError,
     GroupExistsError,
     GroupMissingError,
     open_client,
@@ -47,7 +48,17 @@ def test_a_server_that_cannot_now_is_waited_for(error: RedisError) -> None:
         (ResponseError("NOGROUP No such key"), GroupMissingError),
         (ResponseError("BUSYGROUP Consumer Group name already exists"), GroupExistsError),
         (ResponseError("NOAUTH Authentication required."), ConfigError),
-        (NoPermissionError("this user has no permissions"), ConfigError),
+        (NoPermissionError("this user has no permissions"), CommandDeniedError),
+        # Source: Valkey 9.1 and Redis 7.0, where the code of a denial in a script is ERR.
+        (
+            ResponseError("ACL failure in script: User limited has no permissions to run 'type'"),
+            CommandDeniedError,
+        ),
+        (
+            ResponseError("The user executing the script can't run this command or subcommand"),
+            CommandDeniedError,
+        ),
+        (AuthenticationError("invalid username-password pair"), ConfigError),
         (ResponseError("WRONGTYPE Operation against a key"), ConfigError),
         (ResponseError("unknown command"), ContractError),
     ],

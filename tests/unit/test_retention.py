@@ -15,8 +15,10 @@ from teltonika_processor.service.partition_drop import DropAccount
 from teltonika_processor.service.retention import Keeping, Retention
 from teltonika_processor.store.partition import Kind, Partition
 from teltonika_processor.store.partition_changes import Holder
+from teltonika_processor.store.tls import Encryption
 
-KEEPING = Keeping(keep_days=90, dsn="postgresql://nowhere", instance="one")
+ENCRYPTION = Encryption()
+KEEPING = Keeping(keep_days=90, dsn="postgresql://nowhere", instance="one", encryption=ENCRYPTION)
 
 
 def partition(n: int) -> Partition:
@@ -49,8 +51,11 @@ class Rounds:
         monkeypatch.setattr(retention, "drop", self._drop)
 
     @asynccontextmanager
-    async def _session(self, dsn: str, instance: str) -> AsyncIterator[None]:
+    async def _session(
+        self, dsn: str, instance: str, encryption: Encryption
+    ) -> AsyncIterator[None]:
         assert (dsn, instance) == ("postgresql://nowhere", "one")
+        assert encryption is ENCRYPTION
         if self.fault is not None:
             raise self.fault
         yield

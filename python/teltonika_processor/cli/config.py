@@ -24,7 +24,7 @@ from teltonika_processor.settings import (
     redacted_settings,
     sources_of,
 )
-from teltonika_processor.store.tls import check_dsn
+from teltonika_processor.store.tls import Encryption
 from teltonika_processor.stream.connection import check_url
 from teltonika_processor.texts import printable
 
@@ -100,10 +100,11 @@ def check_settings(settings: Settings) -> None:
         ConfigError: Something of it cannot be used as it is.
     """
     check_url(settings.redis_url.get_secret_value())
-    check_dsn(settings.database_url.get_secret_value(), os.environ, setting="DATABASE_URL")
+    encryption = Encryption()
+    encryption.check(settings.database_url.get_secret_value(), setting="DATABASE_URL")
     if settings.database_migration_url is not None:
         url = settings.database_migration_url.get_secret_value()
-        check_dsn(url, os.environ, setting="DATABASE_MIGRATION_URL")
+        encryption.check(url, setting="DATABASE_MIGRATION_URL")
     configured_dictionary(settings)
 
 

@@ -223,7 +223,7 @@ def _say_account(account: DropAccount, *, as_json: bool) -> None:
     )
     for line in left_lines(account.left):
         typer.echo(line, err=True)
-    if account.left:
+    if account.gave_up:
         typer.echo(holders_text(account.holders), err=True)
 
 

@@ -78,7 +78,7 @@ def read_host_facts(panic_dump_dir: str) -> HostFacts:
     """Look at this machine; nothing is made or written."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     directory = Path(panic_dump_dir).absolute()
-    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    existing = next(path for path in (directory, *directory.parents) if _is_there(path))
     return HostFacts(
         max_fds=None if soft == resource.RLIM_INFINITY else soft,
         dump_dir=str(directory),
@@ -86,6 +86,11 @@ def read_host_facts(panic_dump_dir: str) -> HostFacts:
         dump_dir_free_bytes=_free_bytes(existing),
         now_s=time.time(),
     )
+
+
+def _is_there(path: Path) -> bool:
+    """Whether it can be seen: one below a directory that may not be searched cannot."""
+    return os.path.exists(path)  # noqa: PTH110 -- Path.exists raises PermissionError before 3.14
 
 
 def _obstacle(existing: Path) -> str | None:

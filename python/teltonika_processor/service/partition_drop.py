@@ -22,7 +22,7 @@ from teltonika_processor.store.partition_changes import (
     remove,
     take_turn,
 )
-from teltonika_processor.store.partitions import partitions, server_day
+from teltonika_processor.store.partitions import partitions, server_day, with_tables
 from teltonika_processor.tasks.backoff import Backoff
 
 _DAY_S: Final = 86_400
@@ -31,6 +31,8 @@ _DAY_S: Final = 86_400
 _PAUSE_S: Final = 0.05
 _PAUSE_MAX_S: Final = 5.0
 _FIRST_PAUSE_S: Final = 0.4
+
+_ALTERED: Final = "it was attached or detached meanwhile: run the drop again"
 
 # The two clocks run side by side but for the time that the question takes: who came just before a
 # try may have come just after it, and have waited behind it.
@@ -64,6 +66,7 @@ class DropAccount:
         n_tries: How often the locks for a detach were asked for.
         longest_wait_s: The longest that anybody may have waited behind a try: from asking for the
             first lock to the answer that all are free again.
+        gave_up: Whether the patience was over.
         holders: Who was in the way when it was given up.
     """
 
@@ -71,6 +74,7 @@ class DropAccount:
     left: dict[str, str] = field(default_factory=dict)
     n_tries: int = 0
     longest_wait_s: float = 0.0
+    gave_up: bool = False
     holders: Sequence[Holder] = ()
 
 
@@ -97,7 +101,7 @@ async def drop(
 ) -> bool:
     """Drop the `wanted`, noting in `account` what came of it; False if somebody else drops now.
 
-    What was dropped or altered since they were looked at is passed over.
+    What was dropped since they were looked at is passed over; what was altered is left.
 
     Raises:
         Foreign errors that cost the session.
@@ -107,6 +111,9 @@ async def drop(
     there = {partition.identity for partition in await partitions(session)}
     dropping = _Dropping(session, pace, account, on_dropped)
     await dropping.run([partition for partition in wanted if partition.identity in there])
+    altered = [partition for partition in wanted if partition.identity not in there]
+    for partition in await with_tables(session, altered):
+        account.left[partition.name] = _ALTERED
     return True
 
 
@@ -180,6 +187,7 @@ class _Dropping:
             self._queue.appendleft(_Job(job.was, attempt.partition))
 
     async def _give_up(self, attempt: Attempt) -> None:
+        self._account.gave_up = True
         asked_s_ago = self._pace.clock() - self._asked_s + _MARGIN_S
         self._account.holders = await holders(self._session, attempt.partition, asked_s_ago)
         for job in self._queue:

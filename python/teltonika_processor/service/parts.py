@@ -31,6 +31,7 @@ from teltonika_processor.store.last_positions import LastPosition, last_position
 from teltonika_processor.store.partitions import Figures, figures
 from teltonika_processor.store.positions import PositionWriter, SharedState
 from teltonika_processor.store.probe import WriteProbe
+from teltonika_processor.store.tls import Encryption
 from teltonika_processor.stream.claims import Claims
 from teltonika_processor.stream.connection import COMMAND_TIMEOUT_S, RedisClient, open_client
 from teltonika_processor.stream.control import ControlListener
@@ -98,6 +99,7 @@ class Parts:
         self._names: Final = names
         self._progress: Final = Progress(time.monotonic)
         self._emit: Final = observability.emit
+        self._encryption: Final = Encryption()
         self.state: Final = DeviceState(settings.device_state_max)
         self._shared: Final = SharedState()
         self.writers: Final = self._make_writers()
@@ -171,6 +173,7 @@ class Parts:
             instance=self._names.consumer,
             write_timeout_s=settings.write_timeout_ms / 1e3,
             pooler=settings.database_pooler,
+            encryption=self._encryption,
         )
 
     def _make_writers(self) -> list[PositionWriter]:
@@ -216,6 +219,7 @@ class Parts:
             keep_days=settings.positions_keep_days,
             dsn=settings.owner_url.get_secret_value(),
             instance=self._names.consumer,
+            encryption=self._encryption,
         )
         return Retention(keeping, self._emit)
 

@@ -15,6 +15,7 @@ from teltonika_processor.service.partition_drop import DropAccount, Pace, drop, 
 from teltonika_processor.store.partition import total_bytes, total_rows
 from teltonika_processor.store.partition_changes import Holder
 from teltonika_processor.store.partitions import is_owner, owner_session
+from teltonika_processor.store.tls import Encryption
 
 ROUND_EVERY_S: Final = 3600.0
 AWAY_S: Final = 60.0
@@ -41,11 +42,13 @@ class Keeping:
         keep_days: Whole days before today.
         dsn: The owner's way to Postgres, past any pooler.
         instance: Who we are.
+        encryption: Of this process.
     """
 
     keep_days: int
     dsn: str
     instance: str
+    encryption: Encryption
 
 
 class Retention:
@@ -94,7 +97,7 @@ class Retention:
 
     async def _drop_due(self, account: DropAccount) -> None:
         keeping = self._keeping
-        async with owner_session(keeping.dsn, keeping.instance) as session:
+        async with owner_session(keeping.dsn, keeping.instance, keeping.encryption) as session:
             if not await is_owner(session):
                 raise NotOwnerError
             async with asyncio.timeout(_ROUND_MAX_S):

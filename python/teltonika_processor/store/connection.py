@@ -1,7 +1,7 @@
 """Sessions of Postgres with nothing left to the server's or the role's defaults."""
 
 import asyncio
-import os
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from teltonika_processor.store.pooler import (
     set_local,
 )
 from teltonika_processor.store.sqlstate import FOREIGN_ERRORS, translate
-from teltonika_processor.store.tls import check_dsn, secured
+from teltonika_processor.store.tls import Encryption
 
 Session: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -58,6 +58,7 @@ class SessionConfig:
         connect_timeout_s: Longest wait for a new session, shared by all hosts of the address.
         close_timeout_s: Longest wait for a farewell, then the socket is cut.
         pooler: ``transaction``: the address leads to a pooler in transaction mode.
+        encryption: Shared by whoever connects anew for as long as the process runs.
     """
 
     dsn: str = field(repr=False)
@@ -68,6 +69,7 @@ class SessionConfig:
     connect_timeout_s: float = 5.0
     close_timeout_s: float = 2.0
     pooler: Pooler = "none"
+    encryption: Encryption = field(default_factory=Encryption, repr=False, compare=False)
 
     @property
     def write_deadline_s(self) -> float:
@@ -88,7 +90,9 @@ async def open_session(config: SessionConfig) -> Session:
     """A writable session for the write path.
 
     Raises:
-        ConfigError: A pooler lies between that the configuration does not know of.
+        ConfigError: A pooler lies between that the configuration does not know of, or the address
+            is met for the first time and cannot be used.
+        SinkUnavailable: A file of certificates cannot be used any more.
         Foreign errors, see ``sqlstate.FOREIGN_ERRORS``.
     """
     settings = {
@@ -164,14 +168,17 @@ async def _open(
     wanted: SessionAttribute = SessionAttribute.read_write,
 ) -> Session:
     """A session at the first host that is as `wanted`, each asked for its address anew."""
-    check_dsn(config.dsn, os.environ, setting="DATABASE_URL")
+    config.encryption.check(config.dsn, setting="DATABASE_URL")
     dsns = single_host_dsns(config.dsn)
     timeout_s = config.connect_timeout_s / len(dsns)
     failures = []
     for dsn in dsns:
         try:
+            context = config.encryption.context_of(dsn)
             async with asyncio.timeout(timeout_s):
-                return await _connect(dsn, config.pooler, settings, wanted)
+                if config.pooler == "transaction":
+                    return await _connect_pooled(dsn, context, settings, wanted)
+                return await _connect(dsn, context, settings, wanted)
         except FOREIGN_ERRORS as error:
             ours = translate(error)
             if len(dsns) == 1 or not isinstance(ours, SinkUnavailable):
@@ -181,17 +188,17 @@ async def _open(
 
 
 async def _connect(
-    dsn: str, pooler: Pooler, settings: dict[str, str], wanted: SessionAttribute
+    dsn: str,
+    context: ssl.SSLContext | None,
+    settings: dict[str, str],
+    wanted: SessionAttribute,
 ) -> Session:
-    if pooler == "transaction":
-        return await _connect_pooled(dsn, settings, wanted)
-    address, context = secured(dsn, os.environ)
     try:
         session = await asyncpg.connect(
-            address, ssl=context, server_settings=settings, target_session_attrs=wanted
+            dsn, ssl=context, server_settings=settings, target_session_attrs=wanted
         )
     except asyncpg.ProtocolViolationError as refusal:
-        await _refuse_a_pooler(dsn, settings, refusal)
+        await _refuse_a_pooler(dsn, context, settings, refusal)
         raise
     try:
         await require_own_process(session, settings)
@@ -202,7 +209,10 @@ async def _connect(
 
 
 async def _connect_pooled(
-    dsn: str, settings: dict[str, str], wanted: SessionAttribute = SessionAttribute.read_write
+    dsn: str,
+    context: ssl.SSLContext | None,
+    settings: dict[str, str],
+    wanted: SessionAttribute = SessionAttribute.read_write,
 ) -> Session:
     """A session that may have any server process at any time.
 
@@ -210,9 +220,8 @@ async def _connect_pooled(
     were like when it first met them.
     """
     name = {"application_name": settings["application_name"]}
-    address, context = secured(dsn, os.environ)
     session = await asyncpg.connect(
-        address,
+        dsn,
         ssl=context,
         connection_class=PooledConnection,
         statement_cache_size=0,
@@ -236,7 +245,10 @@ async def _require_writable(session: Session) -> None:
 
 
 async def _refuse_a_pooler(
-    dsn: str, settings: dict[str, str], refusal: asyncpg.PostgresError
+    dsn: str,
+    context: ssl.SSLContext | None,
+    settings: dict[str, str],
+    refusal: asyncpg.PostgresError,
 ) -> None:
     """Poolers refuse settings that they cannot keep, in the words of a broken protocol.
 
@@ -244,7 +256,7 @@ async def _refuse_a_pooler(
         ConfigError: Without the settings a session can be had.
     """
     try:
-        session = await _connect_pooled(dsn, settings)
+        session = await _connect_pooled(dsn, context, settings)
     except FOREIGN_ERRORS:
         return
     session.terminate()

@@ -2,7 +2,7 @@
 
 import math
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final
@@ -21,6 +21,7 @@ from teltonika_processor.store.connection import (
 from teltonika_processor.store.migrate import pending_told
 from teltonika_processor.store.partition import Partition, kind_of
 from teltonika_processor.store.sqlstate import NOT_READABLE
+from teltonika_processor.store.tls import Encryption
 
 LOCK_TIMEOUT_S: Final = 0.2
 """Writers wait behind a try for so long, and for the milliseconds that the detach takes."""
@@ -84,6 +85,13 @@ WHERE is_attached OR NOT relispartition AND (
 )
 """
 
+# $1: schemas, $2: tables.
+_TABLES: Final = """
+SELECT n.nspname, c.relname FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE (n.nspname, c.relname) IN (SELECT * FROM unnest($1::name[], $2::name[]))
+"""
+
 _N_PARTITIONS: Final = """
 SELECT count(*) FROM pg_catalog.pg_inherits WHERE inhparent = 'public.positions'::regclass
 """
@@ -114,13 +122,16 @@ class Figures:
 
 
 @asynccontextmanager
-async def owner_session(dsn: str, instance: str | None = None) -> AsyncIterator[Session]:
+async def owner_session(
+    dsn: str, instance: str | None = None, encryption: Encryption | None = None
+) -> AsyncIterator[Session]:
     """A session for the owner, never by a pooler; foreign errors that leave it are translated."""
     config = SessionConfig(
         dsn=dsn,
         instance=instance or socket.gethostname(),
         lock_timeout_s=LOCK_TIMEOUT_S,
         close_timeout_s=0.5,
+        encryption=encryption or Encryption(),
     )
     async with session_of(open_migration_session, config) as session, pending_told(session):
         yield session
@@ -163,6 +174,14 @@ async def partitions(session: Session) -> list[Partition]:
     rows = await session.fetch(_LIST, MARK)
     await session.execute("COMMIT")
     return [_partition(row) for row in rows]
+
+
+async def with_tables(session: Session, gone: Sequence[Partition]) -> list[Partition]:
+    """Those of `gone` under whose name there is a table, whatever it is to `positions`."""
+    schemas, tables = [p.schema for p in gone], [p.table for p in gone]
+    rows = await session.fetch(_TABLES, schemas, tables)
+    there = {(row["nspname"], row["relname"]) for row in rows}
+    return [partition for partition in gone if (partition.schema, partition.table) in there]
 
 
 async def counted(session: Session, partition: Partition) -> Partition:

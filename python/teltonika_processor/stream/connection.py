@@ -77,6 +77,10 @@ _URL_OPTIONS: Final = frozenset(
 _CERT_REQS: Final = ("none", "optional", "required")
 
 
+class CommandDeniedError(ConfigError):
+    """This user is known and may not run the command, or a script's, with this key or channel."""
+
+
 class GroupMissingError(StreamUnavailable):
     """The stream or its consumer group is gone: flushed, evicted or failed over."""
 
@@ -252,7 +256,9 @@ def translate(error: RedisError) -> Exception:
     # Over a unix socket the client wraps what AUTH was answered into a lost connection.
     for refused in (error, error.__cause__):
         if isinstance(refused, (AuthenticationError, AuthorizationError, NoPermissionError)):
-            return ConfigError(f"REDIS_URL: Redis refuses this user: {refused}")
+            is_known = isinstance(refused, NoPermissionError)
+            family = CommandDeniedError if is_known else ConfigError
+            return family(f"REDIS_URL: Redis refuses this user: {refused}")
     text = _said(error)
     if isinstance(error, _TRANSIENT_CLASSES):
         return StreamUnavailable(f"Redis: {text or type(error).__name__}")
@@ -275,7 +281,8 @@ def _translate_reply(text: str) -> Exception:
     if code in _TRANSIENT_CODES:
         return StreamUnavailable(f"Redis: {text}")
     if code == "NOAUTH" or text.startswith(_DENIED_IN_SCRIPT):
-        return ConfigError(f"REDIS_URL: {text}")
+        family = ConfigError if code == "NOAUTH" else CommandDeniedError
+        return family(f"REDIS_URL: {text}")
     if code == "WRONGTYPE":
         return ConfigError(f"REDIS_TELEMETRY_STREAM: the key holds something else: {text}")
     return ContractError(f"Redis: {text}")

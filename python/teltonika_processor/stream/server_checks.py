@@ -10,10 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis.exceptions import NoPermissionError
-
 from teltonika_processor.errors import ConfigError, ContractError
-from teltonika_processor.stream.connection import RedisClient, execute
+from teltonika_processor.stream.connection import CommandDeniedError, RedisClient, execute
 from teltonika_processor.stream.group import pairs_of
 
 # XAUTOCLAIM tells of trimmed payloads and XINFO GROUPS of the lag from here on.
@@ -155,12 +153,8 @@ async def if_allowed(client: RedisClient, *command: Any) -> Any | None:
     """
     try:
         return await execute(client, *command)
-    except ConfigError as error:
-        if not isinstance(error.__cause__, NoPermissionError):
-            raise
-    except ContractError:
-        pass  # unknown command: managed servers take CONFIG away
-    return None
+    except (CommandDeniedError, ContractError):  # unknown: managed servers take CONFIG away
+        return None
 
 
 def refuse(doubts: Sequence[Doubt]) -> ConfigError:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from teltonika_processor.errors import ConfigError
 from teltonika_processor.model import consumer_lease_key
-from teltonika_processor.stream.connection import RedisClient
+from teltonika_processor.stream.connection import GroupMissingError, RedisClient
 from teltonika_processor.stream.group import pairs_of
 from teltonika_processor.stream.ids import NO_ID, ms_of
 from teltonika_processor.stream.server_checks import if_allowed
@@ -141,7 +141,10 @@ async def _read_untyped(client: RedisClient, name: str) -> Stream | None:
 async def _consumers(
     client: RedisClient, stream: str, group: str
 ) -> tuple[ConsumerFacts, ...] | None:
-    replies = await if_allowed(client, "XINFO", "CONSUMERS", stream, group)
+    try:
+        replies = await if_allowed(client, "XINFO", "CONSUMERS", stream, group)
+    except GroupMissingError:  # the list of groups was not to be asked, or the group went since
+        return ()
     if replies is None:
         return None
     known = [pairs_of(reply) for reply in replies[:_CONSUMERS_MAX]]
