@@ -1,0 +1,72 @@
+"""How fast something may go on: a token bucket that says how long to pause. Pure.
+
+Rules. Nothing is refused for coming too fast: it is taken, and what follows waits. For frames the
+connection is not read meanwhile, since a backlog after a gap in coverage is legitimate; for new
+connections nothing is accepted, so that they wait in the queue of the kernel, where a herd of
+devices costs nothing and none of them is sent away. Who never goes faster than the rate never
+waits, and who rested may send a burst.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Self
+
+FRAME_BURST_S: Final = 10.0
+"""A device that rested may send the frames of so many seconds at once."""
+
+ACCEPT_BURST_S: Final = 0.05
+"""Accepting at most so much of a second's connections in a row: frames wait behind them."""
+
+PAUSE_MIN_S: Final = 0.001
+"""A shorter pause costs more than it slows; it is added to the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A rate and its burst, shared by all that are paced by it.
+
+    Attributes:
+        interval_s: Between two at the rate.
+        slack_s: By how much may be run ahead of the rate: the burst without its first.
+    """
+
+    interval_s: float
+    slack_s: float
+
+    @classmethod
+    def of(cls, per_second: float, *, burst_s: float) -> Self:
+        """`per_second`, and in a burst as many as in `burst_s`, but at least one."""
+        interval_s = 1.0 / per_second
+        return cls(interval_s, max(0.0, burst_s - interval_s))
+
+    @classmethod
+    def of_frames(cls, per_second: float) -> Self:
+        """Of the frames of one device."""
+        return cls.of(per_second, burst_s=FRAME_BURST_S)
+
+    @classmethod
+    def of_accepts(cls, per_second: float) -> Self:
+        """Of connections that are accepted."""
+        return cls.of(per_second, burst_s=ACCEPT_BURST_S)
+
+
+class Pace:
+    """One device, or one listener, held to a rate."""
+
+    __slots__ = ("_ahead_until_s", "_rate")
+
+    def __init__(self, rate: Rate) -> None:
+        self._rate = rate
+        self._ahead_until_s = 0.0
+
+    def take(self, now_s: float) -> float:
+        """Count one; the seconds to pause before the next, mostly 0.
+
+        Several that came at once are counted one by one, and the last answer holds: it is not
+        bounded, as what follows would be above the rate otherwise.
+        """
+        rate = self._rate
+        ahead_s = self._ahead_until_s - now_s
+        ahead_s = ahead_s + rate.interval_s if ahead_s > 0.0 else rate.interval_s
+        self._ahead_until_s = now_s + ahead_s
+        pause_s = ahead_s - rate.slack_s
+        return pause_s if pause_s >= PAUSE_MIN_S else 0.0
