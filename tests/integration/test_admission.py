@@ -381,6 +381,22 @@ async def test_a_table_that_is_gone_later_leaves_the_list_in_force(
         await news.next(ListReadable)
 
 
+async def test_an_answer_that_does_not_come_is_given_up(
+    keep: Keep, admission: Admission, admin: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await admin.execute("INSERT INTO devices (imei, allowed) VALUES ($1, true)", IMEI)
+    async with keep(reload_s=0.05) as news:
+        await news.next(ListReplaced)
+        monkeypatch.setattr(statements, "_ANSWER_MAX_S", 0.2)
+        await admin.execute("BEGIN; LOCK TABLE devices")
+        told = await news.next(ListUnreadable)
+        assert told.why == "Postgres: no answer by the deadline"
+        assert is_let_in(admission, IMEI)
+        monkeypatch.undo()
+        await admin.execute("COMMIT")
+        await news.next(ListReadable)
+
+
 async def test_what_cannot_be_written_down_is_told_and_the_list_goes_on(
     keep: Keep, admission: Admission, admin: asyncpg.Connection
 ) -> None:
