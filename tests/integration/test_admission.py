@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -407,6 +408,20 @@ async def test_what_cannot_be_written_down_is_told_and_the_list_goes_on(
         assert "23514" in (await news.next(RefusalsUnrecorded)).why
         await admin.execute("INSERT INTO devices (imei, allowed) VALUES (1, true)")
         assert (await news.next(ListReplaced)).replaced.n_allowed == 1
+
+
+async def test_a_standby_gives_the_list_where_nothing_can_be_written(
+    keep: Keep, admission: Admission, admin: asyncpg.Connection, dsn: str
+) -> None:
+    await admin.execute("INSERT INTO devices (imei, allowed) VALUES ($1, true)", OTHER)
+    database = urlsplit(dsn).path.removeprefix("/")
+    await admin.execute(f'ALTER DATABASE "{database}" SET default_transaction_read_only = on')
+    config = SessionConfig(dsn=dsn, instance="gateway-1")  # a pooler's processes were opened before
+    async with keep(config=config) as news:
+        await news.next(ListReplaced)
+        assert is_let_in(admission, OTHER)
+        assert not is_let_in(admission, IMEI)
+        assert "25006" in (await news.next(RefusalsUnrecorded)).why
 
 
 async def test_a_long_list_is_replaced_while_the_loop_turns(
