@@ -29,8 +29,8 @@ RELOAD_S: Final = 10.0
 LOOK_S: Final = 1.0
 """A device that was refused and is let in by an operator is let in for good after so long."""
 
-# Bound: reading a long list takes Postgres a twentieth of the time at most: some 1.5 s for a
-# million devices, whose list is therefore read twice a minute.
+# Bound: reading a long list takes Postgres a twentieth of the time at most: a million devices take
+# some 2 s on a busy machine, and are read once in 40 s there.
 _RESTS_PER_RELOAD: Final = 20
 
 # Writing down is tried again after this; the list does not wait for it.
