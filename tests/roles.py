@@ -9,13 +9,15 @@ from secret import SECRET
 from servers import run_sql
 
 ROLES_FILE: Final = Path(__file__).parents[1] / "ops" / "postgres" / "roles.sql"
-ROLES: Final = ("owner", "writer", "reader")
+ROLES: Final = ("owner", "writer", "gateway", "reader")
+
+_NAMES: Final = rf"\bteltonika_({'|'.join(ROLES)})\b"
 
 
 def make_roles(dsn: str) -> None:
     """Run the file, and give each role a password."""
     database = _database_of(dsn)
-    run_sql(dsn, re.sub(r"\bteltonika_(owner|writer|reader)\b", rf"{database}_\1", _text()))
+    run_sql(dsn, re.sub(_NAMES, rf"{database}_\1", _text()))
     for role in ROLES:
         run_sql(dsn, f"ALTER ROLE {database}_{role} PASSWORD '{SECRET}'")
 

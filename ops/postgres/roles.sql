@@ -12,7 +12,9 @@ DO $$
 DECLARE
     role text;
 BEGIN
-    FOREACH role IN ARRAY ARRAY['teltonika_owner', 'teltonika_writer', 'teltonika_reader'] LOOP
+    FOREACH role IN ARRAY ARRAY[
+        'teltonika_owner', 'teltonika_writer', 'teltonika_gateway', 'teltonika_reader'
+    ] LOOP
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = role) THEN
             EXECUTE format('CREATE ROLE %I', role);
         END IF;
@@ -71,8 +73,10 @@ $$;
 
 -- Partitions of positions need no grants: they are read and written through it, and made by the
 -- function.
-REVOKE ALL ON ALL TABLES IN SCHEMA public FROM teltonika_writer, teltonika_reader;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM teltonika_writer, teltonika_reader;
+REVOKE ALL ON ALL TABLES IN SCHEMA public
+    FROM teltonika_writer, teltonika_gateway, teltonika_reader;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public
+    FROM teltonika_writer, teltonika_gateway, teltonika_reader;
 
 DO $$
 DECLARE
@@ -84,6 +88,7 @@ BEGIN
             ('teltonika_writer', 'SELECT, INSERT, UPDATE', 'devices'),
             ('teltonika_writer', 'SELECT, INSERT, UPDATE', 'positions'),
             ('teltonika_writer', 'SELECT, INSERT, UPDATE', 'last_position'),
+            ('teltonika_gateway', 'SELECT', 'teltonika_migrations'),
             ('teltonika_reader', 'SELECT', 'teltonika_migrations'),
             ('teltonika_reader', 'SELECT', 'devices'),
             ('teltonika_reader', 'SELECT', 'positions'),
@@ -98,6 +103,12 @@ BEGIN
             );
         END IF;
     END LOOP;
+    -- The gateway listens to the internet: it says who was seen, never who is allowed.
+    IF to_regclass('public.devices') IS NOT NULL THEN
+        GRANT SELECT (imei, allowed, first_seen_at, last_seen_at),
+            INSERT (imei, first_seen_at, last_seen_at), UPDATE (first_seen_at, last_seen_at)
+            ON public.devices TO teltonika_gateway;
+    END IF;
     IF to_regprocedure('public.positions_default_plausible(integer, date)') IS NOT NULL THEN
         GRANT EXECUTE ON FUNCTION public.positions_default_plausible(integer, date)
             TO teltonika_writer, teltonika_reader;

@@ -15,6 +15,14 @@ from roles import drop_roles, dsn_of, make_roles
 from secret import SECRET
 from servers import run_sql
 from telemetry import BASE_MS, IMEI, Key, Telemetry, entry, fetch, frame_at, stored_keys
+from teltonika_processor.store.admission import (
+    Refusal,
+    admission_session,
+    allowed_pages,
+    known,
+    record_refused,
+)
+from teltonika_processor.store.connection import SessionConfig
 from waiting import eventually
 
 OPERATIONS = (Path(__file__).parents[2] / "OPERATIONS.md").read_text()
@@ -55,7 +63,7 @@ def test_the_file_grants_what_the_document_says(with_roles: str) -> None:
         with_roles,
         "SELECT grantee, table_name, privilege_type FROM information_schema.role_table_grants "
         "WHERE grantee = any ($1)",
-        [f"{database}_writer", f"{database}_reader"],
+        [f"{database}_{role}" for role in ("writer", "gateway", "reader")],
     )
     granted = {(row[0].removeprefix(f"{database}_"), row[1], row[2]) for row in tables}
     there = {row[0] for row in fetch(with_roles, "SELECT relname FROM pg_class")}
@@ -64,13 +72,29 @@ def test_the_file_grants_what_the_document_says(with_roles: str) -> None:
     assert granted == expected
 
 
+def test_the_gateway_may_say_who_was_seen_and_no_more(with_roles: str) -> None:
+    database = urlsplit(with_roles).path.removeprefix("/")
+    columns = fetch(
+        with_roles,
+        "SELECT privilege_type, array_agg(column_name::text ORDER BY column_name) "
+        "FROM information_schema.role_column_grants "
+        "WHERE grantee = $1 AND table_name = 'devices' GROUP BY 1 ORDER BY 1",
+        f"{database}_gateway",
+    )
+    assert [tuple(row) for row in columns] == [
+        ("INSERT", ["first_seen_at", "imei", "last_seen_at"]),
+        ("SELECT", ["allowed", "first_seen_at", "imei", "last_seen_at"]),
+        ("UPDATE", ["first_seen_at", "last_seen_at"]),
+    ]
+
+
 def test_the_file_grants_the_functions_that_the_document_says(with_roles: str) -> None:
     database = urlsplit(with_roles).path.removeprefix("/")
     functions = fetch(
         with_roles,
         "SELECT grantee, routine_name FROM information_schema.role_routine_grants "
         "WHERE grantee = any ($1)",
-        [f"{database}_writer", f"{database}_reader"],
+        [f"{database}_{role}" for role in ("writer", "gateway", "reader")],
     )
     _, _, section = OPERATIONS.partition("\n## Roles\n")
     documented = set(
@@ -139,6 +163,15 @@ def test_the_writers_grants_are_enough(
     ]
 
 
+async def test_the_gateways_grants_are_enough(with_roles: str) -> None:
+    config = SessionConfig(dsn=dsn_of(with_roles, "gateway"), instance="gateway-1")
+    async with admission_session(config) as session:
+        for _ in range(2):  # a new row, and one that is there
+            await record_refused(session, [Refusal(int(IMEI), BASE_MS, BASE_MS + 1)])
+        assert await known(session, [int(IMEI)]) == {int(IMEI): False}
+        assert [page.n_rows async for page in allowed_pages(session)] == [1]
+
+
 NOBODY_BUT_THE_OWNER = (
     "DROP TABLE positions",
     "ALTER TABLE positions ADD COLUMN x int",
@@ -184,6 +217,21 @@ NOR_THE_READER = (
     "SELECT positions_ensure_days('{2026-09-21}')",
     "CREATE TEMPORARY TABLE x (y int)",
 )
+NOR_THE_GATEWAY = (
+    "INSERT INTO devices (imei, allowed) VALUES (1, true)",
+    "INSERT INTO devices (imei, name) VALUES (1, 'x')",
+    "UPDATE devices SET allowed = true",
+    "UPDATE devices SET name = 'x'",
+    "UPDATE devices SET imei = 1",
+    "SELECT name FROM devices",
+    "SELECT attributes FROM devices",
+    "SELECT FROM positions",
+    "SELECT FROM last_position",
+    "INSERT INTO positions (imei) VALUES (1)",
+    "SELECT positions_ensure_days('{2026-09-21}')",
+    "SELECT positions_default_plausible(10)",
+    "CREATE TEMPORARY TABLE x (y int)",
+)
 
 
 @pytest.mark.parametrize(
@@ -192,6 +240,8 @@ NOR_THE_READER = (
         ("writer", NOBODY_BUT_THE_OWNER),
         ("reader", NOBODY_BUT_THE_OWNER),
         ("reader", NOR_THE_READER),
+        ("gateway", NOBODY_BUT_THE_OWNER),
+        ("gateway", NOR_THE_GATEWAY),
         ("owner", NOT_EVEN_THE_OWNER),
     ],
 )

@@ -1,7 +1,7 @@
 import pytest
 
-from teltonika_processor.cli import imei_lines
-from teltonika_processor.cli.imei_lines import has_check_digit, parse_lines
+from teltonika_processor import imei_lines
+from teltonika_processor.imei_lines import has_check_digit, parse_lines
 
 IMEI = 356307042441013
 THREES = 15 * "\N{ARABIC-INDIC DIGIT THREE}"

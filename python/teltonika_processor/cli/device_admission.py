@@ -20,8 +20,8 @@ from teltonika_processor.cli.confirmation import (
     require_somebody_to_ask,
 )
 from teltonika_processor.cli.failures import failures_told
-from teltonika_processor.cli.imei_lines import Lines, has_check_digit, name_fault, parse_lines
 from teltonika_processor.errors import SinkRejected
+from teltonika_processor.imei_lines import Lines, has_check_digit, name_fault, parse_lines
 from teltonika_processor.model import format_imei
 from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings

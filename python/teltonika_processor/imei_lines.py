@@ -40,13 +40,28 @@ def parse_lines(source: str, lines: Iterable[str]) -> Lines:
     numbered = enumerate(lines, start=1)
     for number, line in islice(numbered, LINES_MAX):
         text = line.strip()
-        if not text or text.startswith("#"):
+        if _is_none(text):
             continue
         for fault in _take(found, text):
             found.faults.append(f"{source}, line {number}: {fault}")
     for number, _ in islice(numbered, 1):
         found.faults.append(f"{source}, line {number}: more than {LINES_MAX:,} lines")
     return found
+
+
+def imei_in(line: str) -> int | None:
+    """The device of one line as `parse_lines` reads it; None where it has none. Names are ignored.
+
+    Raises:
+        ValueError: What is wrong with it.
+    """
+    text = line.strip()
+    if _is_none(text):
+        return None
+    digits = text.partition(",")[0].rstrip()
+    if not _IMEI.fullmatch(digits):
+        raise ValueError(_no_imei(digits))
+    return int(digits)
 
 
 def name_fault(name: str) -> str | None:
@@ -62,11 +77,19 @@ def has_check_digit(imei: int) -> bool:
     return sum(digits[::2]) % 10 == -sum(map(_cross_sum, digits[1::2])) % 10
 
 
+def _is_none(text: str) -> bool:
+    return not text or text.startswith("#")
+
+
+def _no_imei(digits: str) -> str:
+    return f"{_shown(digits)} is not an IMEI, which is 15 digits"
+
+
 def _take(found: Lines, text: str) -> Iterator[str]:
     """Note one line; what is wrong with it."""
     digits, _, name = (part.strip() for part in text.partition(","))
     if not _IMEI.fullmatch(digits):
-        yield f"{_shown(digits)} is not an IMEI, which is 15 digits"
+        yield _no_imei(digits)
         return
     if name and (fault := name_fault(name)):
         yield fault
