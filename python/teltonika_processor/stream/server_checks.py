@@ -21,6 +21,10 @@ _NEEDED: Final = "at least Redis 7.0 or any Valkey is needed"
 MEMORY_FULL: Final = 0.8
 """Part of its limit above which a server's memory is nearly full."""
 
+_OF_THE_LOG: Final = ("appendonly", "appendfsync", "no-appendfsync-on-rewrite")
+
+_REWRITING: Final = ("aof_rewrite_in_progress", "aof_rewrite_scheduled")
+
 _DURABLE_FSYNC: Final = frozenset({"always", "everysec"})
 
 
@@ -36,6 +40,9 @@ class ServerFacts:
         maxmemory_policy: What is evicted at that limit.
         appendonly: Whether the log of commands is on.
         appendfsync: When the log is written through to the disk.
+        fsync_on_rewrite: Whether that goes on while the server saves in the background.
+        log_rewriting: Whether the log is being written anew, or about to be; if it was only just
+            turned on, it holds nothing until that is over.
     """
 
     product: str
@@ -45,6 +52,8 @@ class ServerFacts:
     maxmemory_policy: str | None = None
     appendonly: bool | None = None
     appendfsync: str | None = None
+    fsync_on_rewrite: bool | None = None
+    log_rewriting: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +103,8 @@ async def read_server_facts(client: RedisClient) -> ServerFacts:
     info = await if_allowed(client, "INFO")
     if info:
         facts = _with_info(facts, info)
-    config: Mapping[str, Any] = await if_allowed(client, "CONFIG GET", "appendfsync") or {}
-    return dataclasses.replace(facts, appendfsync=config.get("appendfsync"))
+    config: Mapping[str, Any] = await if_allowed(client, "CONFIG GET", *_OF_THE_LOG) or {}
+    return _with_config(facts, config)
 
 
 def doubts_about(facts: ServerFacts, *, block_ms: int, command_timeout_s: float) -> list[Doubt]:
@@ -170,6 +179,17 @@ def _with_info(facts: ServerFacts, info: Mapping[str, Any]) -> ServerFacts:
         maxmemory=None if maxmemory is None else int(maxmemory),
         maxmemory_policy=info.get("maxmemory_policy"),
         appendonly=None if aof_enabled is None else bool(int(aof_enabled)),
+        log_rewriting=any(int(info.get(name, 0)) for name in _REWRITING),
+    )
+
+
+def _with_config(facts: ServerFacts, config: Mapping[str, Any]) -> ServerFacts:
+    paused = config.get("no-appendfsync-on-rewrite")
+    return dataclasses.replace(
+        facts,
+        appendonly=config["appendonly"] == "yes" if "appendonly" in config else facts.appendonly,
+        appendfsync=config.get("appendfsync"),
+        fsync_on_rewrite=None if paused is None else paused == "no",
     )
 
 
