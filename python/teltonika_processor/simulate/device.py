@@ -4,6 +4,7 @@ import random
 from typing import Final
 
 from teltonika_processor.simulate.envelope import avl_packet, wrap
+from teltonika_processor.simulate.outbox import MadeRecord
 from teltonika_processor.simulate.profile import (
     CODEC_8,
     CODEC_8_EXTENDED,
@@ -22,6 +23,7 @@ _SPARE_EVENT_SHARE: Final = 0.08
 _EVENT_SHARE: Final = 0.06
 _SAME_MILLISECOND_SHARE: Final = 0.01
 _PERIODIC: Final = 0
+_PRIORITY_OFFSET: Final = 8
 _TCP: Final = "tcp"
 _UDP: Final = "udp"
 
@@ -37,14 +39,30 @@ class Device:
     """
 
     def __init__(
-        self, index: int, *, rng: random.Random, started_at_ms: int, udp_share: float
+        self,
+        index: int,
+        *,
+        rng: random.Random,
+        started_at_ms: int,
+        udp_share: float,
+        codec_id: int | None = None,
     ) -> None:
+        """Draw what it is like.
+
+        Args:
+            index: Its number in the fleet, which makes its IMEI.
+            rng: Everything that is drawn.
+            started_at_ms: Unix milliseconds; its first record is a little later.
+            udp_share: Part of the fleet that sends by UDP, 0 to 1.
+            codec_id: What it speaks; None: drawn.
+        """
         self.imei: Final = imei_of(index)
         # Every so many devices, never by chance: a fleet of a few must have one by TCP.
         by_udp = int((index + 1) * udp_share) > int(index * udp_share)
         self.transport: Final = _UDP if by_udp else _TCP
         codec_ids, weights = zip(*_CODEC_SHARES, strict=True)
-        self.codec_id: Final[int] = rng.choices(codec_ids, weights)[0]
+        drawn: int = rng.choices(codec_ids, weights)[0]
+        self.codec_id: Final = codec_id or drawn
         self.period_ms: Final[int] = rng.choice(_PERIODS_MS)
         self.time_ms = started_at_ms + rng.randrange(self.period_ms)
         self._rng: Final = rng
@@ -57,14 +75,22 @@ class Device:
         records = [self.record() for _ in range(n_records)]
         return wrap(avl_packet(self.codec_id, records), self.transport)
 
-    def record(self) -> bytes:
-        """The next record. No two are equal."""
+    def made_at(self, at_ms: int) -> MadeRecord:
+        """The next record, of this time or, where it is not later than the last, of the next one.
+
+        Now and then it is an event of the very millisecond of the last record.
+        """
+        raw = self.record(at_ms)
+        return MadeRecord(self.time_ms, raw[_PRIORITY_OFFSET], raw)
+
+    def record(self, at_ms: int | None = None) -> bytes:
+        """The next record, one period after the last unless `at_ms` says when. No two are equal."""
         kind = self._rng.random()
         # An event of the very millisecond of a periodic record: same time, another event id.
         if self._was_periodic and kind > 1 - _SAME_MILLISECOND_SHARE:
             self._was_periodic = False
             return self._profile.encode(self._head(priority=2), self._profile.draw_event_id())
-        self._advance()
+        self._advance(at_ms)
         self._was_periodic = kind >= _SPARE_EVENT_SHARE + _EVENT_SHARE
         if kind < _SPARE_EVENT_SHARE:
             return self._profile.encode_spare(self._head(priority=1))
@@ -72,8 +98,11 @@ class Device:
             return self._profile.encode(self._head(priority=1), self._profile.draw_event_id())
         return self._profile.encode(self._head(priority=0), _PERIODIC)
 
-    def _advance(self) -> None:
-        elapsed_ms = self.period_ms + int(self._rng.random() * 40)
+    def _advance(self, at_ms: int | None) -> None:
+        if at_ms is None:
+            elapsed_ms = self.period_ms + int(self._rng.random() * 40)
+        else:
+            elapsed_ms = max(at_ms - self.time_ms, 1)
         self.time_ms += elapsed_ms
         self._route.advance(elapsed_ms / 1000)
         self._profile.change()

@@ -65,6 +65,10 @@ TRANSITIONS: Final[Mapping[tuple[LinkState, Seen], LinkState]] = {
 }
 """Every other pair is a bug and raises KeyError."""
 
+# Looked up once: each of these happens at every frame.
+_ANSWERED: Final = TRANSITIONS[LinkState.WAITING, Seen.RIGHT_REPLY]
+_SENT: Final = TRANSITIONS[LinkState.READY, Seen.SENT]
+
 PING: Final = b"\xff"
 REPLIES: Final = tuple(count.to_bytes(4, "big") for count in range(256))
 """The right reply to a frame, by its number of records."""
@@ -119,7 +123,7 @@ class Link:
 
     __slots__ = (
         *("imei", "account", "state", "deadline", "_outbox", "_patience", "_settled"),
-        *("_parcel", "_first_sent_at", "_n_copies", "_doubt_until"),
+        *("_parcel", "_first_sent_at", "_n_failures", "_n_copies", "_doubt_until"),
     )
 
     def __init__(
@@ -134,6 +138,7 @@ class Link:
         self._settled: Final = settled
         self._parcel: Parcel | None = None
         self._first_sent_at = 0.0
+        self._n_failures = 0
         self._n_copies = 0
         self._doubt_until = -math.inf
 
@@ -146,6 +151,11 @@ class Link:
     def outbox(self) -> Outbox:
         """Where it gets what it sends."""
         return self._outbox
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that was made is acknowledged."""
+        return self._parcel is None and self._outbox.is_empty
 
     def n_kept(self) -> int:
         """Records that were made and are not acknowledged."""
@@ -168,7 +178,7 @@ class Link:
         self._parcel = parcel
         self._first_sent_at = now
         self._n_copies = 0
-        self._move(Seen.SENT)
+        self.state = _SENT
         return self._send(parcel, now)
 
     def _send(self, parcel: Parcel, now: float) -> bytes:
@@ -185,7 +195,8 @@ class Link:
     def _right_reply(self, now: float) -> bytes:
         parcel = self._in_flight()
         self._parcel = None
-        self._move(Seen.RIGHT_REPLY)
+        self._n_failures = 0
+        self.state = _ANSWERED
         in_doubt = now < self._doubt_until
         if self._n_copies > 1:
             self._doubt_until = now + _DOUBT_TIMEOUTS * self._patience.response_s
@@ -218,7 +229,7 @@ class DeviceLink(Link):
     Methods return what is to be written now.
     """
 
-    __slots__ = ("_awaited", "_backoff", "_greeting", "_n_failures", "_unread")
+    __slots__ = ("_awaited", "_backoff", "_greeting", "_unread")
 
     def __init__(
         self,
@@ -236,7 +247,6 @@ class DeviceLink(Link):
         )
         self._awaited = b""
         self._unread = b""
-        self._n_failures = 0
 
     def connected(self, now: float) -> bytes:
         """The connection is there."""
@@ -306,11 +316,6 @@ class DeviceLink(Link):
         self.account.replies_wrong += 1
         self._n_copies -= 1
         return self._failed(Seen.WRONG_REPLY, now)
-
-    @override
-    def _right_reply(self, now: float) -> bytes:
-        self._n_failures = 0
-        return super()._right_reply(now)
 
     @override
     def _encoded(self, parcel: Parcel) -> bytes:

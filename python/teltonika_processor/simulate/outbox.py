@@ -48,6 +48,10 @@ class Outbox(Protocol):
 
     n_made: int
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to take."""
+
     def take(self) -> Parcel | None:
         """What is to be sent next; the outbox forgets it."""
 
@@ -95,12 +99,17 @@ class RecordOutbox:
         self._is_sorted = True
         self.n_made = 0
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to take."""
+        return not self._kept
+
     def n_kept(self) -> int:
-        """Records that were not taken."""
+        """Records that are not taken."""
         return len(self._kept)
 
     def kept(self) -> Sequence[MadeRecord]:
-        """Records that were not taken, in no order."""
+        """Records that are not taken, in no order."""
         return self._kept
 
     def add(self, records: Iterable[MadeRecord]) -> None:
@@ -147,17 +156,22 @@ class RecordOutbox:
 class BuiltOutbox:
     """Frames that were built before the run, sent in turn, and then from the first one again."""
 
-    def __init__(self, parcels: Sequence[Parcel], *, n_frames: int | None = None) -> None:
+    def __init__(self, parcels: Iterable[Parcel], *, n_frames: int = 0) -> None:
         """Take the frames.
 
         Args:
             parcels: At least one.
-            n_frames: After so many there is nothing to send; None: never.
+            n_frames: How many may be sent until more are granted; below 0: without end.
         """
         self._turns: Final = cycle(parcels)
-        self._left = -1 if n_frames is None else n_frames
+        self._left = n_frames
         self._back: Final[list[Parcel]] = []
         self.n_made = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to take."""
+        return not (self._left or self._back)
 
     def n_kept(self) -> int:
         """Records of what was put back: all others are made by being taken."""
@@ -166,6 +180,14 @@ class BuiltOutbox:
     def kept(self) -> Sequence[MadeRecord]:
         """Nothing: these frames are not taken apart."""
         return _NEVER_TAKEN_APART
+
+    def grant(self, n_frames: int) -> None:
+        """So many more may be sent."""
+        self._left += n_frames
+
+    def stop(self) -> None:
+        """What was not taken yet is not sent."""
+        self._left = 0
 
     def put_back(self, parcel: Parcel) -> None:
         """It is the next one again."""

@@ -1,0 +1,183 @@
+"""`teltonika-processor simulate`: trackers that are not there, on real sockets."""
+
+import math
+import re
+import time
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+import typer
+import uvloop
+
+from teltonika_processor.cli.arguments import JsonObject, duration_s
+from teltonika_processor.cli.confirmation import refuse
+from teltonika_processor.cli.failures import failures_told
+from teltonika_processor.cli.simulate_output import print_outcome, print_outcome_json, watching
+from teltonika_processor.cli.simulate_run import Order, simulate
+from teltonika_processor.service.exit_codes import EXIT_FINDING
+from teltonika_processor.simulate.link import Patience
+from teltonika_processor.simulate.profile import CODEC_8, CODEC_8_EXTENDED, CODEC_16
+from teltonika_processor.simulate.schedule import Pace
+from teltonika_processor.simulate.tracker import FleetPlan
+from teltonika_processor.simulate.traffic import Limits, Target
+
+app = typer.Typer()
+
+_CODECS: Final[Mapping[str, int | None]] = {
+    "8": CODEC_8,
+    "8e": CODEC_8_EXTENDED,
+    "16": CODEC_16,
+    "mixed": None,
+}
+_BUILT_FRAMES: Final = 200
+_PERIOD_S: Final = 10.0
+
+
+def _codec_id_of(text: str) -> int | None:
+    if text.lower() not in _CODECS:
+        raise typer.BadParameter(f"--codec: {text!r} is none of {', '.join(_CODECS)}")
+    return _CODECS[text.lower()]
+
+
+def _range_of(text: str) -> tuple[int, int]:
+    """A number, or the least and the greatest: 3, 1-25."""
+    match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", text)
+    least, most = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 1 <= least <= most <= 255:
+        raise typer.BadParameter(
+            f"--records-per-frame: {text!r} is no number of 1 to 255, nor two of them as in 1-25"
+        )
+    return least, most
+
+
+@app.command("simulate")
+def simulate_command(  # noqa: PLR0913 -- the options of the command
+    *,
+    host: Annotated[str, typer.Option(help="The gateway: name or address.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Its TCP port.")] = 5027,
+    udp_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65_535, help="Its UDP port.", show_default="as --port"),
+    ] = None,
+    devices: Annotated[int, typer.Option(min=1, max=100_000, help="Trackers.")] = 10,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            metavar="FRAMES/S",
+            help="Frames a second, of all together.",
+            show_default=False,
+        ),
+    ] = None,
+    period: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            metavar="SECONDS",
+            help="Time between two frames of a tracker.",
+            show_default="10",
+        ),
+    ] = None,
+    full_speed: Annotated[
+        bool,
+        typer.Option(
+            "--full-speed", help="The next frame follows each reply; frames are built before."
+        ),
+    ] = False,
+    built: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=100_000,
+            metavar="FRAMES",
+            help="Build so many frames of each before the run, and send them in turn.",
+            show_default=False,
+        ),
+    ] = None,
+    records: Annotated[
+        str,
+        typer.Option(
+            "--records-per-frame",
+            metavar="N|MIN-MAX",
+            help="At most 255, and as many as fit into 1,280 bytes.",
+        ),
+    ] = "1",
+    codec: Annotated[str, typer.Option(metavar="8|8e|16|mixed", help="What they speak.")] = "mixed",
+    udp_share: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Part of them that sends by UDP.")
+    ] = 0.0,
+    duration: Annotated[
+        float | None,
+        typer.Option(
+            parser=duration_s,
+            metavar="DURATION",
+            help="Make records for so long: 90s, 15min, 2h.",
+            show_default="until Ctrl-C",
+        ),
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(min=1, help="Make so many frames, of all together.", show_default=False),
+    ] = None,
+    newest_first: Annotated[
+        bool, typer.Option("--newest-first", help="Send the newest records first.")
+    ] = False,
+    response_timeout: Annotated[
+        float,
+        typer.Option(min=0.05, max=300.0, metavar="SECONDS", help="Then a frame is sent again."),
+    ] = 5.0,
+    ping: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1, metavar="SECONDS", help="Ping after this silence.", show_default=False
+        ),
+    ] = None,
+    connects: Annotated[
+        float, typer.Option(min=0.1, metavar="N/S", help="Connect so many a second.")
+    ] = 1000.0,
+    drain: Annotated[
+        float,
+        typer.Option(
+            min=0.0, metavar="SECONDS", help="At the end wait so long for the last replies."
+        ),
+    ] = 15.0,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same fleet.")] = 1,
+    as_json: JsonObject = False,
+) -> None:
+    """Let simulated trackers send records to a gateway, as devices do, and keep accounts.
+
+    A tracker keeps a record until the reply says that it was taken, and sends it again otherwise.
+    Exits with 0 if everything was acknowledged by the book, 1 with findings, 75 if the gateway was
+    never reached. Ctrl-C ends the run in order; a second one at once.
+    """
+    if sum(choice is not None for choice in (rate, period, full_speed or None)) > 1:
+        refuse("--rate, --period and --full-speed exclude each other")
+    records_per_frame = _range_of(records)
+    period_s = period or (devices / rate if rate else _PERIOD_S)
+    patience = Patience(response_s=response_timeout, ping_s=ping or math.inf)
+    order = Order(
+        fleet=FleetPlan(
+            devices=devices,
+            seed=seed,
+            started_at_ms=time.time_ns() // 1_000_000,
+            udp_share=udp_share,
+            codec_id=_codec_id_of(codec),
+            records_per_frame=records_per_frame,
+            order="newest" if newest_first else "oldest",
+            patience=patience,
+            built_frames=built or (_BUILT_FRAMES if full_speed else 0),
+        ),
+        target=Target(host=host, tcp_port=port, udp_port=udp_port or port, connects_per_s=connects),
+        limits=Limits(duration_s=duration or math.inf, drain_s=drain),
+        pace=None
+        if full_speed
+        else Pace(period_s=period_s, records_per_frame=records_per_frame, n_frames=frames),
+        n_frames=frames,
+    )
+    with failures_told():
+        outcome = uvloop.run(simulate(order, watching(as_json=as_json)))
+    if as_json:
+        print_outcome_json(outcome)
+    else:
+        print_outcome(outcome)
+    raise typer.Exit(EXIT_FINDING if outcome.findings() else 0)

@@ -1,0 +1,91 @@
+"""What a run came to: the accounts of every tracker, and how long replies took. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from teltonika_processor.simulate.account import Account, total
+from teltonika_processor.simulate.latency import Latencies
+from teltonika_processor.simulate.tracker import Tracker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceOutcome:
+    """One tracker at the end.
+
+    Attributes:
+        imei: 15 digits.
+        transport: tcp or udp.
+        n_made: Records; ``made = acknowledged + kept``.
+        n_kept: Records that were not acknowledged.
+        account: Everything else.
+    """
+
+    imei: str
+    transport: str
+    n_made: int
+    n_kept: int
+    account: Account
+
+    @classmethod
+    def of(cls, tracker: Tracker) -> Self:
+        """The present state of `tracker`."""
+        link = tracker.link
+        return cls(
+            imei=link.imei,
+            transport=tracker.transport,
+            n_made=link.outbox.n_made,
+            n_kept=link.n_kept(),
+            account=link.account,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The whole run.
+
+    Attributes:
+        devices: Every tracker.
+        latencies: From a frame's first byte written to its right reply read.
+        elapsed_s: From the first connection to the end.
+        cpu_s: Of this process meanwhile.
+        lag_max_s: By how much the latest frame was made too late.
+        n_connected_max: Trackers that were connected at the same time.
+    """
+
+    devices: Sequence[DeviceOutcome]
+    latencies: Latencies
+    elapsed_s: float
+    cpu_s: float
+    lag_max_s: float
+    n_connected_max: int
+
+    @property
+    def totals(self) -> Account:
+        """The sum over all devices."""
+        return total(device.account for device in self.devices)
+
+    @property
+    def n_made(self) -> int:
+        """Records of all devices."""
+        return sum(device.n_made for device in self.devices)
+
+    @property
+    def n_kept(self) -> int:
+        """Those of `n_made` that were not acknowledged."""
+        return sum(device.n_kept for device in self.devices)
+
+    def findings(self) -> list[str]:
+        """What a gateway should not have done; nothing: all went by the book."""
+        totals = self.totals
+        found = []
+        if self.n_kept:
+            n_devices = sum(device.n_kept > 0 for device in self.devices)
+            found.append(
+                f"{self.n_kept:,} records of {n_devices:,} devices were never acknowledged"
+            )
+        if totals.replies_wrong:
+            found.append(f"{totals.replies_wrong:,} replies were wrong")
+        if self.n_made != totals.records_acknowledged + self.n_kept:
+            found.append("the accounts of the simulator itself do not add up")
+        return found

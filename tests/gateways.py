@@ -1,0 +1,101 @@
+"""Gateways on real sockets that answer by the book, or otherwise, as a test says."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+from typing_extensions import override
+
+from by_the_book import BookServer
+
+Answer = Callable[["Conversation", bytes], bytes]
+"""What is sent instead of `answer`, which is by the book."""
+
+
+def by_the_book(_conversation: "Conversation", answer: bytes) -> bytes:
+    return answer
+
+
+class Conversation(asyncio.Protocol):
+    """One connection of a gateway."""
+
+    def __init__(self, gateway: "Gateway") -> None:
+        self._gateway = gateway
+        self.server = BookServer(refuses=gateway.refuses)
+        self.transport: asyncio.Transport
+        self.number = len(gateway.conversations)
+        gateway.conversations.append(self)
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment] # as the loop gives it
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        answer = self._gateway.answer(self, self.server.feed(data))
+        if answer:
+            self.transport.write(answer)
+
+
+class Datagrams(asyncio.DatagramProtocol):
+    """The UDP side: every channel packet is answered."""
+
+    def __init__(self, gateway: "Gateway") -> None:
+        self._gateway = gateway
+        self.transport: asyncio.DatagramTransport
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment] # as the loop gives it
+
+    @override
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._gateway.datagrams.append(data)
+        reply = b"\x00\x05" + data[2:4] + b"\x01" + data[5:6] + data[24:25]
+        self.transport.sendto(reply, addr)
+
+
+@dataclass
+class Gateway:
+    """What it heard, and how it answers.
+
+    Attributes:
+        port: Of both listeners.
+        answer: Every answer goes through it.
+        refuses: Every handshake is answered 00.
+        conversations: One a connection, in their order.
+        datagrams: As they came.
+    """
+
+    port: int = 0
+    answer: Answer = by_the_book
+    refuses: bool = False
+    conversations: list[Conversation] = field(default_factory=list)
+    datagrams: list[bytes] = field(default_factory=list)
+
+    def frames(self) -> list[bytes]:
+        """TCP frames that were received whole, repetitions included."""
+        return [frame for one in self.conversations for frame in one.server.frames]
+
+
+@contextlib.asynccontextmanager
+async def listening(
+    answer: Answer = by_the_book, *, refuses: bool = False
+) -> AsyncIterator[Gateway]:
+    """A gateway on a port of its own, on this loop."""
+    gateway = Gateway(answer=answer, refuses=refuses)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Conversation(gateway), "127.0.0.1", 0)
+    gateway.port = server.sockets[0].getsockname()[1]
+    transport, _ = await loop.create_datagram_endpoint(
+        lambda: Datagrams(gateway), local_addr=("127.0.0.1", gateway.port)
+    )
+    try:
+        yield gateway
+    finally:
+        transport.close()
+        server.close()
+        for conversation in gateway.conversations:
+            conversation.transport.close()
+        await server.wait_closed()
