@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+import queue
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 
 from typing_extensions import override
@@ -99,3 +101,25 @@ async def listening(
         for conversation in gateway.conversations:
             conversation.transport.close()
         await server.wait_closed()
+
+
+@contextlib.contextmanager
+def in_a_thread(answer: Answer = by_the_book, *, refuses: bool = False) -> Iterator[Gateway]:
+    """The same on a loop of its own, for commands in other processes."""
+    started: queue.SimpleQueue[Gateway] = queue.SimpleQueue()
+    loop = asyncio.new_event_loop()
+    over = asyncio.Event()
+
+    async def serve() -> None:
+        async with listening(answer, refuses=refuses) as gateway:
+            started.put(gateway)
+            await over.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    try:
+        yield started.get(timeout=20)
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join(20)
+        loop.close()

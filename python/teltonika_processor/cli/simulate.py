@@ -1,5 +1,6 @@
 """`teltonika-processor simulate`: trackers that are not there, on real sockets."""
 
+import asyncio
 import math
 import re
 import time
@@ -10,11 +11,22 @@ import typer
 import uvloop
 
 from teltonika_processor.cli.arguments import JsonObject, duration_s
+from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.confirmation import refuse
 from teltonika_processor.cli.failures import failures_told
-from teltonika_processor.cli.simulate_output import print_outcome, print_outcome_json, watching
-from teltonika_processor.cli.simulate_run import Order, simulate
-from teltonika_processor.service.exit_codes import EXIT_FINDING
+from teltonika_processor.cli.simulate_output import (
+    Report,
+    print_report,
+    print_report_json,
+    watching,
+)
+from teltonika_processor.cli.simulate_run import Order, Watch, simulate
+from teltonika_processor.cli.simulate_verify import Verifier
+from teltonika_processor.errors import TransientError
+from teltonika_processor.service.exit_codes import EXIT_FINDING, exit_code_of
+from teltonika_processor.service.signals import StopRequests
+from teltonika_processor.simulate.device import imei_of
+from teltonika_processor.simulate.keys import SentKeys
 from teltonika_processor.simulate.link import Patience
 from teltonika_processor.simulate.profile import CODEC_8, CODEC_8_EXTENDED, CODEC_16
 from teltonika_processor.simulate.schedule import Pace
@@ -141,6 +153,17 @@ def simulate_command(  # noqa: PLR0913 -- the options of the command
             min=0.0, metavar="SECONDS", help="At the end wait so long for the last replies."
         ),
     ] = 15.0,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Demand at the end that the log, at DATABASE_URL, holds what was acknowledged.",
+        ),
+    ] = False,
+    verify_timeout: Annotated[
+        float,
+        typer.Option(min=0.0, metavar="SECONDS", help="Wait so long for the log to hold it."),
+    ] = 60.0,
     seed: Annotated[int, typer.Option(help="The same seed makes the same fleet.")] = 1,
     as_json: JsonObject = False,
 ) -> None:
@@ -175,9 +198,33 @@ def simulate_command(  # noqa: PLR0913 -- the options of the command
         n_frames=frames,
     )
     with failures_told():
-        outcome = uvloop.run(simulate(order, watching(as_json=as_json)))
+        verifier = _verifier(devices) if verify else None
+        report = uvloop.run(_run(order, watching(as_json=as_json), verifier, verify_timeout))
     if as_json:
-        print_outcome_json(outcome)
+        print_report_json(report)
     else:
-        print_outcome(outcome)
-    raise typer.Exit(EXIT_FINDING if outcome.findings() else 0)
+        print_report(report)
+    if report.error is not None:
+        raise typer.Exit(exit_code_of(report.error, unreachable=TransientError))
+    raise typer.Exit(EXIT_FINDING if report.findings() else 0)
+
+
+def _verifier(devices: int) -> Verifier:
+    settings = command_settings()
+    dsn = settings.database_url.get_secret_value()
+    return Verifier(dsn, settings.database_pooler, [int(imei_of(n)) for n in range(devices)])
+
+
+async def _run(order: Order, watch: Watch, verifier: Verifier | None, within_s: float) -> Report:
+    stops = StopRequests()
+    stops.install(asyncio.get_running_loop())
+    if verifier is None:
+        return Report(await simulate(order, watch, stops, None))
+    await verifier.begin()
+    sent = SentKeys()
+    outcome = await simulate(order, watch, stops, sent)
+    try:
+        found = await verifier.verify(sent, within_s=within_s, at_once=stops.at_once)
+    except TransientError as error:  # the run is worth telling all the same
+        return Report(outcome, error=error)
+    return Report(outcome, verification=found)

@@ -4,19 +4,25 @@ import asyncio
 import dataclasses
 import json
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import typer
 
 from teltonika_processor.cli.simulate_run import Run, Watch
+from teltonika_processor.cli.simulate_verify import Verification
 from teltonika_processor.cli.tables import print_rows
+from teltonika_processor.errors import TeltonikaProcessorError
+from teltonika_processor.model import format_imei
+from teltonika_processor.simulate.keys import Key
 from teltonika_processor.simulate.outcome import DeviceOutcome, Outcome
+from teltonika_processor.texts import time_text
 
 _PLAIN_EVERY_S: Final = 5.0
 _SHARES: Final = (0.5, 0.9, 0.99, 0.999)
-# Bound: devices that are named one by one; --json names all.
-_DEVICES_NAMED: Final = 20
+# Bound: devices and records that are named one by one; --json names all.
+_NAMED_MAX: Final = 20
 _HEADINGS: Final = ("IMEI", "by", "made", "acknowledged", "kept", "resent", "wrong", "timeouts")
 
 
@@ -48,27 +54,73 @@ async def _tell(run: Run) -> None:
         before, at_s = now, now_s
 
 
-def print_outcome(outcome: Outcome) -> None:
-    """Some lines, and a table of the devices that something is amiss with."""
-    for line in _lines(outcome):
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A run, and what the log says of it where it was asked.
+
+    Attributes:
+        outcome: The run.
+        verification: None where it was not asked, or did not answer.
+        error: Why it did not.
+    """
+
+    outcome: Outcome
+    verification: Verification | None = None
+    error: TeltonikaProcessorError | None = None
+
+    def findings(self) -> list[str]:
+        """What is wrong with the run, and with the log."""
+        return self.outcome.findings() + (self.verification.findings() if self.verification else [])
+
+
+def print_report(report: Report) -> None:
+    """Some lines, and tables of the devices and the records that something is amiss with."""
+    outcome = report.outcome
+    for line in (*_lines(outcome), *_log_lines(report), *_verdict(report)):
         print(line)
+    _print_amiss(outcome)
+    if report.verification is not None:
+        for what, keys in (
+            ("not stored", report.verification.missing),
+            ("never sent", report.verification.invented),
+        ):
+            _print_keys(what, keys)
+
+
+def _print_amiss(outcome: Outcome) -> None:
     amiss = [device for device in outcome.devices if _is_amiss(device)]
     if amiss:
         print()
-        rows = [_row(device) for device in amiss[:_DEVICES_NAMED]]
+        rows = [_row(device) for device in amiss[:_NAMED_MAX]]
         terminal = sys.stdout.isatty()
         print_rows(_HEADINGS, rows, terminal=terminal, unfolded=_HEADINGS, right=_HEADINGS[2:])
-        if len(amiss) > _DEVICES_NAMED:
-            print(f"and {len(amiss) - _DEVICES_NAMED:,} more; --json names all devices")
+        if len(amiss) > _NAMED_MAX:
+            print(f"and {len(amiss) - _NAMED_MAX:,} more; --json names all devices")
 
 
-def print_outcome_json(outcome: Outcome) -> None:
+def _print_keys(what: str, keys: Sequence[Key]) -> None:
+    if not keys:
+        return
+    print()
+    rows = [
+        (what, format_imei(imei), time_text(recorded_at_ms), str(digest))
+        for imei, recorded_at_ms, digest in keys[:_NAMED_MAX]
+    ]
+    headings = ("record", "IMEI", "recorded at", "digest")
+    print_rows(headings, rows, terminal=sys.stdout.isatty(), unfolded=headings)
+    if len(keys) > _NAMED_MAX:
+        print(f"and {len(keys) - _NAMED_MAX:,} more")
+
+
+def print_report_json(report: Report) -> None:
     """One JSON object in one line."""
+    outcome = report.outcome
     totals = outcome.totals
     print(
         json.dumps(
             {
-                "findings": outcome.findings(),
+                "findings": report.findings(),
+                "verified": _verified_object(report),
                 "devices": len(outcome.devices),
                 "connected_max": outcome.n_connected_max,
                 "elapsed_s": round(outcome.elapsed_s, 3),
@@ -110,7 +162,42 @@ def _lines(outcome: Outcome) -> Iterator[str]:
         f"simulator  {outcome.cpu_s:,.1f} s of CPU, {us_a_frame:,.1f} us a frame; the latest frame "
         f"was {outcome.lag_max_s * 1000:,.0f} ms late"
     )
-    yield from outcome.findings() or ["all acknowledged, by the book"]
+
+
+def _log_lines(report: Report) -> Iterator[str]:
+    found = report.verification
+    if report.error is not None:
+        yield f"log        not verified: {report.error}"
+    elif found is not None:
+        yield (
+            f"log        {found.n_stored:,} of {found.n_acknowledged:,} acknowledged records are "
+            f"stored, {len(found.invented):,} others; after {found.waited_s:,.1f} s"
+        )
+
+
+def _verdict(report: Report) -> list[str]:
+    good = "all acknowledged by the book"
+    if report.verification is not None:
+        good += ", and stored once"
+    return report.findings() or [good]
+
+
+def _verified_object(report: Report) -> dict[str, Any] | None:
+    found = report.verification
+    if found is None:
+        return None if report.error is None else {"error": str(report.error)}
+    return {
+        "acknowledged": found.n_acknowledged,
+        "stored": found.n_stored,
+        "waited_s": round(found.waited_s, 3),
+        "missing": list(map(_key_object, found.missing)),
+        "invented": list(map(_key_object, found.invented)),
+    }
+
+
+def _key_object(key: Key) -> dict[str, str | int]:
+    imei, recorded_at_ms, digest = key
+    return {"imei": format_imei(imei), "recorded_at_ms": recorded_at_ms, "digest": digest}
 
 
 def _reply_ms(outcome: Outcome) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """One run of `simulate`: the fleet, the traffic, and what it came to."""
 
-import asyncio
+import gc
 import random
 import time
 from collections.abc import Callable, Coroutine
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from teltonika_processor.service.signals import StopRequests
+from teltonika_processor.simulate.keys import SentKeys
 from teltonika_processor.simulate.latency import Latencies
 from teltonika_processor.simulate.outbox import Parcel
 from teltonika_processor.simulate.outcome import DeviceOutcome, Outcome
@@ -50,23 +51,27 @@ class Run:
 Watch = Callable[[Run], Coroutine[Any, Any, None]]
 
 
-async def simulate(order: Order, watch: Watch) -> Outcome:
-    """Run until the limits; SIGINT or SIGTERM ends it in order, a second one at once.
+async def simulate(
+    order: Order, watch: Watch, stops: StopRequests, sent: SentKeys | None
+) -> Outcome:
+    """Run until the limits, or until `stops` end it.
 
     Args:
         order: What is wanted.
         watch: Runs beside it, and is cancelled.
+        stops: The first one ends it in order, the second one at once.
+        sent: Told of every record that must or may be stored.
 
     Raises:
-        ConfigError: The process may not open so many files.
+        ConfigError: The process may not open so many files, or no address has the host's name.
         GatewayUnreachable: No tracker was ever connected.
     """
-    stops = StopRequests()
-    stops.install(asyncio.get_running_loop())
     latencies = Latencies()
 
-    def settled(imei: str, parcel: Parcel, waited_s: float, *, in_doubt: bool) -> None:  # noqa: ARG001 -- the protocol names them
+    def settled(imei: str, parcel: Parcel, waited_s: float, *, in_doubt: bool) -> None:
         latencies.count(waited_s)
+        if sent is not None:
+            sent.settled(imei, parcel, in_doubt=in_doubt)
 
     trackers = trackers_of(order.fleet, jitter=random.random, settled=settled)
     schedule = None
@@ -79,11 +84,14 @@ async def simulate(order: Order, watch: Watch) -> Outcome:
             trackers, order.pace, seed=fleet.seed, started_at_ms=fleet.started_at_ms
         )
     traffic = Traffic(trackers, schedule, order.target)
+    await traffic.prepare()
+    # The fleet stays: no collection need look at it again, and each would be felt in the replies.
+    gc.freeze()
     cpu_s, started_s = time.process_time(), time.monotonic()
     async with companions({"watch": watch(Run(order, traffic, latencies))}):
         await traffic.run(order.limits, stop=stops.drain, at_once=stops.at_once)
     traffic.demand_one_connection()
-    return Outcome(
+    outcome = Outcome(
         devices=[DeviceOutcome.of(tracker) for tracker in trackers],
         latencies=latencies,
         elapsed_s=time.monotonic() - started_s,
@@ -91,6 +99,11 @@ async def simulate(order: Order, watch: Watch) -> Outcome:
         lag_max_s=schedule.lag_max_s if schedule else 0.0,
         n_connected_max=traffic.n_connected_max,
     )
+    if sent is not None:
+        for tracker in trackers:
+            for parcel in tracker.link.unacknowledged():
+                sent.possible.add(tracker.link.imei, parcel)
+    return outcome
 
 
 def _share(n_frames: int | None, number: int, n_trackers: int) -> int:

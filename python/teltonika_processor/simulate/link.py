@@ -143,11 +143,6 @@ class Link:
         self._doubt_until = -math.inf
 
     @property
-    def parcel(self) -> Parcel | None:
-        """What is in flight."""
-        return self._parcel
-
-    @property
     def outbox(self) -> Outbox:
         """Where it gets what it sends."""
         return self._outbox
@@ -161,6 +156,11 @@ class Link:
         """Records that were made and are not acknowledged."""
         in_flight = self._parcel.n_records if self._parcel else 0
         return self._outbox.n_kept() + in_flight
+
+    def unacknowledged(self) -> list[Parcel]:
+        """Everything that it keeps, taken out: nothing is sent any more."""
+        in_flight = [self._parcel] if self._parcel else []
+        return in_flight + list(iter(self._outbox.take, None))
 
     def wake(self, now: float) -> bytes:
         """There may be something to send; what to write."""

@@ -38,6 +38,11 @@ class Parcel(NamedTuple):
     n_records: int
     records: Sequence[MadeRecord] = _NEVER_TAKEN_APART
 
+    @property
+    def transport(self) -> Transport:
+        """What it is wrapped for: a frame begins with zeros, an AVL packet with its codec id."""
+        return "udp" if self.wire[0] else "tcp"
+
 
 class Outbox(Protocol):
     """Where a link gets what it sends.
@@ -60,9 +65,6 @@ class Outbox(Protocol):
 
     def n_kept(self) -> int:
         """Records that are not taken."""
-
-    def kept(self) -> Sequence[MadeRecord]:
-        """These, in no order."""
 
 
 class RecordOutbox:
@@ -107,10 +109,6 @@ class RecordOutbox:
     def n_kept(self) -> int:
         """Records that are not taken."""
         return len(self._kept)
-
-    def kept(self) -> Sequence[MadeRecord]:
-        """Records that are not taken, in no order."""
-        return self._kept
 
     def add(self, records: Iterable[MadeRecord]) -> None:
         """The device made records."""
@@ -176,10 +174,6 @@ class BuiltOutbox:
     def n_kept(self) -> int:
         """Records of what was put back: all others are made by being taken."""
         return sum(parcel.n_records for parcel in self._back)
-
-    def kept(self) -> Sequence[MadeRecord]:
-        """Nothing: these frames are not taken apart."""
-        return _NEVER_TAKEN_APART
 
     def grant(self, n_frames: int) -> None:
         """So many more may be sent."""

@@ -88,6 +88,7 @@ class Traffic:
         self._n_waits = 0
         self._wanted: Final[asyncio.Queue[TcpConnection]] = asyncio.Queue()
         self._next_connect_at = 0.0
+        self._address = target.host
         self._started_at = 0.0
         self._is_over = False
         self.connect_error = ""
@@ -99,6 +100,15 @@ class Traffic:
         """Since the run began."""
         return monotonic() - self._started_at
 
+    async def prepare(self) -> None:
+        """Look the host up, and see that so many sockets can be opened.
+
+        Raises:
+            ConfigError: The process may not open so many files, or no address has the host's name.
+        """
+        self._address = await self._resolved()
+        demand_descriptors(len(self._trackers) + _SPARE_DESCRIPTORS)
+
     async def run(self, limits: Limits, *, stop: asyncio.Event, at_once: asyncio.Event) -> None:
         """Send until the limits are reached, or all is sent and acknowledged.
 
@@ -106,11 +116,7 @@ class Traffic:
             limits: How long it may take.
             stop: Ends the duration.
             at_once: Ends what follows it, too.
-
-        Raises:
-            ConfigError: The process may not open so many files.
         """
-        demand_descriptors(len(self._trackers) + _SPARE_DESCRIPTORS)
         self._started_at = monotonic()
         async with self._sockets():
             await self._until(limits.duration_s, stop, self._nothing_more_is_made)
@@ -206,7 +212,7 @@ class Traffic:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await loop.create_connection(
-                    lambda: connection, self._target.host, self._target.tcp_port
+                    lambda: connection, self._address, self._target.tcp_port
                 )
         except (OSError, TimeoutError) as error:
             self.connect_error = str(error) or f"no connection within {CONNECT_TIMEOUT_S:.0f} s"
@@ -218,9 +224,18 @@ class Traffic:
         if self._next_connect_at - now > _TICK_S:
             await asyncio.sleep(self._next_connect_at - now)
 
+    async def _resolved(self) -> str:
+        """The address, looked up once: ten thousand connections need not ask for it."""
+        host = self._target.host
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(host, None)
+        except OSError as error:
+            raise ConfigError(f"{host}: {error.strerror}") from error
+        return str(found[0][4][0])
+
     async def _open_udp(self, connection: UdpConnection) -> None:
         await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: connection, remote_addr=(self._target.host, self._target.udp_port)
+            lambda: connection, remote_addr=(self._address, self._target.udp_port)
         )
 
 
