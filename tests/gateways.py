@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from typing_extensions import override
 
-from by_the_book import BookServer
+from by_the_book import BookServer, NoDeviceError
 
 Answer = Callable[["Conversation", bytes], bytes]
 """What is sent instead of `answer`, which is by the book."""
@@ -24,7 +24,7 @@ class Conversation(asyncio.Protocol):
 
     def __init__(self, gateway: "Gateway") -> None:
         self._gateway = gateway
-        self.server = BookServer(refuses=gateway.refuses)
+        self.server = BookServer(refuses=gateway.refuses, quarantine_after=gateway.quarantine_after)
         self.transport: asyncio.Transport
         self.number = len(gateway.conversations)
         gateway.conversations.append(self)
@@ -35,7 +35,13 @@ class Conversation(asyncio.Protocol):
 
     @override
     def data_received(self, data: bytes) -> None:
-        answer = self._gateway.answer(self, self.server.feed(data))
+        try:
+            said = self.server.feed(data)
+        except NoDeviceError:
+            self._gateway.n_foreign += 1
+            self.transport.close()
+            return
+        answer = self._gateway.answer(self, said)
         if answer:
             self.transport.write(answer)
 
@@ -66,15 +72,19 @@ class Gateway:
         port: Of both listeners.
         answer: Every answer goes through it.
         refuses: Every handshake is answered 00.
+        quarantine_after: Damaged frames that came so often are answered.
         conversations: One a connection, in their order.
         datagrams: As they came.
+        n_foreign: Connections that were closed, since no device speaks so.
     """
 
     port: int = 0
     answer: Answer = by_the_book
     refuses: bool = False
+    quarantine_after: int = 1_000_000
     conversations: list[Conversation] = field(default_factory=list)
     datagrams: list[bytes] = field(default_factory=list)
+    n_foreign: int = 0
 
     def frames(self) -> list[bytes]:
         """TCP frames that were received whole, repetitions included."""

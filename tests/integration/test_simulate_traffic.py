@@ -61,7 +61,7 @@ async def run(
     pace = Pace(period_s=period_s, records_per_frame=(1, 3), n_frames=n_frames)
     schedule = Schedule(trackers, pace, seed=1, started_at_ms=STARTED_AT_MS)
     target = Target(host="127.0.0.1", tcp_port=port, udp_port=port)
-    traffic = Traffic(trackers, schedule, target)
+    traffic = Traffic(trackers, schedule, target, seed=1)
     await traffic.run(limits, stop=asyncio.Event(), at_once=asyncio.Event())
     return traffic
 
@@ -201,7 +201,7 @@ async def test_built_frames_follow_each_reply_until_they_are_sent() -> None:
         for tracker in trackers:
             tracker.grant(20)
         target = Target(host="127.0.0.1", tcp_port=gateway.port, udp_port=gateway.port)
-        traffic = Traffic(trackers, None, target)
+        traffic = Traffic(trackers, None, target, seed=1)
         await traffic.run(LIMITS, stop=asyncio.Event(), at_once=asyncio.Event())
     assert len(gateway.frames()) == 60
     assert len(set(gateway.frames())) == 15
@@ -222,7 +222,9 @@ async def test_the_stop_event_ends_the_making_and_what_is_kept_is_sent() -> None
         schedule = Schedule(trackers, pace, seed=1, started_at_ms=STARTED_AT_MS)
         target = Target(host="127.0.0.1", tcp_port=gateway.port, udp_port=gateway.port)
         limits = Limits(duration_s=math.inf, drain_s=20.0)
-        await Traffic(trackers, schedule, target).run(limits, stop=stop, at_once=asyncio.Event())
+        await Traffic(trackers, schedule, target, seed=1).run(
+            limits, stop=stop, at_once=asyncio.Event()
+        )
     assert_all_arrived(trackers, gateway.frames())
 
 

@@ -1,6 +1,7 @@
 """`teltonika-processor simulate`: trackers that are not there, on real sockets."""
 
 import asyncio
+import contextlib
 import math
 import re
 import time
@@ -32,6 +33,7 @@ from teltonika_processor.simulate.profile import CODEC_8, CODEC_8_EXTENDED, CODE
 from teltonika_processor.simulate.schedule import Pace
 from teltonika_processor.simulate.tracker import FleetPlan
 from teltonika_processor.simulate.traffic import Limits, Target
+from teltonika_processor.simulate.wire_faults import SHARE, Fault
 
 app = typer.Typer()
 
@@ -60,6 +62,24 @@ def _range_of(text: str) -> tuple[int, int]:
             f"--records-per-frame: {text!r} is no number of 1 to 255, nor two of them as in 1-25"
         )
     return least, most
+
+
+def _faults_of(texts: list[str]) -> dict[Fault, float]:
+    """Shares by fault, as in disconnect:0.5,split."""
+    shares = {}
+    for word in ",".join(texts).split(",") if texts else ():
+        name, _, share = word.strip().partition(":")
+        if name not in set(Fault):
+            raise typer.BadParameter(f"--fault: {name!r} is none of {', '.join(Fault)}")
+        shares[Fault(name)] = _share_of(share) if share else SHARE
+    return shares
+
+
+def _share_of(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) <= 1:
+            return float(text)
+    raise typer.BadParameter(f"--fault: {text!r} is no share above 0 and up to 1")
 
 
 @app.command("simulate")
@@ -131,6 +151,15 @@ def simulate_command(  # noqa: PLR0913 -- the options of the command
         int | None,
         typer.Option(min=1, help="Make so many frames, of all together.", show_default=False),
     ] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[:SHARE],..",
+            help=f"What is wrong with which share of them, by default {SHARE:g}: "
+            f"{', '.join(Fault)}.",
+            show_default=False,
+        ),
+    ] = None,
     newest_first: Annotated[
         bool, typer.Option("--newest-first", help="Send the newest records first.")
     ] = False,
@@ -189,6 +218,7 @@ def simulate_command(  # noqa: PLR0913 -- the options of the command
             order="newest" if newest_first else "oldest",
             patience=patience,
             built_frames=built or (_BUILT_FRAMES if full_speed else 0),
+            faults=_faults_of(fault or []),
         ),
         target=Target(host=host, tcp_port=port, udp_port=udp_port or port, connects_per_s=connects),
         limits=Limits(duration_s=duration or math.inf, drain_s=drain),

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import json
 import sys
+from collections import Counter
 from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +18,7 @@ from teltonika_processor.errors import TeltonikaProcessorError
 from teltonika_processor.model import format_imei
 from teltonika_processor.simulate.keys import Key
 from teltonika_processor.simulate.outcome import DeviceOutcome, Outcome
+from teltonika_processor.simulate.wire_faults import Fault
 from teltonika_processor.texts import time_text
 
 _PLAIN_EVERY_S: Final = 5.0
@@ -129,6 +131,8 @@ def print_report_json(report: Report) -> None:
                 "records_made": outcome.n_made,
                 "records_kept": outcome.n_kept,
                 **dataclasses.asdict(totals),
+                "records_poisoned": outcome.n_poisoned,
+                "foreign": None if outcome.foreign is None else dataclasses.asdict(outcome.foreign),
                 "reply_ms": _reply_ms(outcome),
                 "by_device": [_device_object(device) for device in outcome.devices],
             }
@@ -157,11 +161,27 @@ def _lines(outcome: Outcome) -> Iterator[str]:
         f"replies    {times}; {totals.replies_wrong:,} wrong, {totals.replies_stray:,} stray, "
         f"{totals.timeouts:,} not in time"
     )
+    yield from _fault_lines(outcome)
     us_a_frame = outcome.cpu_s / max(totals.frames_acknowledged, 1) * 1e6
     yield (
         f"simulator  {outcome.cpu_s:,.1f} s of CPU, {us_a_frame:,.1f} us a frame; the latest frame "
         f"was {outcome.lag_max_s * 1000:,.0f} ms late"
     )
+
+
+def _fault_lines(outcome: Outcome) -> Iterator[str]:
+    counts = Counter(fault for device in outcome.devices for fault in device.faults)
+    if counts:
+        named = ", ".join(f"{fault} {counts[fault]:,}" for fault in Fault if fault in counts)
+        yield f"faults     {named}"
+    if outcome.n_poisoned:
+        yield f"           {outcome.n_poisoned:,} records were acknowledged in frames without sense"
+    foreign = outcome.foreign
+    if foreign is not None:
+        yield (
+            f"strangers  {foreign.connections:,} connections, {foreign.closed:,} closed by the "
+            f"gateway, {foreign.answered:,} answered, {foreign.held:,} held"
+        )
 
 
 def _log_lines(report: Report) -> Iterator[str]:
@@ -222,10 +242,11 @@ def _row(device: DeviceOutcome) -> tuple[str, ...]:
     return (device.imei, device.transport, *(f"{number:,}" for number in numbers))
 
 
-def _device_object(device: DeviceOutcome) -> dict[str, str | int]:
+def _device_object(device: DeviceOutcome) -> dict[str, str | int | list[Fault]]:
     return {
         "imei": device.imei,
         "transport": device.transport,
+        "faults": sorted(device.faults),
         "records_made": device.n_made,
         "records_kept": device.n_kept,
         **dataclasses.asdict(device.account),

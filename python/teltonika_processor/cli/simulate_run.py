@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from teltonika_processor.service.signals import StopRequests
+from teltonika_processor.simulate.foreigners import Foreigners
 from teltonika_processor.simulate.keys import SentKeys
 from teltonika_processor.simulate.latency import Latencies
 from teltonika_processor.simulate.outbox import Parcel
@@ -15,6 +16,7 @@ from teltonika_processor.simulate.outcome import DeviceOutcome, Outcome
 from teltonika_processor.simulate.schedule import Pace, Schedule
 from teltonika_processor.simulate.tracker import FleetPlan, trackers_of
 from teltonika_processor.simulate.traffic import Limits, Target, Traffic
+from teltonika_processor.simulate.wire_faults import Fault, n_faulty
 from teltonika_processor.tasks.companions import companions
 
 _ENDLESS: Final = 1 << 60
@@ -83,7 +85,10 @@ async def simulate(
         schedule = Schedule(
             trackers, order.pace, seed=fleet.seed, started_at_ms=fleet.started_at_ms
         )
-    traffic = Traffic(trackers, schedule, order.target)
+    foreigners = _foreigners(order.fleet)
+    traffic = Traffic(
+        trackers, schedule, order.target, seed=order.fleet.seed, foreigners=foreigners
+    )
     await traffic.prepare()
     # The fleet stays: no collection need look at it again, and each would be felt in the replies.
     gc.freeze()
@@ -98,12 +103,20 @@ async def simulate(
         cpu_s=time.process_time() - cpu_s,
         lag_max_s=schedule.lag_max_s if schedule else 0.0,
         n_connected_max=traffic.n_connected_max,
+        foreign=foreigners.account if foreigners else None,
     )
     if sent is not None:
         for tracker in trackers:
             for parcel in tracker.link.unacknowledged():
                 sent.possible.add(tracker.link.imei, parcel)
     return outcome
+
+
+def _foreigners(fleet: FleetPlan) -> Foreigners | None:
+    share = fleet.faults.get(Fault.GARBAGE)
+    if share is None:
+        return None
+    return Foreigners(n_faulty(share, fleet.devices), seed=fleet.seed)
 
 
 def _share(n_frames: int | None, number: int, n_trackers: int) -> int:

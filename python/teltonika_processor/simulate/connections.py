@@ -61,7 +61,7 @@ class TcpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._transport is not None and not self._is_over:
             self._transport = None
-            self._lost(self, self.link.lost())
+            self._lost(self, self._wait_s())
 
     def wake(self) -> None:
         """The link may have something to say."""
@@ -76,6 +76,9 @@ class TcpConnection(asyncio.Protocol):
         self._is_over = True
         if self._transport is not None:
             self._transport.close()
+
+    def _wait_s(self) -> float:
+        return self.link.lost()
 
     def _say(self, data: bytes) -> None:
         if self._transport is None:

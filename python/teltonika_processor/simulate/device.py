@@ -24,6 +24,9 @@ _EVENT_SHARE: Final = 0.06
 _SAME_MILLISECOND_SHARE: Final = 0.01
 _PERIODIC: Final = 0
 _PRIORITY_OFFSET: Final = 8
+
+# Source: records of real devices whose clock was never set count from here.
+UNSET_CLOCK_MS: Final = 1_072_915_200_000  # 2004-01-01T00:00:00Z
 _TCP: Final = "tcp"
 _UDP: Final = "udp"
 
@@ -69,6 +72,17 @@ class Device:
         self._route: Final = Route(rng)
         self._profile: Final = IoProfile(CODECS[self.codec_id], rng)
         self._was_periodic = False
+        self._started_at_ms: Final = started_at_ms
+        self._without_fix_left = 0
+        self._unset_clock_left = 0
+
+    def begin_without_fix(self, n_records: int) -> None:
+        """Its next records have no position: it was switched on just now."""
+        self._without_fix_left = n_records
+
+    def begin_with_unset_clock(self, n_records: int) -> None:
+        """Its next records count the time from 2004 on: nobody has set its clock."""
+        self._unset_clock_left = n_records
 
     def frame(self, n_records: int) -> bytes:
         """The next `n_records` records, wrapped for the device's transport."""
@@ -81,7 +95,9 @@ class Device:
         Now and then it is an event of the very millisecond of the last record.
         """
         raw = self.record(at_ms)
-        return MadeRecord(self.time_ms, raw[_PRIORITY_OFFSET], raw)
+        self._without_fix_left -= self._without_fix_left > 0
+        self._unset_clock_left -= self._unset_clock_left > 0
+        return MadeRecord(int.from_bytes(raw[:_PRIORITY_OFFSET]), raw[_PRIORITY_OFFSET], raw)
 
     def record(self, at_ms: int | None = None) -> bytes:
         """The next record, one period after the last unless `at_ms` says when. No two are equal."""
@@ -109,20 +125,28 @@ class Device:
 
     def _head(self, *, priority: int) -> Head:
         route = self._route
+        time_ms = self._shown_time_ms()
+        if self._without_fix_left:
+            return (time_ms, priority, 0, 0, 0, 0, 0, 0)
         if self._rng.random() < _NO_FIX_SHARE:
             # Source: vendor wiki; without a fix the last place is repeated, or 0/0 after a restart.
             cold = self._rng.random() < _COLD_START_SHARE
             place = (0, 0, 0) if cold else self._place()
-            return (self.time_ms, priority, *place, 0, 0, 0)
+            return (time_ms, priority, *place, 0, 0, 0)
         satellites = 4 + int(self._rng.random() * 14)
         return (
-            self.time_ms,
+            time_ms,
             priority,
             *self._place(),
             route.angle_deg,
             satellites,
             route.speed_kmh,
         )
+
+    def _shown_time_ms(self) -> int:
+        if not self._unset_clock_left:
+            return self.time_ms
+        return UNSET_CLOCK_MS + self.time_ms - self._started_at_ms
 
     def _place(self) -> tuple[int, int, int]:
         return self._route.longitude_e7, self._route.latitude_e7, self._route.altitude_m

@@ -27,14 +27,14 @@ class Keys:
     def __init__(self) -> None:
         self._pairs: Final[dict[int, array[int]]] = {}
         self._entries: Final[list[list[bytes | list[bytes]]]] = []
-        self._built: Final[set[int]] = set()
+        self._built: Final[dict[int, Parcel]] = {}
 
     def add(self, imei: str, parcel: Parcel) -> None:
         """Those of the records of `parcel`."""
-        if not parcel.records:  # sent again and again, and alive as long as the run is
+        if not parcel.records:  # built before the run, and sent again and again
             if id(parcel) in self._built:
                 return
-            self._built.add(id(parcel))
+            self._built[id(parcel)] = parcel
         fields = [_IMEI, imei.encode(), _FRAME, parcel.wire]
         self._entries.append([b"1-1", [*fields, _TRANSPORT, parcel.transport.encode()]])
         if len(self._entries) >= _FRAMES_AT_ONCE:

@@ -118,11 +118,12 @@ class Link:
         imei: 15 digits.
         account: What happened, in numbers.
         state: Where the conversation stands.
+        patience: How long it waits.
         deadline: When `due` wants to be called; infinite where nothing is awaited.
     """
 
     __slots__ = (
-        *("imei", "account", "state", "deadline", "_outbox", "_patience", "_settled"),
+        *("imei", "account", "state", "deadline", "patience", "_outbox", "_settled"),
         *("_parcel", "_first_sent_at", "_n_failures", "_n_copies", "_doubt_until"),
     )
 
@@ -134,7 +135,7 @@ class Link:
         self.state = LinkState.AWAY
         self.deadline = math.inf
         self._outbox: Final = outbox
-        self._patience: Final = patience
+        self.patience: Final = patience
         self._settled: Final = settled
         self._parcel: Parcel | None = None
         self._first_sent_at = 0.0
@@ -166,6 +167,12 @@ class Link:
         """There may be something to send; what to write."""
         return self._send_next(now) if self.state is LinkState.READY else b""
 
+    def again(self, now: float) -> bytes:
+        """The reply was not heard: the same bytes again."""
+        self._n_copies -= 1
+        self.account.frames_resent += 1
+        return self._send(self._in_flight(), now)
+
     def lost_copy(self) -> None:
         """What was returned last will not arrive as it was: no reply comes to it."""
         self._n_copies -= 1
@@ -173,7 +180,7 @@ class Link:
     def _send_next(self, now: float) -> bytes:
         parcel = self._outbox.take()
         if parcel is None:
-            self.deadline = now + self._patience.ping_s
+            self.deadline = now + self.patience.ping_s
             return b""
         self._parcel = parcel
         self._first_sent_at = now
@@ -186,7 +193,7 @@ class Link:
         account.frames_sent += 1
         account.records_sent += parcel.n_records
         self._n_copies += 1
-        self.deadline = now + self._patience.response_s
+        self.deadline = now + self.patience.response_s
         return self._encoded(parcel)
 
     def _encoded(self, parcel: Parcel) -> bytes:
@@ -199,7 +206,7 @@ class Link:
         self.state = _ANSWERED
         in_doubt = now < self._doubt_until
         if self._n_copies > 1:
-            self._doubt_until = now + _DOUBT_TIMEOUTS * self._patience.response_s
+            self._doubt_until = now + _DOUBT_TIMEOUTS * self.patience.response_s
         account = self.account
         account.frames_acknowledged += 1
         account.records_acknowledged += parcel.n_records
@@ -252,7 +259,7 @@ class DeviceLink(Link):
         """The connection is there."""
         self._move(Seen.CONNECTED)
         self.account.connections += 1
-        self.deadline = now + self._patience.response_s
+        self.deadline = now + self.patience.response_s
         return self._greeting
 
     def lost(self) -> float:
@@ -285,7 +292,7 @@ class DeviceLink(Link):
             return self._failed(Seen.SILENCE, now)
         if self.state is LinkState.READY:
             self.account.pings += 1
-            self.deadline = now + self._patience.ping_s
+            self.deadline = now + self.patience.ping_s
             return PING
         self.deadline = math.inf
         if self.state is LinkState.GREETING:
@@ -325,7 +332,7 @@ class DeviceLink(Link):
     @override
     def _failed(self, seen: Seen, now: float) -> bytes:
         self._n_failures += 1
-        if self._n_failures < self._patience.failures_max:
+        if self._n_failures < self.patience.failures_max:
             return super()._failed(seen, now)
         self._move(Seen.TOO_OFTEN)
         self.deadline = math.inf

@@ -14,6 +14,8 @@ Order = Literal["oldest", "newest"]
 PACKET_MAX_BYTES: Final = 1280
 _PACKET_OVERHEAD: Final = 3
 _RECORDS_MAX: Final = 255
+# Within the first record of a TCP frame: the counts stay as they are.
+_POISONED_BYTE: Final = 20
 _NEVER_TAKEN_APART: Final[Sequence["MadeRecord"]] = ()
 
 
@@ -45,13 +47,11 @@ class Parcel(NamedTuple):
 
 
 class Outbox(Protocol):
-    """Where a link gets what it sends.
+    """Where a link gets what it sends."""
 
-    Attributes:
-        n_made: Records that were ever in it.
-    """
-
-    n_made: int
+    @property
+    def n_made(self) -> int:
+        """Records that were ever in it."""
 
     @property
     def is_empty(self) -> bool:
@@ -197,3 +197,37 @@ class BuiltOutbox:
         parcel = next(self._turns)
         self.n_made += parcel.n_records
         return parcel
+
+
+class PoisonOutbox:
+    """Frames of another outbox with one bit flipped, the same one each time."""
+
+    def __init__(self, inner: Outbox) -> None:
+        self._inner: Final = inner
+
+    @property
+    def n_made(self) -> int:
+        """Records that were ever in it."""
+        return self._inner.n_made
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to take."""
+        return self._inner.is_empty
+
+    def n_kept(self) -> int:
+        """Records that are not taken."""
+        return self._inner.n_kept()
+
+    def put_back(self, parcel: Parcel) -> None:
+        """It was not acknowledged before the connection was lost."""
+        self._inner.put_back(parcel)
+
+    def take(self) -> Parcel | None:
+        """The next frame, which no server can decode."""
+        parcel = self._inner.take()
+        if parcel is None:
+            return None
+        wire = bytearray(parcel.wire)
+        wire[_POISONED_BYTE] ^= 1
+        return parcel._replace(wire=bytes(wire))

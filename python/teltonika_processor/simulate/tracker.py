@@ -1,8 +1,8 @@
 """A simulated tracker as a whole: the device that makes records, its outbox and its link. Pure."""
 
 import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from teltonika_processor.simulate.device import Device
@@ -14,11 +14,21 @@ from teltonika_processor.simulate.link import (
     Settled,
     nobody,
 )
-from teltonika_processor.simulate.outbox import BuiltOutbox, Order, Parcel, RecordOutbox
+from teltonika_processor.simulate.outbox import (
+    BuiltOutbox,
+    Order,
+    Outbox,
+    Parcel,
+    PoisonOutbox,
+    RecordOutbox,
+)
+from teltonika_processor.simulate.wire_faults import Fault, Faults, faulty_devices
 
 # Records of frames that are built before the run are this far apart, and end when it begins.
 _BUILT_EVERY_MS: Final = 1000
 _PATIENCE: Final = Patience()
+# Records of a device that was just switched on, before it knows place or time.
+_BAD_RECORDS_MAX: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +45,7 @@ class FleetPlan:
         order: Which records go first.
         patience: How long they wait.
         built_frames: Frames of each that are built before the run; 0: built when they are sent.
+        faults: What is wrong with which share of the devices.
     """
 
     devices: int
@@ -46,6 +57,7 @@ class FleetPlan:
     order: Order = "oldest"
     patience: Patience = _PATIENCE
     built_frames: int = 0
+    faults: Mapping[Fault, float] = field(default_factory=dict)
 
 
 class Tracker:
@@ -54,13 +66,21 @@ class Tracker:
     Attributes:
         link: Its side of the conversation.
         transport: What it sends by.
+        faults: What is wrong with it.
     """
 
-    __slots__ = ("_built", "_device", "_records", "link", "transport")
+    __slots__ = ("_built", "_device", "_records", "faults", "link", "transport")
 
     def __init__(
-        self, device: Device, plan: FleetPlan, *, jitter: Callable[[], float], settled: Settled
+        self,
+        device: Device,
+        plan: FleetPlan,
+        *,
+        jitter: Callable[[], float],
+        settled: Settled,
+        faults: Faults = frozenset(),
     ) -> None:
+        self.faults: Final = faults
         self._device: Final = device
         self.transport: Final[Literal["tcp", "udp"]] = device.transport
         self._built: BuiltOutbox | None = None
@@ -72,7 +92,9 @@ class Tracker:
         )
         if plan.built_frames:
             self._built = BuiltOutbox(list(_built_parcels(device, plan)))
-        outbox = self._built or self._records
+        outbox: Outbox = self._built or self._records
+        if Fault.POISON in faults:
+            outbox, settled = PoisonOutbox(outbox), nobody
         self.link: Final[DeviceLink | DatagramLink] = (
             DeviceLink(device.imei, outbox, plan.patience, jitter=jitter, settled=settled)
             if device.transport == "tcp"
@@ -111,17 +133,34 @@ def trackers_of(
         settled: Told of every parcel that is acknowledged.
     """
     rng = random.Random(plan.seed)
-    devices = (
-        Device(
-            index,
-            rng=rng,
-            started_at_ms=plan.started_at_ms - _lead_ms(plan),
-            udp_share=plan.udp_share,
-            codec_id=plan.codec_id,
-        )
-        for index in range(plan.devices)
+    devices = [_device(index, plan, rng) for index in range(plan.devices)]
+    by_tcp = [index for index, device in enumerate(devices) if device.transport == "tcp"]
+    faulty = faulty_devices(by_tcp, plan.faults, rng)
+    trackers = []
+    for index, device in enumerate(devices):
+        faults = faulty.get(index, frozenset())
+        _begin_badly(device, faults, rng)
+        trackers.append(Tracker(device, plan, jitter=jitter, settled=settled, faults=faults))
+    twins = [_device(index, plan, rng) for index in faulty if Fault.TWINS in faulty[index]]
+    trackers += [Tracker(twin, plan, jitter=jitter, settled=settled) for twin in twins]
+    return trackers
+
+
+def _device(index: int, plan: FleetPlan, rng: random.Random) -> Device:
+    return Device(
+        index,
+        rng=rng,
+        started_at_ms=plan.started_at_ms - _lead_ms(plan),
+        udp_share=plan.udp_share,
+        codec_id=plan.codec_id,
     )
-    return [Tracker(device, plan, jitter=jitter, settled=settled) for device in devices]
+
+
+def _begin_badly(device: Device, faults: Faults, rng: random.Random) -> None:
+    if Fault.NO_FIX in faults:
+        device.begin_without_fix(rng.randint(1, _BAD_RECORDS_MAX))
+    if Fault.CLOCK_2004 in faults:
+        device.begin_with_unset_clock(rng.randint(1, _BAD_RECORDS_MAX))
 
 
 def _lead_ms(plan: FleetPlan) -> int:

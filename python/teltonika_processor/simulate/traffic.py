@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import heapq
+import random
 import resource
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -10,10 +11,13 @@ from time import monotonic
 from typing import Final
 
 from teltonika_processor.errors import ConfigError, TransientError
-from teltonika_processor.simulate.connections import Connection, TcpConnection, UdpConnection
-from teltonika_processor.simulate.link import DatagramLink, DeviceLink, LinkState
+from teltonika_processor.simulate.connections import TcpConnection, UdpConnection
+from teltonika_processor.simulate.faulty_connections import connection_of
+from teltonika_processor.simulate.foreigners import Foreigners
+from teltonika_processor.simulate.link import DeviceLink, LinkState
 from teltonika_processor.simulate.schedule import Schedule
 from teltonika_processor.simulate.tracker import Tracker
+from teltonika_processor.simulate.wire_faults import Fault
 from teltonika_processor.tasks.companions import companions
 
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -70,7 +74,13 @@ class Traffic:
     """
 
     def __init__(
-        self, trackers: Sequence[Tracker], schedule: Schedule | None, target: Target
+        self,
+        trackers: Sequence[Tracker],
+        schedule: Schedule | None,
+        target: Target,
+        *,
+        seed: int,
+        foreigners: Foreigners | None = None,
     ) -> None:
         """Nothing is connected yet.
 
@@ -78,11 +88,17 @@ class Traffic:
             trackers: All of them.
             schedule: Whose turn it is when; None: each sends as soon as it is answered.
             target: Where to.
+            seed: Of what the faults of the wire draw; what they do depends on time, too.
+            foreigners: Clients that are no devices, beside them.
         """
         self._trackers: Final = trackers
         self._schedule: Final = schedule
         self._target: Final = target
-        self._connections: Final = [self._connection(tracker) for tracker in trackers]
+        self._foreigners: Final = foreigners
+        rng = random.Random(seed)
+        self._connections: Final = [connection_of(one, self._lost, rng) for one in trackers]
+        # Nobody waits for what a deaf tracker keeps.
+        self._hearing: Final = [one.link for one in trackers if Fault.DEAF not in one.faults]
         self._by_tracker: Final = dict(zip(trackers, self._connections, strict=True))
         self._waiting: Final[list[tuple[float, int, TcpConnection]]] = []
         self._n_waits = 0
@@ -107,7 +123,8 @@ class Traffic:
             ConfigError: The process may not open so many files, or no address has the host's name.
         """
         self._address = await self._resolved()
-        demand_descriptors(len(self._trackers) + _SPARE_DESCRIPTORS)
+        n_foreigners = self._foreigners.n_clients if self._foreigners else 0
+        demand_descriptors(len(self._trackers) + n_foreigners + _SPARE_DESCRIPTORS)
 
     async def run(self, limits: Limits, *, stop: asyncio.Event, at_once: asyncio.Event) -> None:
         """Send until the limits are reached, or all is sent and acknowledged.
@@ -137,6 +154,8 @@ class Traffic:
     @contextlib.asynccontextmanager
     async def _sockets(self) -> AsyncIterator[None]:
         works = {f"connect-{number}": self._connect_wanted() for number in range(_CONNECTORS)}
+        if self._foreigners is not None:
+            works["foreigners"] = self._foreigners.run(self._address, self._target.tcp_port)
         async with companions({"turns": self._give_turns(), **works}):
             for connection in self._connections:
                 if isinstance(connection, TcpConnection):
@@ -164,7 +183,7 @@ class Traffic:
         return self._all_is_done() if self._schedule is None else self._schedule.is_over
 
     def _all_is_done(self) -> bool:
-        return all(tracker.link.is_idle for tracker in self._trackers)
+        return all(link.is_idle for link in self._hearing)
 
     async def _give_turns(self) -> None:
         sweep_at = 0.0
@@ -189,12 +208,6 @@ class Traffic:
                 connection.due(now)
         self.n_connected = n_connected
         self.n_connected_max = max(self.n_connected_max, n_connected)
-
-    def _connection(self, tracker: Tracker) -> Connection:
-        link = tracker.link
-        if isinstance(link, DatagramLink):
-            return UdpConnection(link)
-        return TcpConnection(link, self._lost)
 
     def _lost(self, connection: TcpConnection, wait_s: float) -> None:
         if not self._is_over:
