@@ -4,7 +4,9 @@ import json
 import re
 import signal
 import subprocess
+from pathlib import Path
 
+import teltonika_processor as tp
 from commands import COMMAND, own_environment, run_command
 from gateways import Conversation, in_a_thread
 from teltonika_processor.embedded.server import free_port
@@ -120,3 +122,42 @@ def test_a_log_that_is_away_is_told_before_anything_is_sent() -> None:
     with in_a_thread() as gateway:
         done = run_command(*options(gateway.port, "--verify"), environment=environment)
     assert (done.returncode, done.stdout, gateway.frames()) == (75, "", [])
+
+
+CIRCUIT = '{"type":"LineString","coordinates":[[10.0,0.0],[10.01,0.0],[10.01,0.005],[10.0,0.005]]}'
+
+
+def test_a_race_is_driven_where_the_file_says(tmp_path: Path) -> None:
+    file = tmp_path / "track.geojson"
+    file.write_text(CIRCUIT)
+    with in_a_thread() as gateway:
+        done = run_command(
+            *options(gateway.port, "--frames", "30", "--model", "fmb920", "--codec", "8e"),
+            *("--route", f"circuit:{file}", "--lap-times", "62.5,61.9"),
+            environment=own_environment(),
+        )
+    assert done.returncode == 0, done.stderr
+    for frame in gateway.frames():
+        (record,) = tp.decode_frame(frame).records
+        if record.satellites:
+            assert 100_000_000 <= record.longitude_e7 <= 100_100_000
+            assert 0 <= record.latitude_e7 <= 50_000
+
+
+def test_options_that_are_text_are_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "no.geojson").write_text("[]")
+    race = ("--lap-times", "60", "--route")
+    for arguments, shown in (
+        (("--fault", "flood"), "--fault: 'flood' is none of"),
+        (("--fault", "split:2"), "--fault: '2' is no share"),
+        (("--model", "x"), "--model: 'x' is none of"),
+        (("--route", "sea"), "--route: 'sea' is none of"),
+        (("--lap-times", "60"), "--lap-times goes with --route circuit:FILE"),
+        (("--route", "circuit:x"), "--route circuit:FILE goes with --lap-times"),
+        ((*race, "circuit:missing"), "--route: missing: No such file"),
+        ((*race, f"circuit:{tmp_path}/no.geojson"), "no GeoJSON with a LineString"),
+        (("--lap-times", "0.5", "--route", "circuit:x"), "--lap-times: '0.5' is no number"),
+    ):
+        done = run_command("simulate", *arguments, environment=own_environment(COLUMNS="200"))
+        assert (done.returncode, done.stdout) == (2, "")
+        assert shown in " ".join(done.stderr.replace("│", " ").split())

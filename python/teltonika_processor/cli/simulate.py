@@ -1,11 +1,8 @@
 """`teltonika-processor simulate`: trackers that are not there, on real sockets."""
 
 import asyncio
-import contextlib
 import math
-import re
 import time
-from collections.abc import Mapping
 from typing import Annotated, Final
 
 import typer
@@ -15,6 +12,13 @@ from teltonika_processor.cli.arguments import JsonObject, duration_s
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.confirmation import refuse
 from teltonika_processor.cli.failures import failures_told
+from teltonika_processor.cli.simulate_options import (
+    codec_id_of,
+    faults_of,
+    model_of,
+    range_of,
+    route_of,
+)
 from teltonika_processor.cli.simulate_output import (
     Report,
     print_report,
@@ -29,7 +33,7 @@ from teltonika_processor.service.signals import StopRequests
 from teltonika_processor.simulate.device import imei_of
 from teltonika_processor.simulate.keys import SentKeys
 from teltonika_processor.simulate.link import Patience
-from teltonika_processor.simulate.profile import CODEC_8, CODEC_8_EXTENDED, CODEC_16
+from teltonika_processor.simulate.models import MODELS
 from teltonika_processor.simulate.schedule import Pace
 from teltonika_processor.simulate.tracker import FleetPlan
 from teltonika_processor.simulate.traffic import Limits, Target
@@ -37,49 +41,8 @@ from teltonika_processor.simulate.wire_faults import SHARE, Fault
 
 app = typer.Typer()
 
-_CODECS: Final[Mapping[str, int | None]] = {
-    "8": CODEC_8,
-    "8e": CODEC_8_EXTENDED,
-    "16": CODEC_16,
-    "mixed": None,
-}
 _BUILT_FRAMES: Final = 200
 _PERIOD_S: Final = 10.0
-
-
-def _codec_id_of(text: str) -> int | None:
-    if text.lower() not in _CODECS:
-        raise typer.BadParameter(f"--codec: {text!r} is none of {', '.join(_CODECS)}")
-    return _CODECS[text.lower()]
-
-
-def _range_of(text: str) -> tuple[int, int]:
-    """A number, or the least and the greatest: 3, 1-25."""
-    match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", text)
-    least, most = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-    if not 1 <= least <= most <= 255:
-        raise typer.BadParameter(
-            f"--records-per-frame: {text!r} is no number of 1 to 255, nor two of them as in 1-25"
-        )
-    return least, most
-
-
-def _faults_of(texts: list[str]) -> dict[Fault, float]:
-    """Shares by fault, as in disconnect:0.5,split."""
-    shares = {}
-    for word in ",".join(texts).split(",") if texts else ():
-        name, _, share = word.strip().partition(":")
-        if name not in set(Fault):
-            raise typer.BadParameter(f"--fault: {name!r} is none of {', '.join(Fault)}")
-        shares[Fault(name)] = _share_of(share) if share else SHARE
-    return shares
-
-
-def _share_of(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 < float(text) <= 1:
-            return float(text)
-    raise typer.BadParameter(f"--fault: {text!r} is no share above 0 and up to 1")
 
 
 @app.command("simulate")
@@ -151,6 +114,24 @@ def simulate_command(  # noqa: PLR0913 -- the options of the command
         int | None,
         typer.Option(min=1, help="Make so many frames, of all together.", show_default=False),
     ] = None,
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help=f"Whose elements: mixed, {', '.join(MODELS)}.")
+    ] = "mixed",
+    route: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="city, motorway, or circuit:FILE, a closed LineString of GeoJSON.",
+        ),
+    ] = "city",
+    lap_times: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SECONDS,..",
+            help="Of the laps on a circuit, one after the other, again and again.",
+            show_default=False,
+        ),
+    ] = None,
     fault: Annotated[
         list[str] | None,
         typer.Option(
@@ -204,7 +185,7 @@ def simulate_command(  # noqa: PLR0913 -- the options of the command
     """
     if sum(choice is not None for choice in (rate, period, full_speed or None)) > 1:
         refuse("--rate, --period and --full-speed exclude each other")
-    records_per_frame = _range_of(records)
+    records_per_frame = range_of(records)
     period_s = period or (devices / rate if rate else _PERIOD_S)
     patience = Patience(response_s=response_timeout, ping_s=ping or math.inf)
     order = Order(
@@ -213,12 +194,14 @@ def simulate_command(  # noqa: PLR0913 -- the options of the command
             seed=seed,
             started_at_ms=time.time_ns() // 1_000_000,
             udp_share=udp_share,
-            codec_id=_codec_id_of(codec),
+            codec_id=codec_id_of(codec),
             records_per_frame=records_per_frame,
             order="newest" if newest_first else "oldest",
             patience=patience,
             built_frames=built or (_BUILT_FRAMES if full_speed else 0),
-            faults=_faults_of(fault or []),
+            faults=faults_of(fault or []),
+            route=route_of(route, lap_times),
+            model=model_of(model),
         ),
         target=Target(host=host, tcp_port=port, udp_port=udp_port or port, connects_per_s=connects),
         limits=Limits(duration_s=duration or math.inf, drain_s=drain),

@@ -1,9 +1,11 @@
 """One simulated device: a clock, a route, an IO profile and one codec."""
 
 import random
+from collections.abc import Callable
 from typing import Final
 
 from teltonika_processor.simulate.envelope import avl_packet, wrap
+from teltonika_processor.simulate.models import Model
 from teltonika_processor.simulate.outbox import MadeRecord
 from teltonika_processor.simulate.profile import (
     CODEC_8,
@@ -13,7 +15,7 @@ from teltonika_processor.simulate.profile import (
     Head,
     IoProfile,
 )
-from teltonika_processor.simulate.routes import Route
+from teltonika_processor.simulate.routes import Drive, Route
 
 _CODEC_SHARES: Final = ((CODEC_8_EXTENDED, 70), (CODEC_8, 25), (CODEC_16, 5))
 _PERIODS_MS: Final = (5000, 10_000, 15_000, 30_000, 60_000)
@@ -41,7 +43,7 @@ class Device:
         transport: What its frames travel by.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what a device is
         self,
         index: int,
         *,
@@ -49,6 +51,8 @@ class Device:
         started_at_ms: int,
         udp_share: float,
         codec_id: int | None = None,
+        route: Callable[[random.Random], Drive] = Route,
+        model: Model | None = None,
     ) -> None:
         """Draw what it is like.
 
@@ -58,6 +62,8 @@ class Device:
             started_at_ms: Unix milliseconds; its first record is a little later.
             udp_share: Part of the fleet that sends by UDP, 0 to 1.
             codec_id: What it speaks; None: drawn.
+            route: Makes its drive.
+            model: Whose IO elements it sends; None: drawn of those of all.
         """
         self.imei: Final = imei_of(index)
         # Every so many devices, never by chance: a fleet of a few must have one by TCP.
@@ -69,8 +75,8 @@ class Device:
         self.period_ms: Final[int] = rng.choice(_PERIODS_MS)
         self.time_ms = started_at_ms + rng.randrange(self.period_ms)
         self._rng: Final = rng
-        self._route: Final = Route(rng)
-        self._profile: Final = IoProfile(CODECS[self.codec_id], rng)
+        self._route: Final = route(rng)
+        self._profile: Final = IoProfile(CODECS[self.codec_id], rng, model)
         self._was_periodic = False
         self._started_at_ms: Final = started_at_ms
         self._without_fix_left = 0

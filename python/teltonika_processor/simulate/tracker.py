@@ -14,6 +14,7 @@ from teltonika_processor.simulate.link import (
     Settled,
     nobody,
 )
+from teltonika_processor.simulate.models import Model
 from teltonika_processor.simulate.outbox import (
     BuiltOutbox,
     Order,
@@ -22,6 +23,7 @@ from teltonika_processor.simulate.outbox import (
     PoisonOutbox,
     RecordOutbox,
 )
+from teltonika_processor.simulate.routes import Drive, Route
 from teltonika_processor.simulate.wire_faults import Fault, Faults, faulty_devices
 
 # Records of frames that are built before the run are this far apart, and end when it begins.
@@ -46,6 +48,8 @@ class FleetPlan:
         patience: How long they wait.
         built_frames: Frames of each that are built before the run; 0: built when they are sent.
         faults: What is wrong with which share of the devices.
+        route: Makes the drive of each.
+        model: Whose IO elements they send; None: drawn of those of all.
     """
 
     devices: int
@@ -58,6 +62,8 @@ class FleetPlan:
     patience: Patience = _PATIENCE
     built_frames: int = 0
     faults: Mapping[Fault, float] = field(default_factory=dict)
+    route: Callable[[random.Random], Drive] = Route
+    model: Model | None = None
 
 
 class Tracker:
@@ -153,6 +159,8 @@ def _device(index: int, plan: FleetPlan, rng: random.Random) -> Device:
         started_at_ms=plan.started_at_ms - _lead_ms(plan),
         udp_share=plan.udp_share,
         codec_id=plan.codec_id,
+        route=plan.route,
+        model=plan.model,
     )
 
 
