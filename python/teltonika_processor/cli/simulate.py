@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -25,6 +26,7 @@ from teltonika_processor.cli.simulate_output import (
     print_report_json,
     watching,
 )
+from teltonika_processor.cli.simulate_replay import replay
 from teltonika_processor.cli.simulate_run import Order, Watch, simulate
 from teltonika_processor.cli.simulate_verify import Verifier
 from teltonika_processor.errors import TransientError
@@ -174,6 +176,21 @@ def simulate_command(  # noqa: PLR0913 -- the options of the command
         float,
         typer.Option(min=0.0, metavar="SECONDS", help="Wait so long for the log to hold it."),
     ] = 60.0,
+    replay_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--replay",
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
+            help="Instead of trackers, send again what a capture holds.",
+            show_default=False,
+        ),
+    ] = None,
+    speed: Annotated[
+        float,
+        typer.Option(min=0.0, help="Of --replay: so many times as fast; 0: without a pause."),
+    ] = 1.0,
     seed: Annotated[int, typer.Option(help="The same seed makes the same fleet.")] = 1,
     as_json: JsonObject = False,
 ) -> None:
@@ -185,6 +202,11 @@ def simulate_command(  # noqa: PLR0913 -- the options of the command
     """
     if sum(choice is not None for choice in (rate, period, full_speed or None)) > 1:
         refuse("--rate, --period and --full-speed exclude each other")
+    target = Target(host=host, tcp_port=port, udp_port=udp_port or port, connects_per_s=connects)
+    if replay_file is not None:
+        with failures_told():
+            found = replay(replay_file, target, speed=speed, drain_s=drain, as_json=as_json)
+        raise typer.Exit(EXIT_FINDING if any(one.unsent or one.refused for one in found) else 0)
     records_per_frame = range_of(records)
     period_s = period or (devices / rate if rate else _PERIOD_S)
     patience = Patience(response_s=response_timeout, ping_s=ping or math.inf)
@@ -203,7 +225,7 @@ def simulate_command(  # noqa: PLR0913 -- the options of the command
             route=route_of(route, lap_times),
             model=model_of(model),
         ),
-        target=Target(host=host, tcp_port=port, udp_port=udp_port or port, connects_per_s=connects),
+        target=target,
         limits=Limits(duration_s=duration or math.inf, drain_s=drain),
         pace=None
         if full_speed
