@@ -10,6 +10,7 @@ import teltonika_processor as tp
 from commands import COMMAND, own_environment, run_command
 from gateways import Conversation, in_a_thread
 from teltonika_processor.embedded.server import free_port
+from terminal import Terminal
 from waiting import eventually
 
 
@@ -161,3 +162,23 @@ def test_options_that_are_text_are_refused_by_name(tmp_path: Path) -> None:
         done = run_command("simulate", *arguments, environment=own_environment(COLUMNS="200"))
         assert (done.returncode, done.stdout) == (2, "")
         assert shown in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_a_terminal_shows_a_table_while_it_runs() -> None:
+    with in_a_thread() as gateway:
+        arguments = options(gateway.port, "--duration", "60s")
+        with Terminal(*arguments, environment=own_environment()) as terminal:
+            assert "of 60 s" in terminal.wait_for("connected")
+            terminal.wait_for("3 of 3")
+            eventually(lambda: len(gateway.frames()) > 5)
+            assert terminal.interrupt() == 0
+    assert "all acknowledged by the book" in terminal.output
+
+
+def test_lines_are_told_where_there_is_no_terminal() -> None:
+    with in_a_thread() as gateway:
+        done = run_command(
+            *options(gateway.port, "--duration", "6s"), environment=own_environment()
+        )
+    assert done.returncode == 0
+    assert re.match(r"5 s: 3 connected, \d+ frames acknowledged, \d+/s, reply p99 ", done.stderr)

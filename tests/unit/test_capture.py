@@ -1,4 +1,4 @@
-"""The format of captures: what is written is read again, and what is wrong is named with its line."""
+"""The format of captures: what is written is read again; what is wrong is named with its line."""
 
 import json
 

@@ -34,3 +34,11 @@ def test_what_takes_longer_than_the_last_bucket_is_counted_there() -> None:
     latencies = latencies_of(1e9)
     assert latencies.quantile_s(0.5) == pytest.approx(2**36 / 1e6)
     assert latencies.max_s == 1e9
+
+
+def test_what_is_forgotten_is_in_no_quantile() -> None:
+    latencies = latencies_of(9.0, 9.0)
+    latencies.forget()
+    assert (latencies.n_counted, latencies.quantile_s(0.5), latencies.max_s) == (2, 0.0, 0.0)
+    latencies.count(0.001)
+    assert (latencies.n_counted, latencies.quantile_s(0.5), latencies.max_s) == (3, 0.001, 0.001)

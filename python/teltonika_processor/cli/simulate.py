@@ -24,11 +24,11 @@ from teltonika_processor.cli.simulate_output import (
     Report,
     print_report,
     print_report_json,
-    watching,
 )
 from teltonika_processor.cli.simulate_replay import replay
 from teltonika_processor.cli.simulate_run import Order, Watch, simulate
 from teltonika_processor.cli.simulate_verify import Verifier
+from teltonika_processor.cli.simulate_watch import watching
 from teltonika_processor.errors import TransientError
 from teltonika_processor.service.exit_codes import EXIT_FINDING, exit_code_of
 from teltonika_processor.service.signals import StopRequests
@@ -176,6 +176,9 @@ def simulate_command(  # noqa: PLR0913 -- the options of the command
         float,
         typer.Option(min=0.0, metavar="SECONDS", help="Wait so long for the log to hold it."),
     ] = 60.0,
+    warm_up: Annotated[
+        float, typer.Option(min=0.0, metavar="SECONDS", help="Count reply times from then on.")
+    ] = 0.0,
     replay_file: Annotated[
         Path | None,
         typer.Option(
@@ -231,6 +234,7 @@ def simulate_command(  # noqa: PLR0913 -- the options of the command
         if full_speed
         else Pace(period_s=period_s, records_per_frame=records_per_frame, n_frames=frames),
         n_frames=frames,
+        warm_up_s=warm_up,
     )
     with failures_told():
         verifier = _verifier(devices) if verify else None

@@ -1,17 +1,13 @@
-"""What `simulate` prints: how far it is on standard error, and the accounts at the end."""
+"""What `simulate` prints at the end: the accounts, and what is wrong with them."""
 
-import asyncio
 import dataclasses
 import json
 import sys
 from collections import Counter
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import typer
-
-from teltonika_processor.cli.simulate_run import Run, Watch
 from teltonika_processor.cli.simulate_verify import Verification
 from teltonika_processor.cli.tables import print_rows
 from teltonika_processor.errors import TeltonikaProcessorError
@@ -21,39 +17,10 @@ from teltonika_processor.simulate.outcome import DeviceOutcome, Outcome
 from teltonika_processor.simulate.wire_faults import Fault
 from teltonika_processor.texts import time_text
 
-_PLAIN_EVERY_S: Final = 5.0
 _SHARES: Final = (0.5, 0.9, 0.99, 0.999)
 # Bound: devices and records that are named one by one; --json names all.
 _NAMED_MAX: Final = 20
 _HEADINGS: Final = ("IMEI", "by", "made", "acknowledged", "kept", "resent", "wrong", "timeouts")
-
-
-def watching(*, as_json: bool) -> Watch:
-    """What tells how far a run is."""
-
-    def watch(run: Run) -> Coroutine[Any, Any, None]:
-        return _nothing() if as_json else _tell(run)
-
-    return watch
-
-
-async def _nothing() -> None:
-    """Standard output gets one object, and nobody looks at standard error."""
-
-
-async def _tell(run: Run) -> None:
-    before, at_s = 0, run.traffic.elapsed_s
-    while True:
-        await asyncio.sleep(_PLAIN_EVERY_S)
-        now, now_s = run.latencies.n_counted, run.traffic.elapsed_s
-        rate = (now - before) / (now_s - at_s)
-        p99_ms = run.latencies.quantile_s(0.99) * 1000
-        typer.echo(
-            f"{now_s:,.0f} s: {run.traffic.n_connected:,} connected, {now:,} frames acknowledged, "
-            f"{rate:,.0f}/s, reply p99 {p99_ms:,.1f} ms",
-            err=True,
-        )
-        before, at_s = now, now_s
 
 
 @dataclass(frozen=True, slots=True)

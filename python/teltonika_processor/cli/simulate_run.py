@@ -1,9 +1,10 @@
 """One run of `simulate`: the fleet, the traffic, and what it came to."""
 
+import asyncio
 import gc
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from teltonika_processor.simulate.latency import Latencies
 from teltonika_processor.simulate.outbox import Parcel
 from teltonika_processor.simulate.outcome import DeviceOutcome, Outcome
 from teltonika_processor.simulate.schedule import Pace, Schedule
-from teltonika_processor.simulate.tracker import FleetPlan, trackers_of
+from teltonika_processor.simulate.tracker import FleetPlan, Tracker, trackers_of
 from teltonika_processor.simulate.traffic import Limits, Target, Traffic
 from teltonika_processor.simulate.wire_faults import Fault, n_faulty
 from teltonika_processor.tasks.companions import companions
@@ -31,6 +32,7 @@ class Order:
         target: Where they connect.
         limits: When it ends.
         pace: How often they send; None: as soon as they are answered.
+        warm_up_s: Reply times are counted from then on.
         n_frames: Of all trackers together, where there is no pace; None: until the time is over.
     """
 
@@ -39,6 +41,7 @@ class Order:
     limits: Limits
     pace: Pace | None
     n_frames: int | None
+    warm_up_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class Run:
     """One run while it lasts."""
 
     order: Order
+    trackers: Sequence[Tracker]
     traffic: Traffic
     latencies: Latencies
 
@@ -93,7 +97,11 @@ async def simulate(
     # The fleet stays: no collection need look at it again, and each would be felt in the replies.
     gc.freeze()
     cpu_s, started_s = time.process_time(), time.monotonic()
-    async with companions({"watch": watch(Run(order, traffic, latencies))}):
+    beside = {
+        "watch": watch(Run(order, trackers, traffic, latencies)),
+        "warm-up": _forget(latencies, order.warm_up_s),
+    }
+    async with companions(beside):
         await traffic.run(order.limits, stop=stops.drain, at_once=stops.at_once)
     traffic.demand_one_connection()
     outcome = Outcome(
@@ -110,6 +118,11 @@ async def simulate(
             for parcel in tracker.link.unacknowledged():
                 sent.possible.add(tracker.link.imei, parcel)
     return outcome
+
+
+async def _forget(latencies: Latencies, after_s: float) -> None:
+    await asyncio.sleep(after_s)
+    latencies.forget()
 
 
 def _foreigners(fleet: FleetPlan) -> Foreigners | None:

@@ -13,13 +13,20 @@ class Latencies:
     """Counts of durations.
 
     Attributes:
-        n_counted: Durations.
-        max_s: The longest of them.
+        n_counted: Durations, forgotten ones included.
+        max_s: The longest of those that are not forgotten.
     """
 
     def __init__(self) -> None:
-        self._counts: Final = [0] * ((_SHIFT_MAX + 2) * _SUB_BUCKETS)
+        self._counts = _no_counts()
+        self._n_forgotten = 0
         self.n_counted = 0
+        self.max_s = 0.0
+
+    def forget(self) -> None:
+        """Quantiles and the longest are those of what comes from now on."""
+        self._counts = _no_counts()
+        self._n_forgotten = self.n_counted
         self.max_s = 0.0
 
     def count(self, seconds: float) -> None:
@@ -33,13 +40,17 @@ class Latencies:
 
     def quantile_s(self, share: float) -> float:
         """What that share of the durations did not exceed, 3 % too much at most; 0.0 if none."""
-        wanted = share * self.n_counted
+        wanted = share * (self.n_counted - self._n_forgotten)
         seen = 0
         for index, n_counted in enumerate(self._counts):
             seen += n_counted
             if n_counted and seen >= wanted:
                 return min(_upper_edge_us(index) / 1e6, self.max_s)
         return 0.0
+
+
+def _no_counts() -> list[int]:
+    return [0] * ((_SHIFT_MAX + 2) * _SUB_BUCKETS)
 
 
 def _upper_edge_us(index: int) -> int:

@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import heapq
+import math
 import random
 import resource
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final
@@ -186,7 +187,7 @@ class Traffic:
         return all(link.is_idle for link in self._hearing)
 
     async def _give_turns(self) -> None:
-        sweep_at = 0.0
+        sweeps = self._sweeps()
         while True:
             now = monotonic()
             if self._schedule is not None:
@@ -194,20 +195,24 @@ class Traffic:
                     self._by_tracker[tracker].wake()
             while self._waiting and self._waiting[0][0] <= now:
                 self._wanted.put_nowait(heapq.heappop(self._waiting)[2])
-            if now >= sweep_at:
-                self._sweep(now)
-                sweep_at = now + _SWEEP_EVERY_S
+            next(sweeps)
             await asyncio.sleep(_TICK_S)
 
-    def _sweep(self, now: float) -> None:
-        n_connected = 0
-        for connection in self._connections:
-            link = connection.link
-            n_connected += link.state in _CONNECTED
-            if link.deadline <= now:
-                connection.due(now)
-        self.n_connected = n_connected
-        self.n_connected_max = max(self.n_connected_max, n_connected)
+    def _sweeps(self) -> Iterator[None]:
+        """Each step looks at a part of the links, so that no step is felt in the replies."""
+        n_at_once = max(math.ceil(len(self._connections) * _TICK_S / _SWEEP_EVERY_S), 1)
+        while True:
+            n_connected = 0
+            for first in range(0, max(len(self._connections), 1), n_at_once):
+                now = monotonic()
+                for connection in self._connections[first : first + n_at_once]:
+                    link = connection.link
+                    n_connected += link.state in _CONNECTED
+                    if link.deadline <= now:
+                        connection.due(now)
+                yield
+            self.n_connected = n_connected
+            self.n_connected_max = max(self.n_connected_max, n_connected)
 
     def _lost(self, connection: TcpConnection, wait_s: float) -> None:
         if not self._is_over:
