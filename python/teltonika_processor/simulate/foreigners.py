@@ -11,7 +11,7 @@ from typing_extensions import override
 from teltonika_processor.tasks.companions import companions
 
 # Source: what open ports get, and the vendor's camera protocol (two zero bytes, protocol id, IMEI).
-_OPENINGS: Final = (
+OPENINGS: Final = (
     b"GET / HTTP/1.1\r\nHost: gateway\r\nUser-Agent: curl/8\r\n\r\n",
     bytes.fromhex("16030100c8010000c40303") + bytes(range(32)) + bytes.fromhex("20"),
     bytes.fromhex("1000fd05096c6f63616c686f737413a302"),
@@ -93,7 +93,7 @@ class Foreigners:
     def _opening(self) -> bytes:
         if self._rng.random() < _NOISE_SHARE:
             return self._rng.randbytes(self._rng.randint(1, _NOISE_MAX))
-        return self._rng.choice(_OPENINGS)
+        return self._rng.choice(OPENINGS)
 
 
 class _Visitor(asyncio.Protocol):
