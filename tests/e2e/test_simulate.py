@@ -182,3 +182,9 @@ def test_lines_are_told_where_there_is_no_terminal() -> None:
         )
     assert done.returncode == 0
     assert re.match(r"5 s: 3 connected, \d+ frames acknowledged, \d+/s, reply p99 ", done.stderr)
+
+
+def test_the_imeis_of_the_trackers_are_printed_for_an_allow_list() -> None:
+    done = run_command("simulate", "--imeis", "--devices", "3", environment=own_environment())
+    assert done.returncode == 0
+    assert done.stdout.split() == ["001000000000009", "001000000000975", "001000000001940"]

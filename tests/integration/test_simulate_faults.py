@@ -128,7 +128,7 @@ async def test_poison_is_sent_the_same_until_it_is_taken() -> None:
 
 async def test_clients_that_are_no_devices_are_closed_without_an_answer() -> None:
     async with listening() as gateway:
-        outcome, _ = await run(gateway, Fault.GARBAGE, n_frames=300)
+        outcome, _ = await run(gateway, Fault.GARBAGE, n_frames=150)
     assert outcome.findings() == []
     assert outcome.foreign is not None
     assert outcome.foreign.connections >= outcome.foreign.closed == gateway.n_foreign > 0

@@ -194,6 +194,9 @@ def simulate_command(  # noqa: PLR0913 -- the options of the command
         float,
         typer.Option(min=0.0, help="Of --replay: so many times as fast; 0: without a pause."),
     ] = 1.0,
+    imeis: Annotated[
+        bool, typer.Option("--imeis", help="Print the trackers' IMEIs, one a line; send nothing.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="The same seed makes the same fleet.")] = 1,
     as_json: JsonObject = False,
 ) -> None:
@@ -205,6 +208,9 @@ def simulate_command(  # noqa: PLR0913 -- the options of the command
     """
     if sum(choice is not None for choice in (rate, period, full_speed or None)) > 1:
         refuse("--rate, --period and --full-speed exclude each other")
+    if imeis:
+        print(*map(imei_of, range(devices)), sep="\n")
+        return
     target = Target(host=host, tcp_port=port, udp_port=udp_port or port, connects_per_s=connects)
     if replay_file is not None:
         with failures_told():

@@ -31,6 +31,12 @@ class DeviceOutcome:
     n_kept: int
     account: Account
 
+    @property
+    def may_keep(self) -> bool:
+        """Whether what it keeps is its own fault: a deaf one's is, and a poisoned one's is slow."""
+        is_let_go = Fault.POISON in self.faults and self.account.records_acknowledged > 0
+        return is_let_go or Fault.DEAF in self.faults
+
     @classmethod
     def of(cls, tracker: Tracker) -> Self:
         """The present state of `tracker`."""
@@ -97,8 +103,7 @@ class Outcome:
 
     def _findings_about_devices(self) -> Iterator[str]:
         totals = self.totals
-        # A deaf one cannot know.
-        kept = [one.n_kept for one in self.devices if one.n_kept and Fault.DEAF not in one.faults]
+        kept = [one.n_kept for one in self.devices if one.n_kept and not one.may_keep]
         if kept:
             yield f"{sum(kept):,} records of {len(kept):,} devices were never acknowledged"
         if totals.replies_wrong:

@@ -39,9 +39,10 @@ SHARE: Final = 0.1
 _OFTEN: Final = 0.1
 _PIECES_MAX: Final = 8
 _PAUSE_S: Final = 0.03
-_GAP_S: Final = (2.0, 10.0)
+# Of the response time-out: 2 to 10 s by default.
+_GAP_SHARES: Final = (0.4, 2.0)
 # A slow device must be done before it would send again.
-_SLOW_SHARE: Final = 0.5
+_SLOW_SHARE: Final = 0.25
 _BYTE_EVERY_S: Final = 0.01
 _FRAME_START: Final = bytes(4)
 
@@ -132,7 +133,9 @@ class Wire:
 
     def gap_s(self) -> float:
         """For how long it is out of coverage from now on; mostly 0.0."""
-        return self._rng.uniform(*_GAP_S) if self._happens(Fault.GAP) else 0.0
+        if not self._happens(Fault.GAP):
+            return 0.0
+        return self._response_s * self._rng.uniform(*_GAP_SHARES)
 
     def _happens(self, fault: Fault) -> bool:
         return fault in self._faults and self._rng.random() < _OFTEN
