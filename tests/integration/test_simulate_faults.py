@@ -10,7 +10,7 @@ from teltonika_processor.cli.simulate_run import Order, Run, simulate
 from teltonika_processor.codec import reference
 from teltonika_processor.service.signals import StopRequests
 from teltonika_processor.simulate.keys import Keys, SentKeys
-from teltonika_processor.simulate.link import Patience
+from teltonika_processor.simulate.link import DeviceLink, Patience
 from teltonika_processor.simulate.outbox import Parcel
 from teltonika_processor.simulate.outcome import Outcome
 from teltonika_processor.simulate.schedule import Pace
@@ -156,3 +156,15 @@ async def test_all_records_can_be_decoded() -> None:
     records = [record for packet in packets for record in packet.records]
     assert any(record.recorded_at_ms < 1_100_000_000_000 for record in records)
     assert any(record.satellites == 0 for record in records)
+
+
+async def test_a_bug_in_a_callback_ends_the_run_and_is_raised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> bytes:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(DeviceLink, "received", broken)
+    async with listening() as gateway:
+        with pytest.raises(ZeroDivisionError):
+            await run(gateway)

@@ -73,6 +73,8 @@ async def simulate(
         GatewayUnreachable: No tracker was ever connected.
     """
     latencies = Latencies()
+    bugs = _Bugs(stops)
+    asyncio.get_running_loop().set_exception_handler(bugs.seen)
 
     def settled(imei: str, parcel: Parcel, waited_s: float, *, in_doubt: bool) -> None:
         latencies.count(waited_s)
@@ -103,6 +105,7 @@ async def simulate(
     }
     async with companions(beside):
         await traffic.run(order.limits, stop=stops.drain, at_once=stops.at_once)
+    bugs.demand_none()
     traffic.demand_one_connection()
     outcome = Outcome(
         devices=[DeviceOutcome.of(tracker) for tracker in trackers],
@@ -118,6 +121,26 @@ async def simulate(
             for parcel in tracker.link.unacknowledged():
                 sent.possible.add(tracker.link.imei, parcel)
     return outcome
+
+
+class _Bugs:
+    """Exceptions of callbacks, which a loop would only print: the run ends, and tells the first."""
+
+    def __init__(self, stops: StopRequests) -> None:
+        self._stops: Final = stops
+        self._first: BaseException | None = None
+
+    def seen(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if error is None or isinstance(error, OSError):  # a connection's end, which is told anyway
+            return
+        self._first = self._first or error
+        self._stops.drain.set()
+        self._stops.at_once.set()
+
+    def demand_none(self) -> None:
+        if self._first is not None:
+            raise self._first
 
 
 async def _forget(latencies: Latencies, after_s: float) -> None:
