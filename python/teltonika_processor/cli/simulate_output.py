@@ -18,8 +18,9 @@ from teltonika_processor.simulate.wire_faults import Fault
 from teltonika_processor.texts import time_text
 
 _SHARES: Final = (0.5, 0.9, 0.99, 0.999)
-# Bound: devices and records that are named one by one; --json names all.
+# Bound: devices and records that are named one by one; --json names all devices.
 _NAMED_MAX: Final = 20
+_IN_JSON_MAX: Final = 1000
 _HEADINGS: Final = ("IMEI", "by", "made", "acknowledged", "kept", "resent", "wrong", "timeouts")
 
 
@@ -43,9 +44,9 @@ class Report:
 
 
 def print_report(report: Report) -> None:
-    """Some lines, and tables of the devices and the records that something is amiss with."""
+    """Some lines, tables of the devices and the records that something is amiss with, a verdict."""
     outcome = report.outcome
-    for line in (*_lines(outcome), *_log_lines(report), *_verdict(report)):
+    for line in (*_lines(outcome), *_log_lines(report)):
         print(line)
     _print_amiss(outcome)
     if report.verification is not None:
@@ -54,12 +55,13 @@ def print_report(report: Report) -> None:
             ("never sent", report.verification.invented),
         ):
             _print_keys(what, keys)
+    for line in _verdict(report):
+        print(line)
 
 
 def _print_amiss(outcome: Outcome) -> None:
     amiss = [device for device in outcome.devices if _is_amiss(device)]
     if amiss:
-        print()
         rows = [_row(device) for device in amiss[:_NAMED_MAX]]
         terminal = sys.stdout.isatty()
         print_rows(_HEADINGS, rows, terminal=terminal, unfolded=_HEADINGS, right=_HEADINGS[2:])
@@ -70,7 +72,6 @@ def _print_amiss(outcome: Outcome) -> None:
 def _print_keys(what: str, keys: Sequence[Key]) -> None:
     if not keys:
         return
-    print()
     rows = [
         (what, format_imei(imei), time_text(recorded_at_ms), str(digest))
         for imei, recorded_at_ms, digest in keys[:_NAMED_MAX]
@@ -177,8 +178,10 @@ def _verified_object(report: Report) -> dict[str, Any] | None:
         "acknowledged": found.n_acknowledged,
         "stored": found.n_stored,
         "waited_s": round(found.waited_s, 3),
-        "missing": list(map(_key_object, found.missing)),
-        "invented": list(map(_key_object, found.invented)),
+        "missing_records": len(found.missing),
+        "missing": list(map(_key_object, found.missing[:_IN_JSON_MAX])),
+        "invented_records": len(found.invented),
+        "invented": list(map(_key_object, found.invented[:_IN_JSON_MAX])),
     }
 
 
@@ -196,8 +199,7 @@ def _reply_ms(outcome: Outcome) -> dict[str, float]:
 
 
 def _is_amiss(device: DeviceOutcome) -> bool:
-    account = device.account
-    return bool(device.n_kept or account.replies_wrong or account.timeouts)
+    return bool((device.n_kept and not device.may_keep) or device.account.replies_wrong)
 
 
 def _row(device: DeviceOutcome) -> tuple[str, ...]:
