@@ -13,8 +13,9 @@ from teltonika_processor.codec.native import (
     FrameCutter,
     channel_packets,
 )
+from teltonika_processor.simulate.datagram_link import DatagramLink
 from teltonika_processor.simulate.foreigners import OPENINGS
-from teltonika_processor.simulate.link import DatagramLink, DeviceLink, LinkState
+from teltonika_processor.simulate.link import DeviceLink, LinkState
 from teltonika_processor.simulate.tracker import FleetPlan, Tracker, trackers_of
 from teltonika_processor.simulate.wire_faults import Fault, Wire
 

@@ -5,9 +5,9 @@ import math
 import pytest
 
 from by_the_book import BookServer
+from teltonika_processor.simulate.datagram_link import DatagramLink
 from teltonika_processor.simulate.link import (
     TRANSITIONS,
-    DatagramLink,
     DeviceLink,
     Link,
     LinkState,

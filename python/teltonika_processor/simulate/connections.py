@@ -7,7 +7,8 @@ from typing import Final, Protocol, cast
 
 from typing_extensions import override
 
-from teltonika_processor.simulate.link import DatagramLink, DeviceLink, LinkState
+from teltonika_processor.simulate.datagram_link import DatagramLink
+from teltonika_processor.simulate.link import DeviceLink, LinkState
 
 
 class Connection(Protocol):

@@ -10,7 +10,8 @@ from typing import Final
 from typing_extensions import override
 
 from teltonika_processor.simulate.connections import Connection, TcpConnection, UdpConnection
-from teltonika_processor.simulate.link import DatagramLink, DeviceLink, LinkState
+from teltonika_processor.simulate.datagram_link import DatagramLink
+from teltonika_processor.simulate.link import DeviceLink, LinkState
 from teltonika_processor.simulate.tracker import Tracker
 from teltonika_processor.simulate.wire_faults import ON_THE_WIRE, Fault, Piece, Wire
 

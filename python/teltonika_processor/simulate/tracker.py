@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from teltonika_processor.simulate.datagram_link import DatagramLink
 from teltonika_processor.simulate.device import Device
 from teltonika_processor.simulate.envelope import avl_packet, wrap
 from teltonika_processor.simulate.link import (
-    DatagramLink,
     DeviceLink,
     Patience,
     Settled,
