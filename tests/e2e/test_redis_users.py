@@ -136,7 +136,9 @@ OPERATOR_COMMANDS = [
     ["explain", "{pending}"],
     ["explain", "{letter}"],
 ]
-ASKS_NO_REDIS = {"config", "decode", "demo", "health", "migrate", "partitions", "run"}
+ASKS_NO_REDIS = {
+    *("config", "decode", "demo", "health", "migrate", "partitions", "run", "simulate"),
+}
 
 
 def test_every_command_that_asks_redis_is_run_as_the_operator() -> None:

@@ -54,6 +54,7 @@ COMMANDS = {
     ],
     "config": [["config", "show"], ["config", "show", "--json"], ["config", "check", "--strict"]],
     "run": [["run"]],
+    "simulate": [["simulate", "--verify", "--port", "1", "--duration", "1s", "--drain", "0"]],
 }
 WITHOUT_SETTINGS = {"decode", "demo"}
 

@@ -33,6 +33,7 @@ SUBCOMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "decode": "teltonika_processor.cli.decode",
         "explain": "teltonika_processor.cli.explain",
         "demo": "teltonika_processor.cli.demo",
+        "simulate": "teltonika_processor.cli.simulate",
     }
 )
 """Name of each subcommand and its module, whose `app` holds it."""

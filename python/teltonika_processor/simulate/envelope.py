@@ -32,3 +32,22 @@ def wrap(packet: bytes, transport: Transport) -> bytes:
 def unwrap(frame: bytes, transport: Transport) -> bytes:
     """The AVL packet of a frame that `wrap` made."""
     return frame[TCP_DATA_START:-CRC_BYTES] if transport == "tcp" else frame
+
+
+def handshake(imei: str) -> bytes:
+    """What a device says first by TCP: length of the IMEI in two bytes, then its digits."""
+    return struct.pack(">H", len(imei)) + imei.encode()
+
+
+def channel_packet(imei: str, packet: bytes, *, packet_id: int, avl_packet_id: int) -> bytes:
+    """Channel packet of UDP round an AVL packet.
+
+    Args:
+        imei: ASCII digits.
+        packet: Codec id to number of data 2.
+        packet_id: Two bytes.
+        avl_packet_id: One byte.
+    """
+    # Source: vendor wiki; the third field is no packet type any more, and devices send 01.
+    body = struct.pack(">HBB", packet_id, 1, avl_packet_id) + handshake(imei) + packet
+    return struct.pack(">H", len(body)) + body

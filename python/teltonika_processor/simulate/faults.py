@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from teltonika_processor.simulate.device import UNSET_CLOCK_MS
 from teltonika_processor.simulate.envelope import (
     CRC_BYTES,
     FIRST_RECORD_OFFSET,
@@ -23,8 +24,6 @@ from teltonika_processor.simulate.envelope import (
 from teltonika_processor.simulate.published import Expected, PublishedFrame
 
 _DAY_MS: Final = 86_400_000
-# Source: records of real devices whose clock was never set count from here.
-_UNSET_CLOCK_MS: Final = 1_072_915_200_000  # 2004-01-01T00:00:00Z
 _RETRY_AFTER_MS: Final = 30_000
 # A device sends again within its next frames, not an hour later.
 _NEAR: Final = 200
@@ -97,7 +96,7 @@ def with_impossible_clock(published: PublishedFrame, number: int) -> PublishedFr
 
     The first record is a new one thereby; the others are duplicates. Each `number` gives another.
     """
-    recorded_at_ms = _UNSET_CLOCK_MS + 1000 * number
+    recorded_at_ms = UNSET_CLOCK_MS + 1000 * number
     if number % 2:
         recorded_at_ms = published.received_at_ms + 400 * _DAY_MS + number
     n_records = published.expected.n_records

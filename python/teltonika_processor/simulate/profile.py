@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from teltonika_processor.simulate.models import VALUE_RANGES, Model
+
 CODEC_8: Final = 0x08
 CODEC_8_EXTENDED: Final = 0x8E
 CODEC_16: Final = 0x10
@@ -72,16 +74,19 @@ CODECS: Final = {
 class IoProfile:
     """Elements with values that mostly repeat from record to record."""
 
-    def __init__(self, codec: Codec, rng: random.Random) -> None:
+    def __init__(self, codec: Codec, rng: random.Random, model: Model | None = None) -> None:
         self._codec = codec
         self._rng = rng
-        by_width = _draw_ids(codec, rng)
+        self._ranges = VALUE_RANGES if model else {}
+        self._variable_ids: Sequence[int] = model.variable_ids if model else _VARIABLE_IDS
+        by_width = _ids_of(model, codec) if model else _draw_ids(codec, rng)
         self._event_ids = by_width[1][:-1]
         # An element that is sent only when it causes the record.
         self._spare_id = by_width[1][-1]
         self._ones = [0] * (2 * len(self._event_ids))
         self._wider: list[int] = []
-        self._slots: list[tuple[list[int], int, int]] = []
+        # Where each value stands, its width, and its id.
+        self._slots: list[tuple[list[int], int, int, int]] = []
         self._fill(by_width)
         self._n_elements = len(self._slots)
         counts = [len(self._event_ids), *(len(by_width[width]) for width in _WIDTHS[1:])]
@@ -105,8 +110,8 @@ class IoProfile:
         """Let a third of the values move on."""
         random_unit = self._rng.random
         for _ in range(self._n_elements // 3):
-            values, index, width = self._slots[int(random_unit() * self._n_elements)]
-            values[index] = _draw_value(width, self._rng)
+            values, index, width, io_id = self._slots[int(random_unit() * self._n_elements)]
+            values[index] = self._draw_value(io_id, width)
 
     def _encode(
         self, head: Head, event_io_id: int, layout: struct.Struct, spare: list[int]
@@ -133,7 +138,9 @@ class IoProfile:
         """Count, id, length and value of one variable-length element, or nothing."""
         if not self._codec.has_variable or self._rng.random() >= _VARIABLE_SHARE:
             return b""
-        io_id = self._rng.choice(_VARIABLE_IDS)
+        if not self._variable_ids:
+            return b""
+        io_id = self._rng.choice(self._variable_ids)
         value = f"{io_id}:{self._rng.getrandbits(68):017X}".encode()
         return struct.pack(">HHH", 1, io_id, len(value)) + value
 
@@ -147,8 +154,19 @@ class IoProfile:
                 self._add(self._wider, len(self._wider) - 2, io_id, width)
 
     def _add(self, values: list[int], index: int, io_id: int, width: int) -> None:
-        values[index : index + 2] = [io_id, _draw_value(width, self._rng)]
-        self._slots.append((values, index + 1, width))
+        values[index : index + 2] = [io_id, self._draw_value(io_id, width)]
+        self._slots.append((values, index + 1, width, io_id))
+
+    def _draw_value(self, io_id: int, width: int) -> int:
+        if io_id in self._ranges:
+            return self._rng.randint(*self._ranges[io_id])
+        return _draw_value(width, self._rng)
+
+
+def _ids_of(model: Model, codec: Codec) -> dict[int, list[int]]:
+    """Ids by width that the codec can carry, the spare one-byte id at the end."""
+    id_max = 0xFF if codec.id_code == "B" else 0xFFFF
+    return {width: [one for one in ids if one <= id_max] for width, ids in model.ids.items()}
 
 
 def _draw_ids(codec: Codec, rng: random.Random) -> dict[int, list[int]]:

@@ -2,7 +2,7 @@
 
 import math
 import random
-from typing import Final
+from typing import Final, Protocol
 
 # Town, longitude and latitude in degrees, altitude in metres; all four quarters of the globe, and
 # two places below the sea.
@@ -20,21 +20,50 @@ TOWNS: Final = (
 )
 
 _METRES_PER_DEGREE: Final = 111_320.0
-_TURN_DEG: Final = 18.0
 _SPEED_CHANGE_KMH: Final = 9.0
 _SPEED_MAX_KMH: Final = 130.0
-_STOP_SHARE: Final = 0.04
-_HOME_RADIUS_DEG: Final = 0.3
+
+
+class Drive(Protocol):
+    """Position, heading and speed that move on with time.
+
+    Attributes:
+        altitude_m: Height above the sea, in metres.
+        speed_kmh: Speed; 0 where the device stands.
+    """
+
+    altitude_m: int
+    speed_kmh: int
+
+    @property
+    def longitude_e7(self) -> int:
+        """Longitude in 1e-7 degree."""
+
+    @property
+    def latitude_e7(self) -> int:
+        """Latitude in 1e-7 degree."""
+
+    @property
+    def angle_deg(self) -> int:
+        """Heading from north, clockwise, 0-359."""
+
+    def advance(self, seconds: float) -> None:
+        """Drive on for `seconds`."""
 
 
 class Route:
-    """Position, heading and speed that move on with time.
+    """A drive through a town and its surroundings.
 
     Attributes:
         altitude_m: Height above the sea, in metres.
         angle_deg: Heading from north, clockwise, 0-359.
         speed_kmh: Speed; 0 where the device stands.
     """
+
+    _turn_deg = 18.0
+    _radius_deg = 0.3
+    _stop_share = 0.04
+    _speed_min_kmh = 1.0
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -74,16 +103,25 @@ class Route:
 
     def _turn(self) -> None:
         east, north = self._lon - self._home_lon, self._lat - self._home_lat
-        if east * east + north * north > _HOME_RADIUS_DEG * _HOME_RADIUS_DEG:
+        if east * east + north * north > self._radius_deg * self._radius_deg:
             self._heading_deg = math.degrees(math.atan2(-east, -north)) % 360.0
         else:
-            turn = (self._rng.random() * 2 - 1) * _TURN_DEG
+            turn = (self._rng.random() * 2 - 1) * self._turn_deg
             self._heading_deg = (self._heading_deg + turn) % 360.0
 
     def _change_speed(self) -> None:
-        if self._rng.random() < _STOP_SHARE:
+        if self._rng.random() < self._stop_share:
             self.speed_kmh = 0
             return
         change = (self._rng.random() * 2 - 1) * _SPEED_CHANGE_KMH
-        self._cruise_kmh = min(max(self._cruise_kmh + change, 1.0), _SPEED_MAX_KMH)
+        self._cruise_kmh = min(max(self._cruise_kmh + change, self._speed_min_kmh), _SPEED_MAX_KMH)
         self.speed_kmh = int(self._cruise_kmh)
+
+
+class Motorway(Route):
+    """A fast drive that hardly turns, until it is far from the town where it began."""
+
+    _turn_deg = 1.5
+    _radius_deg = 1.5
+    _stop_share = 0.002
+    _speed_min_kmh = 80.0
