@@ -100,7 +100,7 @@ async def appending(
     """An appender that is stopped at the end of the block; whether it is open must be awaited."""
     client = open_client(url, name="gateway", command_timeout_s=timeout_s)
     config = AppenderConfig(
-        stream=STREAM,
+        streams=(STREAM,),
         durability=Durability.of(durability),
         vouched=vouched,
         limits=limits or CommitLimits(),

@@ -38,6 +38,9 @@ PROCESSORS: Final = {
 }
 """Those of them that read the stream."""
 
+GATEWAY: Final = OURS["gateway"]
+"""What takes frames from devices."""
+
 
 def seconds(duration: str) -> int:
     """A duration such as ``1m30s``."""

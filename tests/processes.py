@@ -1,4 +1,4 @@
-"""The processor as users run it: a process, its log read line by line."""
+"""The services as users run them: a process, its log read line by line."""
 
 import json
 import os
@@ -14,39 +14,27 @@ from commands import COMMAND, ForkedCommand, own_environment
 from secret import demand_no_secret
 
 
-class Processor:
-    """``teltonika-processor run`` in a process of its own; killed when the block ends.
+class Service:
+    """A service in a process of its own; killed when the block ends.
 
     Args:
-        redis_url: REDIS_URL.
-        database_url: DATABASE_URL.
-        arguments: After ``run``.
-        settings: More of the environment.
+        arguments: After ``teltonika-processor``.
+        settings: Of the environment, beside ours.
         first: Called in the new process before the command; not with `fresh`.
         fresh: In an interpreter of its own, as users start it.
     """
 
     def __init__(
         self,
-        redis_url: str,
-        database_url: str,
         *arguments: str,
-        settings: Mapping[str, str] | None = None,
+        settings: Mapping[str, str],
         first: Callable[[], None] | None = None,
         fresh: bool = False,
     ) -> None:
-        environment = own_environment(
-            **{
-                "REDIS_URL": redis_url,
-                "DATABASE_URL": database_url,
-                "REDIS_CONSUMER_NAME": "one",
-                "LOG_FORMAT": "json",
-                "HTTP_PORT": "0",
-                **(settings or {}),
-            }
-        )
+        environment = own_environment(**{"LOG_FORMAT": "json", "HTTP_PORT": "0", **settings})
         self.events: list[dict[str, Any]] = []
         self.output: list[str] = []
+        self._command = " ".join(arguments[:1])
         self._changed = threading.Condition()
         self._has_ended = False
         log, log_end = os.pipe()
@@ -54,16 +42,11 @@ class Processor:
         self._process: subprocess.Popen[bytes] | ForkedCommand
         if fresh:
             self._process = subprocess.Popen(
-                [*COMMAND, "run", *arguments], env=environment, stderr=log_end
+                [*COMMAND, *arguments], env=environment, stderr=log_end
             )
         else:
             self._process = ForkedCommand(
-                "run",
-                *arguments,
-                environment=environment,
-                stdout=log_end,
-                stderr=log_end,
-                first=first,
+                *arguments, environment=environment, stdout=log_end, stderr=log_end, first=first
             )
         os.close(log_end)
         self._reader = threading.Thread(target=self._read_log, daemon=True)
@@ -85,7 +68,7 @@ class Processor:
         self._log.close()
         if exception is not None:
             sys.stderr.write("".join(self.output))
-        demand_no_secret("".join(self.output), "teltonika-processor run")
+        demand_no_secret("".join(self.output), f"teltonika-processor {self._command}")
 
     @property
     def pid(self) -> int:
@@ -136,3 +119,74 @@ class Processor:
         with self._changed:
             self._has_ended = True
             self._changed.notify_all()
+
+
+class Processor(Service):
+    """``teltonika-processor run``.
+
+    Args:
+        redis_url: REDIS_URL.
+        database_url: DATABASE_URL.
+        arguments: After ``run``.
+        settings: More of the environment.
+        first: As for `Service`, as the next.
+        fresh: In an interpreter of its own.
+    """
+
+    def __init__(
+        self,
+        redis_url: str,
+        database_url: str,
+        *arguments: str,
+        settings: Mapping[str, str] | None = None,
+        first: Callable[[], None] | None = None,
+        fresh: bool = False,
+    ) -> None:
+        addresses = {"REDIS_URL": redis_url, "DATABASE_URL": database_url}
+        super().__init__(
+            *("run", *arguments),
+            settings={**addresses, "REDIS_CONSUMER_NAME": "one", **(settings or {})},
+            first=first,
+            fresh=fresh,
+        )
+
+
+class Gateway(Service):
+    """``teltonika-processor ingest`` on free ports of 127.0.0.1; everybody is let in.
+
+    Args:
+        redis_url: REDIS_URL.
+        arguments: After ``ingest``.
+        settings: More of the environment.
+        first: As for `Service`.
+    """
+
+    def __init__(
+        self,
+        redis_url: str,
+        *arguments: str,
+        first: Callable[[], None] | None = None,
+        **settings: str,
+    ) -> None:
+        ours = {
+            "REDIS_URL": redis_url,
+            "INGEST_NAME": "gateway-1",
+            "INGEST_HOST": "127.0.0.1",
+            "INGEST_TCP_PORT": "0",
+            "INGEST_UDP_PORT": "0",
+            "INGEST_ADMISSION": "open",
+        }
+        super().__init__("ingest", *arguments, settings={**ours, **settings}, first=first)
+
+    @property
+    def tcp_port(self) -> int:
+        """Where it listens, once it does."""
+        return int(self.wait_for("gateway.started")["tcp_port"])
+
+    @property
+    def tls_port(self) -> int:
+        return int(self.wait_for("gateway.started")["tls_port"])
+
+    @property
+    def udp_port(self) -> int:
+        return int(self.wait_for("gateway.started")["udp_port"])

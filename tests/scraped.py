@@ -1,14 +1,14 @@
-"""What a running processor answers over HTTP."""
+"""What a running service answers over HTTP."""
 
 from http.client import HTTPConnection
 
 from figures import samples
-from processes import Processor
+from processes import Service
 
 
-def answer(processor: Processor, path: str) -> tuple[int, str]:
+def answer(service: Service, path: str) -> tuple[int, str]:
     """Status and body."""
-    started = processor.wait_for("http.started")
+    started = service.wait_for("http.started")
     connection = HTTPConnection(started["host"], started["port"], timeout=10)
     try:
         connection.request("GET", path)
@@ -18,8 +18,8 @@ def answer(processor: Processor, path: str) -> tuple[int, str]:
         connection.close()
 
 
-def figures(processor: Processor) -> dict[str, float]:
+def figures(service: Service) -> dict[str, float]:
     """Every series of /metrics, without the prefix."""
-    code, page = answer(processor, "/metrics")
+    code, page = answer(service, "/metrics")
     assert code == 200
     return samples(page.encode())

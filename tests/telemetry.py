@@ -13,6 +13,7 @@ import teltonika_processor as tp
 
 STREAM = "telemetry:teltonika"
 LETTERS = "telemetry:teltonika:dlq"
+RESPONSES = "telemetry:teltonika:responses"
 GROUP = "processor"
 
 IMEI = 356307042441013

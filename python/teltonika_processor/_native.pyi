@@ -547,8 +547,21 @@ def channel_packets(datagram: bytes, /) -> list[ChannelPacket]:
 class EntryPacker:
     """Packs stream entries of version 1 as XADD commands, for one stream and one gateway."""
 
-    def __new__(cls, stream: bytes, gateway: bytes) -> EntryPacker:
-        """A packer for the stream of this name, with the gateway's name in every entry."""
+    def __new__(
+        cls, stream: bytes, gateway: bytes, *, keep_entries: int | None = None
+    ) -> EntryPacker:
+        """A packer for the stream of this name, with the gateway's name in every entry.
+
+        Args:
+            stream: Its name.
+            gateway: In the field of that name.
+            keep_entries: Each XADD drops the oldest entries above about so many, at least 1; None
+                drops nothing.
+
+        Raises:
+            ValueError: `keep_entries` is 0.
+            OverflowError: It is negative, or 2**64 or more.
+        """
     def xadd(
         self,
         imei: bytes,

@@ -47,6 +47,10 @@ class Maker:
         for metric in self._page.collect():
             yield generate_latest(_One(metric))
 
+    def follow(self, collector: Collector) -> None:
+        """Render what `collector` says whenever the page is read."""
+        self._registry.register(collector)
+
     def counter(self, name: str, text: str) -> Counter:
         """A counter without labels; its name gets ``_total``."""
         return self.family(name, text, ())

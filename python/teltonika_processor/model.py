@@ -15,12 +15,20 @@ HTTP_HOST: Final = "127.0.0.1"
 HTTP_PORT: Final = 9105
 """The processor's port for that, unless HTTP_PORT says otherwise."""
 
+GATEWAY_HTTP_PORT: Final = 9106
+"""The gateway's."""
+
 HTTP_PORT_MAX: Final = 65_535
 
 
 def dead_letter_stream(stream: str) -> str:
     """Name of the dead-letter stream that belongs to `stream`."""
     return f"{stream}:dlq"
+
+
+def responses_stream(stream: str) -> str:
+    """Name of the stream of frames of command codecs that devices sent, beside `stream`."""
+    return f"{stream}:responses"
 
 
 def attempts_key(stream: str) -> str:

@@ -219,6 +219,147 @@ class Settings(BaseSettings):
         "replaces the row of its id. The same for all instances, since io_elements is filled "
         "from it.",
     )
+    ingest_name: Name = Field(
+        default_factory=socket.gethostname,
+        description="How the gateway signs its entries. Default: the host name.",
+    )
+    ingest_host: str = Field(
+        default="0.0.0.0",  # noqa: S104 -- devices come from everywhere
+        min_length=1,
+        max_length=255,
+        description="Address that devices connect to; one of IPv4, or of IPv6 (:: is both).",
+    )
+    ingest_tcp_port: int = Field(
+        default=5027,
+        ge=0,
+        le=65_535,
+        description="Where devices connect by TCP; 0 takes a free port.",
+    )
+    ingest_udp_port: int = Field(
+        default=5027,
+        ge=0,
+        le=65_535,
+        description="Where devices send datagrams; 0 takes a free port. INGEST_UDP=false: nowhere.",
+    )
+    ingest_udp: bool = Field(
+        default=True,
+        description="Listen for datagrams. Their sender is whoever it says: an IMEI is no secret.",
+    )
+    ingest_tls_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65_535,
+        description="Where devices connect by TLS; needs INGEST_TLS_CERT_FILE.",
+    )
+    ingest_tls_cert_file: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=4096,
+        description="Certificate chain in PEM, read anew when it changes.",
+    )
+    ingest_tls_key_file: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=4096,
+        description="Its private key in PEM; where not set, it stands in INGEST_TLS_CERT_FILE.",
+    )
+    ingest_admission: str = Field(
+        default="postgres",
+        pattern=r"^(postgres|open|file:.+)$",
+        description="Who is let in: those that `devices` allows, those in a file (file:PATH, one "
+        "IMEI a line), or everybody (open: for a demonstration).",
+    )
+    ingest_admission_reload_ms: int = Field(
+        default=10_000,
+        ge=1000,
+        le=3_600_000,
+        description="Between two reads of the whole list in Postgres: a denied device stays so "
+        "long. An allowed one is let in within a second or two.",
+    )
+    ingest_durability: str = Field(
+        default="fsync",
+        pattern=r"^(fsync|memory|replicated:([1-9]|1[0-9]|20))$",
+        description="What a reply to a device means: on the disk of Redis, in its memory, or on "
+        "its disk and on N replicas.",
+    )
+    ingest_durability_vouched: bool = Field(
+        default=False,
+        description="You vouch for Redis' settings of durability, which its user may not read.",
+    )
+    ingest_frame_max_bytes: int = Field(
+        default=4096,
+        ge=1280,
+        le=65_536,
+        description="A longer frame is framing that was lost. The vendor's limit is 1,280.",
+    )
+    ingest_connections_max: int = Field(
+        default=16_000,
+        ge=1,
+        le=1_000_000,
+        description="TCP connections at once; each takes a file descriptor, which is checked at "
+        "the start.",
+    )
+    ingest_connections_per_address_max: int = Field(
+        default=12_000,
+        ge=1,
+        le=1_000_000,
+        description="Of these, from one IPv4 address or IPv6 /64: a carrier may have the whole "
+        "fleet behind one, and a quarter stays for others.",
+    )
+    ingest_unauthenticated_max: int = Field(
+        default=2000,
+        ge=1,
+        le=1_000_000,
+        description="Of these, without a handshake; one more pushes the oldest out.",
+    )
+    ingest_accepts_per_second_max: int = Field(
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="Connections accepted in a second; the others wait in the kernel, as when a "
+        "fleet comes back after a restart.",
+    )
+    ingest_frames_per_second_max: float = Field(
+        default=100.0,
+        gt=0,
+        le=100_000,
+        description="Of one device, with a burst of ten seconds' worth; above it the device is "
+        "read more slowly, never refused. One that waits for its replies sends some 30.",
+    )
+    ingest_in_flight_max_bytes: int = Field(
+        default=32 * 1024 * 1024,
+        ge=65_536,
+        le=1 << 36,
+        description="Bytes received and not durable yet; above it devices are not read. A frame "
+        "of each of 10,000 devices is 13 MB.",
+    )
+    ingest_handshake_timeout_ms: int = Field(
+        default=10_000,
+        ge=100,
+        le=600_000,
+        description="From a connection to its handshake.",
+    )
+    ingest_idle_timeout_ms: int = Field(
+        default=7_200_000,
+        ge=1000,
+        le=604_800_000,
+        description="A connection without a frame or a ping for so long is closed: twice the hour "
+        "after which a parked device records by default. Dead peers are found by TCP's keepalive.",
+    )
+    ingest_hold_ms: int = Field(
+        default=30_000,
+        ge=100,
+        le=600_000,
+        description="How long a frame may wait to be durable before its connection is closed: the "
+        "device keeps its records and comes again.",
+    )
+    ingest_poison_repeats: int = Field(
+        default=3,
+        ge=1,
+        le=1000,
+        description="The same bytes with a wrong CRC so many times in a row go to the dead "
+        "letters, and are answered.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="debug adds a line per batch."
     )
@@ -243,6 +384,13 @@ class Settings(BaseSettings):
             field = str(getattr(info, "field_name", ""))
             check_address(value.get_secret_value(), _schemes_of(field))
         return value
+
+    @model_validator(mode="after")
+    def _tls_has_a_certificate(self) -> Self:
+        if (self.ingest_tls_port is None) != (self.ingest_tls_cert_file is None):
+            message = "INGEST_TLS_PORT and INGEST_TLS_CERT_FILE need each other"
+            raise ValueError(message)
+        return self
 
     @model_validator(mode="after")
     def _drain_leaves_room_for_a_write(self) -> Self:

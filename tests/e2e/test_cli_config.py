@@ -58,6 +58,29 @@ def test_check_says_that_the_settings_are_valid() -> None:
     assert (checked.returncode, checked.stdout) == (0, "the settings are valid\n")
 
 
+def test_check_reads_the_certificate_and_the_list_of_the_gateway(tmp_path: Path) -> None:
+    chain, devices = tmp_path / "chain.pem", tmp_path / "fleet.csv"
+    tls = {"INGEST_TLS_PORT": "5028", "INGEST_TLS_CERT_FILE": str(chain)}
+    checked = config("check", **tls)
+    assert (checked.returncode, checked.stderr) == (
+        78,
+        f"INGEST_TLS_CERT_FILE: {chain}: No such file or directory\n",
+    )
+    directory = Path(__file__).parents[1] / "tls"
+    chain.write_text(
+        (directory / "server.pem").read_text() + (directory / "server.key").read_text()
+    )
+    assert config("check", **tls).returncode == 0
+    admission = {"INGEST_ADMISSION": f"file:{devices}"}
+    checked = config("check", **admission)
+    assert (checked.returncode, checked.stderr) == (
+        78,
+        f"INGEST_ADMISSION: {devices}: No such file or directory\n",
+    )
+    devices.write_text("356307042441013\n")
+    assert config("check", **admission).returncode == 0
+
+
 def test_check_as_json_is_one_object() -> None:
     checked = config("check", "--json", REDIS_TELEMETRY_STRAEM="x")
     mistyped = {"found": "REDIS_TELEMETRY_STRAEM", "likely": "REDIS_TELEMETRY_STREAM"}

@@ -11,9 +11,10 @@ import pytest
 
 from commands import own_environment, run_command
 from conftest import migrate
-from processes import Processor
+from plain_device import PlainDevice
+from processes import Gateway, Processor
 from servers import new_postgres, run_sql
-from telemetry import BASE_MS, STREAM, Telemetry, entry, fetch, frame_at
+from telemetry import BASE_MS, IMEI, STREAM, Telemetry, entry, fetch, frame_at
 from teltonika_processor.embedded import EmbeddedPostgres, EmbeddedRedis
 from waiting import eventually
 
@@ -90,7 +91,7 @@ def test_a_service_that_runs_on_healthy_servers_is_ok_in_every_check(
         assert examined.exit_code == 0, examined.output + examined.errors
         assert doctor(redis_is, writer_dsn, "--strict").exit_code == 0
     lines = examined.output.splitlines()
-    assert lines[-1] == "43 checks: 43 ok"
+    assert lines[-1] == "44 checks: 44 ok"
     assert {line.split()[0] for line in lines[:-1]} == {"ok"}
     assert "ok  instances  running            one" in lines
     assert examined.errors == ""
@@ -106,7 +107,7 @@ def test_problems_are_told_with_why_and_what_to_do(redis_is: str, migrated_datab
     assert lines[first + 1].startswith("    why: a variable with a mistyped name is ignored")
     assert lines[first + 2] == "    do:  rename it to REDIS_TELEMETRY_STREAM, or unset it"
     assert not [line for line in lines if line.startswith("ok ")]
-    assert lines[-1].startswith("40 checks: ")
+    assert lines[-1].startswith("41 checks: ")
     assert examined.exit_code == 0
     assert doctor(redis_is, migrated_database, "--strict").exit_code == 1
 
@@ -123,6 +124,47 @@ def test_a_gateway_that_writes_elsewhere_is_noticed(
     assert found["found"] == f"frames are written to {STREAM}, and ours is not written"
     assert found["remedy"].startswith("set REDIS_TELEMETRY_STREAM to the same name")
     assert doctor(redis_is, migrated_database).exit_code == 0
+
+
+def test_a_gateway_that_runs_is_named_and_what_it_needs_is_looked_at(
+    redis_is: str, migrated_database: str
+) -> None:
+    settings = {"INGEST_ADMISSION": "postgres", "INGEST_CONNECTIONS_MAX": "500"}
+    run_sql(migrated_database, f"INSERT INTO devices (imei, allowed) VALUES ({IMEI}, true)")
+    with Gateway(
+        redis_is,
+        **settings,
+        DATABASE_URL=migrated_database,
+        INGEST_DURABILITY="fsync",
+    ) as gateway:
+        gateway.wait_for("admission.replaced")
+        with PlainDevice(gateway.tcp_port) as device:
+            assert device.acknowledged(frame_at(BASE_MS)) == 1
+        examined = doctor(redis_is, migrated_database, "--json", **settings)
+    found = {
+        check: told for (party, check), told in examined.by_check.items() if party == "gateway"
+    }
+    assert {told["status"] for told in found.values()} == {"ok"}
+    assert found.keys() == {"writing", "durability", "descriptors", "allow-list"}
+    assert found["writing"]["found"] == "gateway-1"
+
+
+def test_a_gateway_that_could_not_run_here_is_told(redis_is: str, database: str) -> None:
+    settings = {
+        "INGEST_CONNECTIONS_MAX": "1000000",
+        "INGEST_DURABILITY": "replicated:1",
+        "INGEST_TLS_PORT": "5028",
+        "INGEST_TLS_CERT_FILE": "/nowhere.pem",
+    }
+    with Telemetry(redis_is).client as client:
+        client.config_set("appendfsync", "everysec")
+    problems = doctor(redis_is, database, "--json", **settings).problems
+    assert {check: problems["gateway", check] for check in ("durability", "certificate")} == {
+        "durability": "failure",
+        "certificate": "failure",
+    }
+    assert problems["gateway", "allow-list"] == "unknown"
+    assert problems["gateway", "writing"] == "warning"
 
 
 def test_failures_of_all_parties_are_one_exit_code(
@@ -219,7 +261,7 @@ def test_nothing_is_written_anywhere(
 
     before = state()
     examined = doctor(redis_is, dsn, "--json")
-    assert len(examined.by_check) == 43
+    assert len(examined.by_check) == 44
     assert state() == before
 
 

@@ -1,4 +1,4 @@
-"""Dashboards, alerts and pages name what a running processor serves, and each other."""
+"""Dashboards, alerts and pages name what a running service serves, and each other."""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from ops_files import (
     queries,
     recorded,
 )
-from processes import Processor
+from processes import Gateway, Processor
 from scraped import answer
 
 OPERATIONS = ROOT / "OPERATIONS.md"
@@ -48,15 +48,22 @@ class Selected(NamedTuple):
 
 @pytest.fixture
 def served(redis_url: str, migrated_database: str) -> Series:
-    """A live scrape."""
-    with Processor(redis_url, migrated_database) as processor:
-        processor.wait_for("consumer.started")
-        code, page = answer(processor, "/metrics")
-        assert code == 200
+    """A live scrape of a processor and of a gateway."""
+    pages = []
+    with (
+        Processor(redis_url, migrated_database) as processor,
+        Gateway(redis_url, INGEST_DURABILITY="memory") as gateway,
+    ):
+        for service, begun in ((processor, "consumer.started"), (gateway, "gateway.started")):
+            service.wait_for(begun)
+            code, page = answer(service, "/metrics")
+            assert code == 200
+            pages.append(page)
     found: Series = {}
-    for family in text_string_to_metric_families(page):
-        for sample in family.samples:
-            found.setdefault(sample.name, []).append(sample.labels)
+    for page in pages:
+        for family in text_string_to_metric_families(page):
+            for sample in family.samples:
+                found.setdefault(sample.name, []).append(sample.labels)
     return found
 
 
@@ -149,10 +156,10 @@ def test_every_runbook_url_leads_to_the_section_of_its_alert() -> None:
 
 def test_every_alert_has_a_severity_and_says_why_its_threshold_is_that() -> None:
     found = alerts()
-    assert len(found) == (PROMETHEUS / "alerts.yaml").read_text().count("- alert:") == 22
+    assert len(found) == (PROMETHEUS / "alerts.yaml").read_text().count("- alert:") == 36
     assert {alert.severity for alert in found} == {"page", "ticket", "none"}
     for alert in found:
-        assert alert.name.startswith("TeltonikaProcessor")
+        assert re.match("Teltonika(Processor|Gateway)[A-Z]", alert.name)
         assert len(alert.comment) > 20, alert.name
 
 
@@ -211,5 +218,5 @@ def test_every_query_asks_only_for_the_chosen_job(path: Path) -> None:
 
 
 def test_there_is_a_dashboard_and_grafana_is_told_where() -> None:
-    assert [path.name for path in DASHBOARDS] == ["processor.json"]
+    assert [path.name for path in DASHBOARDS] == ["gateway.json", "processor.json"]
     assert len(list(GRAFANA.glob("provisioning/*/*.yaml"))) == 2

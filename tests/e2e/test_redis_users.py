@@ -13,9 +13,20 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 from acl_redis import USERS_FILE, AclRedis, account_of, sweep_at_once, users_lines
 from commands import own_environment, run_command
 from letters import add_letter
-from processes import Processor
+from plain_device import PlainDevice, channel_packet, command_frame, datagram_answer
+from processes import Gateway, Processor
 from servers import runs_on_old_servers
-from telemetry import BASE_MS, GROUP, IMEI, LETTERS, STREAM, Telemetry, entry, frame_at
+from telemetry import (
+    BASE_MS,
+    GROUP,
+    IMEI,
+    LETTERS,
+    RESPONSES,
+    STREAM,
+    Telemetry,
+    entry,
+    frame_at,
+)
 from teltonika_processor.cli.app import SUBCOMMANDS
 from teltonika_processor.errors import ConfigError
 from teltonika_processor.stream import consumers
@@ -103,6 +114,36 @@ def test_the_processor_is_denied_nothing_on_a_bad_day(
     assert acl.denied() == []
 
 
+def test_the_gateway_is_denied_nothing_whatever_devices_send(
+    acl: AclRedis, telemetry: Telemetry
+) -> None:
+    """Frames by TCP and UDP, a command's response, a poison frame; durable on the disk."""
+    telemetry.client.config_set("appendfsync", "always")
+    frame = frame_at(BASE_MS)
+    with Gateway(acl.url_of("gateway"), INGEST_DURABILITY="fsync") as gateway:
+        with PlainDevice(gateway.tcp_port) as device:
+            assert device.answer == b"\x01"
+            assert device.acknowledged(frame) == 1
+            device.send(command_frame(b"Ignition: 1"))
+            for _ in range(2):
+                device.send(frame[:-1] + b"\0")
+            assert device.acknowledged(frame[:-1] + b"\0") == 1
+        udp_port = gateway.wait_for("gateway.started")["udp_port"]
+        answer = datagram_answer(udp_port, channel_packet(frame))
+        assert answer == bytes.fromhex("0005cafe010501")
+        assert gateway.terminate() == 0
+    assert acl.denied() == []
+    client = telemetry.client
+    assert [client.xlen(name) for name in (STREAM, RESPONSES, LETTERS)] == [2, 1, 1]
+
+
+def test_the_gateway_may_ask_for_replicas(acl: AclRedis) -> None:
+    with Gateway(acl.url_of("gateway"), INGEST_DURABILITY="replicated:1") as gateway:
+        stopped = gateway.wait_for("appends.stopped")
+        assert stopped["error"] == "Redis: 0 of 1 replicas answered in time"
+    assert acl.denied() == []
+
+
 OPERATOR_COMMANDS = [
     ["dlq", "list"],
     ["dlq", "list", "--json"],
@@ -136,14 +177,16 @@ OPERATOR_COMMANDS = [
     ["explain", "{pending}"],
     ["explain", "{letter}"],
 ]
-ASKS_NO_REDIS = {
-    *("config", "decode", "demo", "health", "migrate", "partitions", "run", "simulate"),
+# Those that are run, as users of their own, or ask no Redis.
+NOT_THE_OPERATORS = {
+    *("run", "ingest"),
+    *("config", "decode", "demo", "health", "migrate", "partitions", "simulate"),
 }
 
 
 def test_every_command_that_asks_redis_is_run_as_the_operator() -> None:
     run = {command[0] for command in OPERATOR_COMMANDS} | {"doctor"}
-    assert run | ASKS_NO_REDIS == set(SUBCOMMANDS)
+    assert run | NOT_THE_OPERATORS == set(SUBCOMMANDS)
 
 
 @pytest.fixture
@@ -247,7 +290,10 @@ FORBIDDEN = [
             f"XDEL {STREAM} 1-1",
             f"XTRIM {STREAM} MAXLEN 0",
             f"DEL {STREAM}",
-            f"XADD {LETTERS} * a b",
+            f"XRANGE {LETTERS} - +",
+            f"XDEL {LETTERS} 1-1",
+            f"XRANGE {RESPONSES} - +",
+            f"XADD {STREAM}:control * a b",
             f"XACK {STREAM} {GROUP} 1-1",
             f"XGROUP DESTROY {STREAM} {GROUP}",
             "EVAL return(1) 0",
@@ -333,12 +379,15 @@ async def test_a_script_that_is_denied_something_is_told_as_a_wrong_setting(acl:
     await client.aclose()
 
 
-def test_the_gateway_can_empty_the_stream_all_the_same(acl: AclRedis, telemetry: Telemetry) -> None:
+@pytest.mark.parametrize("key", [STREAM, RESPONSES, LETTERS])
+def test_the_gateway_can_empty_its_streams_all_the_same(
+    acl: AclRedis, telemetry: Telemetry, key: str
+) -> None:
     """SECURITY.md says so: no rule tells an XADD that trims from one that does not."""
     with acl.client("gateway") as client:
-        client.xadd(STREAM, {"a": "b"})
-        client.xadd(STREAM, {"a": "b"}, maxlen=0, approximate=False)
-    assert telemetry.client.xlen(STREAM) == 0
+        client.xadd(key, {"a": "b"})
+        client.xadd(key, {"a": "b"}, maxlen=0, approximate=False)
+    assert telemetry.client.xlen(key) == 0
 
 
 def test_the_operator_can_lose_what_was_not_stored(acl: AclRedis, telemetry: Telemetry) -> None:
@@ -399,6 +448,7 @@ def test_the_names_in_the_file_are_those_of_the_settings() -> None:
         "telemetry:teltonika",
         "telemetry:teltonika:*",
         "telemetry:teltonika:dlq",
+        "telemetry:teltonika:responses",
         "telemetry:teltonika:control",
         "telemetry:teltonika:control:reply:*",
         "telemetry:teltonika:consumer:*",

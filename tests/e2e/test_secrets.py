@@ -25,7 +25,13 @@ from teltonika_processor.embedded.server import free_port
 from teltonika_processor.store.positions import PositionWriter
 from waiting import eventually
 
-DEBUG = {"LOG_LEVEL": "debug", "STARTUP_TIMEOUT_MS": "1000"}
+DEBUG = {
+    "LOG_LEVEL": "debug",
+    "STARTUP_TIMEOUT_MS": "1000",
+    "INGEST_TCP_PORT": "0",
+    "INGEST_UDP_PORT": "0",
+    "INGEST_CONNECTIONS_MAX": "500",
+}
 
 # With whatever they need to get as far as a server.
 COMMANDS = {
@@ -55,6 +61,7 @@ COMMANDS = {
     "config": [["config", "show"], ["config", "show", "--json"], ["config", "check", "--strict"]],
     "run": [["run"]],
     "simulate": [["simulate", "--verify", "--port", "1", "--duration", "1s", "--drain", "0"]],
+    "ingest": [["ingest"]],
 }
 WITHOUT_SETTINGS = {"decode", "demo"}
 

@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import teltonika_processor as tp
+from book_gateways import Conversation, in_a_thread
 from commands import COMMAND, own_environment, run_command
-from gateways import Conversation, in_a_thread
 from teltonika_processor.embedded.server import free_port
 from terminal import Terminal
 from waiting import eventually

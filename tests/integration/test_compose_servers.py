@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import redis as blocking_redis
 
-from compose import ROOT, SERVICES
+from compose import GATEWAY, ROOT, SERVICES
 from servers import new_postgres, run_in_own_loop, runs_on_old_servers
 from telemetry import fetch
 from teltonika_processor.embedded.installs import system_redis, wheel_redis
 from teltonika_processor.stream.connection import open_client
+from teltonika_processor.stream.durability import Durability, check_durability
 from teltonika_processor.stream.server_checks import Doubt, check_server
 from waiting import eventually
 
@@ -68,6 +69,18 @@ async def doubts_about(url: str) -> list[Doubt]:
 
 def test_the_processors_have_no_doubt_about_redis(url: str) -> None:
     assert run_in_own_loop(doubts_about(url)) == []
+
+
+async def ask_for(durability: str, url: str) -> None:
+    client = open_client(url, name="test")
+    try:
+        await check_durability(client, Durability.of(durability), vouched=False)
+    finally:
+        await client.aclose()
+
+
+def test_redis_keeps_what_the_gateway_promises(url: str) -> None:
+    run_in_own_loop(ask_for(GATEWAY["environment"]["INGEST_DURABILITY"], url))
 
 
 def test_redis_wants_the_password(url: str) -> None:

@@ -10,7 +10,8 @@ import asyncpg
 import pytest
 
 from commands import own_environment, run_command
-from processes import Processor
+from plain_device import PlainDevice
+from processes import Gateway, Processor
 from roles import drop_roles, dsn_of, make_roles
 from secret import SECRET
 from servers import run_sql
@@ -170,6 +171,35 @@ async def test_the_gateways_grants_are_enough(with_roles: str) -> None:
             await record_refused(session, [Refusal(int(IMEI), BASE_MS, BASE_MS + 1)])
         assert await known(session, [int(IMEI)]) == {int(IMEI): False}
         assert [page.n_rows async for page in allowed_pages(session)] == [1]
+
+
+def test_a_gateway_needs_no_other_grants(redis_url: str, with_roles: str) -> None:
+    settings = {"DATABASE_URL": dsn_of(with_roles, "gateway"), "INGEST_ADMISSION": "postgres"}
+    settings |= {"INGEST_DURABILITY": "memory"}
+    with Gateway(redis_url, **settings) as gateway:
+        gateway.wait_for("admission.replaced")
+        with PlainDevice(gateway.tcp_port) as device:
+            assert device.answer == b"\0"
+        eventually(lambda: fetch(with_roles, "SELECT allowed FROM devices") == [(False,)])
+        run_sql(with_roles, "UPDATE devices SET allowed = true")
+        eventually(lambda: is_let_in(gateway))
+        assert gateway.terminate() == 0
+
+
+def is_let_in(gateway: Gateway) -> bool:
+    with PlainDevice(gateway.tcp_port) as device:
+        return device.answer == b"\1"
+
+
+def test_a_gateway_that_may_not_read_who_is_allowed_says_so(
+    redis_url: str, with_roles: str
+) -> None:
+    database = urlsplit(with_roles).path.removeprefix("/")
+    run_sql(with_roles, f"REVOKE ALL ON devices FROM {database}_gateway")
+    settings = {"DATABASE_URL": dsn_of(with_roles, "gateway"), "INGEST_ADMISSION": "postgres"}
+    settings |= {"INGEST_DURABILITY": "memory"}
+    with Gateway(redis_url, **settings) as gateway:
+        assert gateway.exit_code() == 76
 
 
 NOBODY_BUT_THE_OWNER = (

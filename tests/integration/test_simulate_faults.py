@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from typing_extensions import override
 
-from gateways import Gateway, listening
+from book_gateways import Gateway, listening
 from teltonika_processor.cli.simulate_run import Order, Run, simulate
 from teltonika_processor.codec import reference
 from teltonika_processor.service.signals import StopRequests

@@ -6,8 +6,8 @@ from time import monotonic
 
 import pytest
 
+from book_gateways import Conversation, in_a_thread, listening
 from commands import own_environment, run_command
-from gateways import Conversation, in_a_thread, listening
 from teltonika_processor.capture import Captured, event_line, header_line
 from teltonika_processor.simulate.replay import Replay, Replayed
 from teltonika_processor.simulate.traffic import GatewayUnreachable, Target

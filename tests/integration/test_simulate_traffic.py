@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from gateways import Conversation, listening
+from book_gateways import Conversation, listening
 from teltonika_processor.codec import reference
 from teltonika_processor.errors import ConfigError
 from teltonika_processor.simulate.account import Account, total

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateways import listening
+from book_gateways import listening
 from teltonika_processor.cli.simulate_run import Order, Run, simulate
 from teltonika_processor.cli.simulate_verify import Verification, Verifier
 from teltonika_processor.codec.native import decode_entries

@@ -17,6 +17,10 @@ printf 'subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n' >server.ext
 openssl x509 -req -in server.csr -CA authority.pem -CAkey authority.key -CAcreateserial \
     -days $days -extfile server.ext -out server.pem
 
+# renewed.pem: what an operator puts in the place of server.pem one day.
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days $days \
+    -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout renewed.key -out renewed.pem
+
 # revoked.pem: the authority takes back server.pem.
 printf '[ca]\ndefault_ca=own\n[own]\ndatabase=index.txt\ndefault_md=sha256\n' >ca.cnf
 : >index.txt

@@ -10,7 +10,9 @@ import yaml
 from pydantic import SecretStr
 
 import dockerfile
-from compose import OURS, PROCESSORS, SERVICES, TEXT, read_compose, seconds
+from compose import GATEWAY, OURS, PROCESSORS, SERVICES, TEXT, read_compose, seconds
+from teltonika_processor.gateway.limits import OTHER_DESCRIPTORS
+from teltonika_processor.model import GATEWAY_HTTP_PORT
 from teltonika_processor.settings import Settings, near_misses
 
 ROOT = Path(__file__).parents[2]
@@ -40,9 +42,9 @@ def make_secrets(directory: Path) -> str:
 # What runs
 
 
-def test_there_are_two_processors_an_audit_the_servers_and_the_monitoring() -> None:
+def test_there_are_a_gateway_two_processors_an_audit_the_servers_and_the_monitoring() -> None:
     assert list(PROCESSORS) == ["processor-1", "processor-2"]
-    assert set(OURS) - set(PROCESSORS) == {"migrate", "audit"}
+    assert set(OURS) - set(PROCESSORS) == {"migrate", "audit", "gateway"}
     assert set(SERVICES) - set(OURS) == {"redis", "postgres", "prometheus", "grafana"}
 
 
@@ -100,7 +102,7 @@ def test_every_value_is_one_that_the_settings_take(
 
 
 def test_one_variable_names_the_stream_for_every_service() -> None:
-    readers = {*PROCESSORS, "audit"}
+    readers = {*PROCESSORS, "audit", "gateway"}
     for variables, stream in (
         ({}, FIELDS["redis_telemetry_stream"].default),
         ({"REDIS_TELEMETRY_STREAM": "telemetry:test"}, "telemetry:test"),
@@ -121,7 +123,7 @@ def test_each_processor_has_a_name_of_its_own_that_stays() -> None:
 
 
 def test_the_schema_is_there_before_a_processor_starts() -> None:
-    for name in (*PROCESSORS, "audit"):
+    for name in (*PROCESSORS, "audit", "gateway"):
         assert SERVICES[name]["depends_on"] == {
             "redis": {"condition": "service_healthy"},
             "postgres": {"condition": "service_healthy"},
@@ -135,7 +137,7 @@ def test_the_schema_is_there_before_a_processor_starts() -> None:
 
 def test_a_drain_ends_before_docker_kills() -> None:
     drain_ms = FIELDS["drain_timeout_ms"].default
-    for service in PROCESSORS.values():
+    for service in (*PROCESSORS.values(), GATEWAY):
         assert "DRAIN_TIMEOUT_MS" not in service["environment"]
         assert seconds(service["stop_grace_period"]) * 1000 > drain_ms + 1000
     for name in ("redis", "postgres"):
@@ -146,20 +148,58 @@ def test_a_drain_ends_before_docker_kills() -> None:
 
 
 def test_nothing_is_published_beyond_this_machine() -> None:
-    published = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    published = published_ports({})
     assert published
-    assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in published)
-    assert len({port.split(":")[1] for port in published}) == len(published)
+    assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+(/tcp|/udp)?", port) for port in published)
+    own = {re.sub(r":\d+(?=/|$)", "", port) for port in published}
+    assert len(own) == len(published)
+
+
+def test_one_variable_lets_devices_in_and_nobody_else() -> None:
+    opened = set(published_ports({"PUBLISHED_INGEST_ADDRESS": "0.0.0.0"}))
+    assert opened - set(published_ports({})) == {
+        f"0.0.0.0:{port}:{port}/{transport}"
+        for transport in ("tcp", "udp")
+        for port in [FIELDS[f"ingest_{transport}_port"].default]
+    }
+
+
+def published_ports(variables: dict[str, str]) -> list[str]:
+    services = read_compose(variables)["services"]
+    return [port for service in services.values() for port in service.get("ports", [])]
 
 
 def test_processors_answer_on_the_port_of_the_settings() -> None:
     inside = {port.split(":")[2] for service in PROCESSORS.values() for port in service["ports"]}
-    assert inside == {str(FIELDS["http_port"].default)} == set(dockerfile.instructions("EXPOSE"))
+    assert inside == {str(FIELDS["http_port"].default)} == {dockerfile.environment()["HTTP_PORT"]}
     assert not any("HTTP_PORT" in service["environment"] for service in PROCESSORS.values())
 
 
-def test_the_port_of_the_gateway_is_free() -> None:
-    assert "9106" not in TEXT
+def test_the_gateway_answers_on_its_own_port_and_takes_devices_on_those_of_the_settings() -> None:
+    inside = {re.sub(r"^.*:", "", port) for port in GATEWAY["ports"]}
+    assert GATEWAY["environment"]["HTTP_PORT"] == str(GATEWAY_HTTP_PORT)
+    assert inside == {"5027/tcp", "5027/udp", "9106"}
+    exposed = {port.removesuffix("/tcp") for port in dockerfile.instructions("EXPOSE")[0].split()}
+    assert {port.removesuffix("/tcp") for port in inside} <= exposed
+    assert not {name for name in GATEWAY["environment"] if re.fullmatch("INGEST_.*PORT", name)}
+
+
+# The gateway's promises
+
+
+def test_redis_keeps_what_the_gateway_promises_to_devices() -> None:
+    words = SERVICES["redis"]["command"]
+    assert GATEWAY["environment"]["INGEST_DURABILITY"] == "fsync"
+    assert words[words.index("--appendonly") + 1] == "yes"
+    assert words[words.index("--appendfsync") + 1] == "always"
+    assert "--no-appendfsync-on-rewrite" not in words
+
+
+def test_the_gateway_may_have_a_descriptor_for_each_connection() -> None:
+    may = GATEWAY["ulimits"]["nofile"]
+    needs = FIELDS["ingest_connections_max"].default + OTHER_DESCRIPTORS
+    assert may["soft"] == may["hard"] >= needs
+    assert "INGEST_CONNECTIONS_MAX" not in GATEWAY["environment"]
 
 
 # Health
@@ -168,7 +208,7 @@ def test_the_port_of_the_gateway_is_free() -> None:
 def test_every_server_has_a_health_check_and_the_processors_have_that_of_the_image() -> None:
     for name in set(SERVICES) - set(OURS):
         assert SERVICES[name]["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
-    assert all("healthcheck" not in service for service in PROCESSORS.values())
+    assert all("healthcheck" not in service for service in (*PROCESSORS.values(), GATEWAY))
 
 
 def test_what_answers_no_health_check_is_not_asked() -> None:
@@ -301,14 +341,13 @@ def test_every_file_that_is_mounted_is_in_the_repository() -> None:
     assert (ROOT / "ops" / "prometheus" / "prometheus.yaml").is_file()
 
 
-def test_prometheus_scrapes_every_processor() -> None:
+def test_prometheus_scrapes_every_processor_and_the_gateway() -> None:
     document = yaml.safe_load((ROOT / "ops" / "prometheus" / "prometheus.yaml").read_text())
-    targets = [
-        target
+    targets = {
+        job["job_name"]: [target for one in job["static_configs"] for target in one["targets"]]
         for job in document["scrape_configs"]
-        for static in job["static_configs"]
-        for target in static["targets"]
-    ]
-    assert [target for target in targets if target.startswith("processor")] == [
-        f"{name}:{FIELDS['http_port'].default}" for name in PROCESSORS
-    ]
+    }
+    assert targets == {
+        "teltonika-processor": [f"{name}:{FIELDS['http_port'].default}" for name in PROCESSORS],
+        "teltonika-gateway": [f"{GATEWAY['hostname']}:{GATEWAY_HTTP_PORT}"],
+    }

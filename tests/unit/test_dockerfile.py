@@ -70,7 +70,7 @@ def test_the_port_that_is_exposed_is_the_one_that_is_demanded() -> None:
     environment = dockerfile.environment()
     assert environment["HTTP_HOST"] == "0.0.0.0"
     assert int(environment["HTTP_PORT"]) == Settings.model_fields["http_port"].default == 9105
-    assert instructions("EXPOSE") == ["9105"]
+    assert instructions("EXPOSE") == ["9105 9106 5027/tcp 5027/udp"]
 
 
 def test_panic_dumps_go_to_the_one_volume_which_the_user_owns() -> None:

@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 import pytest
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from teltonika_processor._native import error_catalogue
-from teltonika_processor.model import TELEMETRY_STREAM
+from teltonika_processor.gateway.session import Ending
+from teltonika_processor.model import GATEWAY_HTTP_PORT, HTTP_PORT, TELEMETRY_STREAM
 from teltonika_processor.service.exit_codes import ExitCode
+from teltonika_processor.service.ingest_metrics import OWN_REASONS
 from teltonika_processor.settings import Settings
+from teltonika_processor.stream.durability import REPLICAS_MAX
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), ROOT / ".env.example"])
@@ -28,11 +31,22 @@ ALLOWED_TEXTS = {
     "http_host": "a name or an address",
     "panic_dump_dir": "a path",
     "io_dictionary_file": "a path",
+    "ingest_name": "1 to 200 printable ASCII characters, no space",
+    "ingest_host": "an address",
+    "ingest_tls_cert_file": "a path",
+    "ingest_tls_key_file": "a path",
+    "ingest_admission": "`postgres`, `file:PATH`, `open`",
+    "ingest_durability": f"`fsync`, `memory`, `replicated:N` with N from 1 to {REPLICAS_MAX}",
 }
 DEFAULT_TEXTS = {
     "database_migration_url": "`DATABASE_URL`",
     "redis_consumer_name": "the host name",
+    "http_port": f"`{HTTP_PORT}`; of the gateway `{GATEWAY_HTTP_PORT}`",
     "io_dictionary_file": "none",
+    "ingest_name": "the host name",
+    "ingest_tls_port": "none",
+    "ingest_tls_cert_file": "none",
+    "ingest_tls_key_file": "none",
 }
 
 
@@ -53,9 +67,13 @@ def allowed(name: str, field: FieldInfo) -> str:
         return "`true`, `false`"
     if get_origin(field.annotation) is Literal:
         return ", ".join(f"`{value}`" for value in get_args(field.annotation))
-    low = next(bound.ge for bound in field.metadata if isinstance(bound, Ge))
     high = next(bound.le for bound in field.metadata if isinstance(bound, Le))
-    return f"{low:,} to {high:,}"
+    for bound in field.metadata:
+        if isinstance(bound, Gt):
+            return f"more than {bound.gt:,}, to {high:,}"
+        if isinstance(bound, Ge):
+            return f"{bound.ge:,} to {high:,}"
+    raise AssertionError(name)
 
 
 def settings_row(name: str, field: FieldInfo) -> str:
@@ -109,7 +127,7 @@ def test_stream_constant_is_the_agreed_name() -> None:
 def test_every_stream_that_a_document_names_is_ours(document: Path) -> None:
     named = set(re.findall(r"telemetry:[\w-]+(?::[\w-]+)*", document.read_text()))
     assert named
-    assert named <= {"telemetry:teltonika", "telemetry:teltonika:dlq"}
+    assert named <= {f"telemetry:teltonika{end}" for end in ("", ":dlq", ":responses")}
 
 
 def test_reject_codes_table_is_the_catalogue() -> None:
@@ -128,3 +146,16 @@ def test_requirements_name_no_registry() -> None:
     for pins in (ROOT / "requirements").glob("*.txt"):
         for line in pins.read_text().splitlines():
             assert re.match(r"([a-z0-9-]+==\S+|    --hash=sha256:[0-9a-f]{64})( |$)", line), line
+
+
+def reasons_of(heading: str) -> list[str]:
+    _, _, section = (ROOT / "OPERATIONS.md").read_text().partition(f"\n### {heading}\n")
+    return re.findall(r"^\| `(\w+)` \|", re.split(r"\n##", section)[0], re.MULTILINE)
+
+
+def test_every_reason_why_a_connection_ended_has_its_line() -> None:
+    assert reasons_of("Why a connection ended") == sorted(get_args(Ending))
+
+
+def test_every_reason_of_ours_why_a_channel_packet_was_refused_has_its_line() -> None:
+    assert reasons_of("Why a channel packet was refused") == list(OWN_REASONS)

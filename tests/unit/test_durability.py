@@ -71,6 +71,10 @@ def test_a_durable_master_is_taken_by_every_mode(setting: str) -> None:
             "appendonly no, appendfsync everysec",
         ),
         (replace(UNREADABLE, appendonly=False), "appendonly no"),
+        (
+            replace(DURABLE, maxmemory=1 << 30, maxmemory_policy="allkeys-lru"),
+            "maxmemory-policy allkeys-lru, which deletes whole streams",
+        ),
     ],
 )
 @pytest.mark.parametrize("vouched", [False, True])
@@ -91,8 +95,9 @@ def test_the_refusal_names_both_remedies_and_what_the_second_may_lose() -> None:
     assert str(caught.value) == (
         "INGEST_DURABILITY=fsync: Redis has appendfsync everysec. Either set the server so (CONFIG "
         "SET appendonly yes, CONFIG SET appendfsync always, CONFIG SET no-appendfsync-on-rewrite "
-        "no, and the same in its file of settings), or choose INGEST_DURABILITY=memory and accept "
-        "that frames which devices were told are safe, and have deleted, are lost when the server "
+        "no, CONFIG SET maxmemory-policy noeviction, and the same in its file of settings), or "
+        "choose INGEST_DURABILITY=memory and accept that frames which devices were told are safe, "
+        "and have deleted, are lost when the server "
         "or its machine stops: those of the last 2 s with appendfsync everysec, all since the last "
         "snapshot with appendonly no"
     )

@@ -52,6 +52,15 @@ def test_the_command_is_exactly_these_bytes() -> None:
     )
 
 
+def test_a_stream_that_keeps_so_many_entries_says_so_in_each_command() -> None:
+    packer = EntryPacker(b"s", b"gw", keep_entries=10_000)
+    arguments = arguments_of(packer.xadd(IMEI, EMPTY, "tcp", 17, b"c"))
+    assert arguments[:7] == [b"XADD", b"s", b"MAXLEN", b"~", b"10000", b"*", b"imei"]
+    assert len(arguments) == 20
+    with pytest.raises(ValueError, match="zero"):
+        EntryPacker(b"s", b"gw", keep_entries=0)
+
+
 def test_the_fields_are_those_of_the_contract_in_their_order() -> None:
     assert arguments_of(xadd(transport="udp", frame=b"\x08\x00\x00")) == [
         *(b"XADD", STREAM, b"*"),

@@ -3,6 +3,7 @@
 import collections
 import hashlib
 import json
+import random
 import struct
 from pathlib import Path
 
@@ -13,15 +14,22 @@ from teltonika_processor.errors import DecodeError
 from teltonika_processor.simulate import (
     Expected,
     ExpectedAccounts,
-    Faults,
     Fleet,
     PublishedFrame,
     documented_frames,
     expected_accounts,
-    with_faults,
 )
 from teltonika_processor.simulate.device import imei_of, luhn_digit
-from teltonika_processor.simulate.faults import DAMAGE
+from teltonika_processor.simulate.faults import (
+    DAMAGE,
+    MISSENT,
+    NEVER_FROM_A_DEVICE,
+    damaged,
+    missent,
+    poisoned,
+    retransmitted,
+    with_impossible_clock,
+)
 
 STARTED_AT_MS = 1_760_000_000_000  # 2025-10-09T08:53:20Z
 VECTORS = Path(__file__).parents[1] / "vectors" / "documented.jsonl"
@@ -154,10 +162,31 @@ def test_imeis_have_15_digits_and_a_valid_check_digit() -> None:
 
 @pytest.mark.parametrize("code", DAMAGE)
 def test_damage_is_refused_with_its_code(code: str, frames: list[PublishedFrame]) -> None:
-    faulty = with_faults(frames[:50], Faults(damaged=10 * len(DAMAGE)), seed=5)
-    spoiled = [published for published in faulty if published.expected.reject == code]
-    assert len(spoiled) == 10
+    rng = random.Random(5)
+    spoiled = [damaged(one, code, rng) for one in frames[:20] if one.transport == "tcp"]
     assert {refusal(published) for published in spoiled} == {code}
+    assert {published.expected.reject for published in spoiled} == {code}
+
+
+@pytest.mark.parametrize("udp_share", [0.0, 1.0])
+@pytest.mark.parametrize("code", MISSENT)
+def test_what_firmware_spoils_is_refused_with_its_code(code: str, udp_share: float) -> None:
+    rng = random.Random(5)
+    spoiled = [missent(one, code, rng) for one in fleet(udp_share=udp_share).frames(20)]
+    assert {refusal(published) for published in spoiled} == {code}
+    assert {published.expected.reject for published in spoiled} == {code}
+
+
+def test_damage_is_either_a_devices_or_never_from_one() -> None:
+    assert {*MISSENT, *NEVER_FROM_A_DEVICE} == set(DAMAGE)
+    assert not {*MISSENT} & {*NEVER_FROM_A_DEVICE}
+
+
+def test_poison_has_a_wrong_crc_and_its_own_code(frames: list[PublishedFrame]) -> None:
+    poison = poisoned(frames[0], random.Random(1))
+    assert refusal(poison) == "crc_mismatch"
+    assert poison.expected == Expected(n_records=0, n_new=0, reject="poison_frame")
+    assert poison.n_data == frames[0].n_data
 
 
 def refusal(published: PublishedFrame) -> str | None:
@@ -178,87 +207,47 @@ def refusal(published: PublishedFrame) -> str | None:
 
 
 def test_retransmission_is_the_same_frame_later(frames: list[PublishedFrame]) -> None:
-    faulty = with_faults(frames, Faults(retransmitted=5), seed=6)
-    again = [published for published in faulty if published.expected.n_new == 0]
-    assert len(again) == 5
-    for copy in again:
-        position = faulty.index(copy)
-        originals = [p for p in faulty[:position] if p.frame == copy.frame and p.imei == copy.imei]
-        assert originals
-        assert originals[0].received_at_ms < copy.received_at_ms
+    copy = retransmitted(frames[0])
+    assert (copy.imei, copy.frame) == (frames[0].imei, frames[0].frame)
+    assert copy.received_at_ms > frames[0].received_at_ms
+    assert (copy.expected.n_records, copy.expected.n_new) == (frames[0].expected.n_records, 0)
 
 
 def test_impossible_clocks_are_of_2004_and_of_next_year(frames: list[PublishedFrame]) -> None:
-    faulty = with_faults(frames, Faults(impossible_clocks=2), seed=7)
-    suspects = [published for published in faulty if published.expected.n_suspect]
+    suspects = [with_impossible_clock(frames[0], number) for number in range(2)]
     assert [published.expected.n_new for published in suspects] == [1, 1]
-    times = sorted(decode(published).records[0].recorded_at_ms for published in suspects)
+    times = [decode(published).records[0].recorded_at_ms for published in suspects]
     assert times[0] == 1_072_915_200_000
-    assert times[1] > max(published.received_at_ms for published in suspects) + 86_400_000
-
-
-def test_good_frames_keep_their_order_among_faults(frames: list[PublishedFrame]) -> None:
-    faults = Faults(damaged=24, retransmitted=10, impossible_clocks=2)
-    faulty = with_faults(frames, faults, seed=8)
-    assert len(faulty) == len(frames) + 36
-    originals = set(map(id, frames))
-    assert [published for published in faulty if id(published) in originals] == frames
-
-
-def test_faults_without_a_frame_to_spoil_are_refused() -> None:
-    with pytest.raises(ValueError, match="made from TCP frames"):
-        with_faults([], Faults(damaged=1), seed=1)
-
-
-def test_accounts_are_what_a_count_of_the_entries_gives(frames: list[PublishedFrame]) -> None:
-    faults = Faults(damaged=24, retransmitted=10, impossible_clocks=2)
-    faulty = with_faults(frames, faults, seed=9)
-    stored: set[tuple[str, bytes]] = set()
-    n_records = 0
-    for published in faulty:
-        if refusal(published) in {None, "timestamp_out_of_range"}:
-            good = [r for r in decode(published).records if r.recorded_at_ms < 2**63]
-            n_records += len(good)
-            stored |= {(published.imei, bytes(record.raw)) for record in good}
-    accounts = expected_accounts(faulty)
-    assert (accounts.entries, accounts.records, accounts.stored, accounts.duplicates) == (
-        len(faulty),
-        n_records,
-        len(stored),
-        n_records - len(stored),
-    )
-    assert accounts.stored == 10_002
-    assert accounts.suspects == 2
-    assert len(accounts.stored_by_imei) == 20
-    assert accounts.stored_by_imei == collections.Counter(imei for imei, _ in stored)
-    assert accounts.dead_letters == dict.fromkeys(sorted(DAMAGE), 2)
+    assert times[1] > frames[0].received_at_ms + 86_400_000
 
 
 def test_accounts_sum_what_each_frame_must_become() -> None:
     def published(imei: str, expected: Expected) -> PublishedFrame:
         return PublishedFrame(
             imei=imei,
-            frame=b"",
-            transport="tcp",
+            frame=bytes((8, expected.n_records or 4)),
+            transport="udp",
             received_at_ms=0,
             connection="",
             expected=expected,
         )
 
-    assert expected_accounts(
+    accounts = expected_accounts(
         [
             published("1", Expected(n_records=3, n_new=3)),
             published("1", Expected(n_records=3, n_new=0)),
             published("2", Expected(n_records=2, n_new=1, n_suspect=1)),
             published("3", Expected(n_records=0, n_new=0, reject="truncated")),
         ]
-    ) == ExpectedAccounts(
-        entries=4,
-        records=8,
+    )
+    assert accounts == ExpectedAccounts(
+        records=12,
+        unreadable=4,
         suspects=1,
         stored_by_imei={"1": 3, "2": 1},
         dead_letters={"truncated": 1},
     )
+    assert (accounts.stored, accounts.copies) == (4, 4)
 
 
 def test_entry_fields_are_those_of_the_contract() -> None:

@@ -26,6 +26,11 @@ def test_frames_glued_together_are_paid_for_one_by_one() -> None:
     assert pauses(pace, 100.75) == [0.25]
 
 
+def test_several_at_once_are_paid_for_as_if_one_by_one() -> None:
+    pace = Pace(Rate.of(4.0, burst_s=0.25))
+    assert [pace.take(100.0, 3), pace.take(100.5, 2)] == [0.75, 0.75]
+
+
 def test_after_a_rest_the_burst_is_there_again_but_not_more() -> None:
     pace = Pace(Rate.of(4.0, burst_s=0.5))
     assert pauses(pace, 100.0, 100.0) == [0.0, 0.25]

@@ -11,7 +11,7 @@ from teltonika_processor.cli.app import build_app
 # A process of its own, or nothing that a script asks for.
 WITHOUT_EXIT_CODES = {
     *("config show", "consumers list", "pending list", "partitions list"),
-    *("run", "demo", "decode", "explain", "audit"),
+    *("run", "ingest", "demo", "decode", "explain", "audit"),
 }
 JSON_WORDINGS = {"Print one JSON object.", "Print one JSON object a line."}
 

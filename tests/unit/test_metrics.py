@@ -3,6 +3,7 @@
 import math
 import re
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 
@@ -10,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from figures import PREFIX, Audit, Dumps, Group, Partitions, State, n_series, samples
+from gateway_figures import new_gateway_metrics
 from teltonika_processor import error_catalogue, events
 from teltonika_processor.events import Event
 from teltonika_processor.exposition import CONTENT_TYPE
@@ -459,10 +461,11 @@ def documented() -> dict[str, tuple[str, str]]:
     return {name: (kind, labels.replace("`", "").strip()) for name, kind, labels in rows}
 
 
-def served() -> dict[str, tuple[str, str]]:
-    """Type and labels by name, from a page."""
+def served(*pages: Iterable[bytes]) -> dict[str, tuple[str, str]]:
+    """Type and labels by name, from pages."""
     found = {}
-    for family in text_string_to_metric_families(b"".join(new_metrics().render()).decode()):
+    text = b"".join(part for page in pages for part in page).decode()
+    for family in text_string_to_metric_families(text):
         labels = sorted({name for s in family.samples for name in s.labels if name != "le"})
         name = f"{family.name}_total" if family.type == "counter" else family.name
         found[name.removeprefix(PREFIX)] = (family.type, ", ".join(labels))
@@ -470,4 +473,4 @@ def served() -> dict[str, tuple[str, str]]:
 
 
 def test_operations_md_names_every_metric_and_no_other() -> None:
-    assert documented() == served()
+    assert documented() == served(new_metrics().render(), new_gateway_metrics().render())

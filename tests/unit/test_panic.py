@@ -32,8 +32,8 @@ from teltonika_processor.events import (
 from teltonika_processor.service import dump_file
 from teltonika_processor.service.dump_file import DUMP_MAX_BYTES, bounded_list, plain
 from teltonika_processor.service.panic import PanicRecorder
+from teltonika_processor.service.process import exit_code_of_failure
 from teltonika_processor.service.recorder import RecentEvents
-from teltonika_processor.service.run import exit_code_of_failure
 from teltonika_processor.settings import Settings
 from waiting import eventually_async
 

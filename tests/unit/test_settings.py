@@ -16,6 +16,7 @@ from teltonika_processor.settings import (
 )
 from teltonika_processor.stream import connection
 from teltonika_processor.stream.connection import require_hiredis
+from teltonika_processor.stream.durability import REPLICAS_MAX, Durability
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +40,16 @@ def test_defaults_are_those_of_the_documents() -> None:
     assert (settings.write_timeout_ms, settings.drain_timeout_ms) == (5000, 8000)
     assert settings.startup_timeout_ms == 0
     assert settings.frame_max_bytes == 65_536
+
+
+def test_defaults_of_the_gateway_are_those_of_the_documents() -> None:
+    settings = load_settings()
+    assert (settings.ingest_host, settings.ingest_tcp_port) == ("0.0.0.0", 5027)
+    assert (settings.ingest_udp, settings.ingest_udp_port) == (True, 5027)
+    assert (settings.ingest_admission, settings.ingest_durability) == ("postgres", "fsync")
+    assert (settings.ingest_frame_max_bytes, settings.ingest_poison_repeats) == (4096, 3)
+    assert settings.ingest_handshake_timeout_ms == 10_000
+    assert settings.ingest_tls_port is settings.ingest_tls_cert_file is None
 
 
 def test_a_variable_sets_its_field(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,6 +84,9 @@ def test_the_suites_own_variables_are_no_near_misses() -> None:
         ("DATABASE_URL", "mysql://h", ["DATABASE_URL", "postgresql://, postgres://"]),
         ("DATABASE_URL", "postgresql://h:port/d", ["DATABASE_URL", "port", "number"]),
         ("REDIS_TELEMETRY_STREAM", "with space", ["REDIS_TELEMETRY_STREAM", "pattern"]),
+        ("INGEST_ADMISSION", "file:", ["INGEST_ADMISSION", "'file:'", "pattern"]),
+        ("INGEST_DURABILITY", "replicated:0", ["INGEST_DURABILITY", "'replicated:0'", "pattern"]),
+        ("INGEST_TLS_PORT", "5028", ["INGEST_TLS_PORT and INGEST_TLS_CERT_FILE need each other"]),
         ("DRAIN_TIMEOUT_MS", "4999", ["DRAIN_TIMEOUT_MS is 4999", "WRITE_TIMEOUT_MS is 5000"]),
     ],
 )
@@ -156,6 +170,18 @@ def test_several_hosts_are_a_postgres_url(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("DATABASE_URL", "postgresql://h1:5432,h2:x/fleet")
     with pytest.raises(ConfigError, match="DATABASE_URL: the port"):
         load_settings()
+
+
+def test_the_durabilities_that_are_allowed_are_those_that_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for n in range(REPLICAS_MAX + 1, 200):
+        monkeypatch.setenv("INGEST_DURABILITY", f"replicated:{n}")
+        with pytest.raises(ConfigError):
+            load_settings()
+    for value in ("fsync", "memory", *(f"replicated:{n}" for n in range(1, REPLICAS_MAX + 1))):
+        monkeypatch.setenv("INGEST_DURABILITY", value)
+        assert str(Durability.of(load_settings().ingest_durability)) == value
 
 
 def test_every_setting_has_its_reason() -> None:

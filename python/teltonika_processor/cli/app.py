@@ -18,6 +18,7 @@ from teltonika_processor.service.exit_codes import ExitCode
 SUBCOMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "run": "teltonika_processor.cli.run",
+        "ingest": "teltonika_processor.cli.ingest",
         "config": "teltonika_processor.cli.config",
         "migrate": "teltonika_processor.cli.migrate",
         "doctor": "teltonika_processor.cli.doctor",

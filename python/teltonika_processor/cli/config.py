@@ -13,7 +13,10 @@ from teltonika_processor.cli.arguments import JsonObject
 from teltonika_processor.cli.configuration import command_settings, name_near_misses
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.tables import print_rows
+from teltonika_processor.doctor.gateway import certificate_files, list_path
 from teltonika_processor.errors import ConfigError
+from teltonika_processor.gateway.certificate import load_certificate
+from teltonika_processor.gateway.list_file import list_in
 from teltonika_processor.service.dictionary import configured_dictionary
 from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import (
@@ -94,7 +97,7 @@ def check(
 
 
 def check_settings(settings: Settings) -> None:
-    """Look at what the settings name: options of the addresses, certificates, IO_DICTIONARY_FILE.
+    """Look at what the settings name: options of the addresses, certificates, files.
 
     Raises:
         ConfigError: Something of it cannot be used as it is.
@@ -106,6 +109,11 @@ def check_settings(settings: Settings) -> None:
         url = settings.database_migration_url.get_secret_value()
         encryption.check(url, setting="DATABASE_MIGRATION_URL")
     configured_dictionary(settings)
+    files, path = certificate_files(settings), list_path(settings)
+    if files is not None:
+        load_certificate(files)
+    if path is not None:
+        list_in(path)
 
 
 def _rows(settings: Settings) -> list[_Row]:

@@ -1,4 +1,4 @@
-"""The accounts of the demo: what the simulator made against what the two servers say."""
+"""The accounts of the demo: what the devices made against what they were told and what is there."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,23 +9,48 @@ from teltonika_processor.stream.accounts import GroupProgress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundAccounts:
-    """What was found at the end; nothing of it is the processor's word but its exit code.
+class Wanted:
+    """What must be found.
 
     Attributes:
+        frames: Of devices and of the entries beside them.
+        responses: Different frames of command codecs.
+    """
+
+    frames: ExpectedAccounts
+    responses: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundAccounts:
+    """What was found at the end; nothing of it is a service's word but its exit code.
+
+    Attributes:
+        acknowledged: Records, by the replies that devices got.
+        n_missing: Acknowledged records that are not in the log.
+        n_invented: Records in the log that no device sent.
+        n_refused: Devices that were refused and noted as seen.
+        n_foreign_answers: Answers that clients got that are no devices.
         progress: Of the consumer group, from Redis.
-        dead_letters: By reject code, from Redis.
+        in_stream: Records in the stream that can be stored; None where entries are gone from it.
+        dead_letters: Different ones by reject code, from Redis.
+        responses: Different ones, from Redis.
         stored: From Postgres.
-        exit_code: Of the processor, after SIGTERM.
-        drain_s: From the first entry read to the last one acknowledged.
+        exit_codes: After SIGTERM, by service.
         rows: A look at the newest positions.
     """
 
+    acknowledged: int
+    n_missing: int
+    n_invented: int
+    n_refused: int
+    n_foreign_answers: int
     progress: GroupProgress
+    in_stream: int | None
     dead_letters: Mapping[str, int]
+    responses: int
     stored: StoredAccounts
-    exit_code: int
-    drain_s: float
+    exit_codes: Mapping[str, int]
     rows: Sequence[NewestPosition]
 
 
@@ -47,24 +72,28 @@ class AccountLine:
         return self.found is None or self.expected == self.found
 
 
-def compare(expected: ExpectedAccounts, found: FoundAccounts) -> list[AccountLine]:
+def compare(wanted: Wanted, found: FoundAccounts) -> list[AccountLine]:
     """Every line of the accounts; the run is right if all of them balance."""
-    progress, stored = found.progress, found.stored
-    acknowledged = progress.read - progress.pending if progress.has_read_all else 0
+    frames, stored = wanted.frames, found.stored
     return [
-        AccountLine("stream entries published", expected.entries, progress.added),
-        AccountLine("stream entries acknowledged", expected.entries, acknowledged),
-        AccountLine("AVL records in them that can be stored", expected.records, None),
-        AccountLine("stored, each exactly once", expected.stored, stored.stored, nested=True),
-        AccountLine("duplicates, not stored again", expected.duplicates, None, nested=True),
+        AccountLine("AVL records made, and acknowledged", frames.records, found.acknowledged),
+        AccountLine("stored, each exactly once", frames.stored, stored.stored, nested=True),
+        AccountLine("copies of others, not stored again", frames.copies, None, nested=True),
+        AccountLine("in frames that are dead letters", frames.unreadable, None, nested=True),
+        AccountLine("acknowledged, but not stored", 0, found.n_missing, nested=True),
+        AccountLine("stored, but sent by nobody", 0, found.n_invented, nested=True),
         AccountLine(
             "devices with every record of theirs",
-            len(expected.stored_by_imei),
-            _matching(expected.stored_by_imei, stored.stored_by_imei),
+            len(frames.stored_by_imei),
+            _matching(frames.stored_by_imei, stored.stored_by_imei),
         ),
-        AccountLine("records marked as of an impossible clock", expected.suspects, stored.suspects),
-        *_dead_letter_lines(expected.dead_letters, found.dead_letters),
-        AccountLine("exit code of the processor", 0, found.exit_code),
+        AccountLine("records marked as of an impossible clock", frames.suspects, stored.suspects),
+        *_stream_lines(found),
+        *_dead_letter_lines(frames.dead_letters, found.dead_letters),
+        AccountLine("responses to commands, kept aside", wanted.responses, found.responses),
+        AccountLine("devices that nobody allowed, refused", 1, found.n_refused),
+        AccountLine("clients that are no devices, answered", 0, found.n_foreign_answers),
+        *(AccountLine(f"exit code of {name}", 0, code) for name, code in found.exit_codes.items()),
     ]
 
 
@@ -72,6 +101,20 @@ def _matching(expected: Mapping[str, int], found: Mapping[str, int]) -> int:
     """Devices that have what they must have, less those that must not be there at all."""
     right = sum(found.get(imei) == n_records for imei, n_records in expected.items())
     return right - len(found.keys() - expected.keys())
+
+
+def _stream_lines(found: FoundAccounts) -> list[AccountLine]:
+    progress = found.progress
+    settled = progress.read - progress.pending if progress.has_read_all else 0
+    lines = [AccountLine("stream entries, and settled", progress.added, settled)]
+    if found.in_stream is None:
+        return lines
+    n_duplicates = found.in_stream - found.stored.stored
+    return [
+        *lines,
+        AccountLine("AVL records in them that can be stored", found.in_stream, None, nested=True),
+        AccountLine("those that came more than once", n_duplicates, None, nested=True),
+    ]
 
 
 def _dead_letter_lines(expected: Mapping[str, int], found: Mapping[str, int]) -> list[AccountLine]:

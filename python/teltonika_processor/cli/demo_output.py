@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
@@ -11,10 +12,10 @@ from rich.table import Table
 if TYPE_CHECKING:
     from rich.status import Status
 
-    from teltonika_processor.cli.demo_accounts import AccountLine, FoundAccounts
-    from teltonika_processor.simulate import ExpectedAccounts, PublishedFrame
+    from teltonika_processor.cli.demo_accounts import AccountLine
+    from teltonika_processor.simulate.latency import Latencies
+    from teltonika_processor.simulate.showcase import Showcase
     from teltonika_processor.store.accounts import NewestPosition
-    from teltonika_processor.stream.accounts import GroupProgress
 
 # Columns off a terminal, so that no table is broken.
 _PLAIN_WIDTH: Final = 110
@@ -31,6 +32,15 @@ _ROW_COLUMNS: Final = (
 # Their widths and one blank on both sides of every column.
 _OTHER_COLUMNS_WIDTH: Final = sum(width + 2 for _, width in _ROW_COLUMNS) + 2
 _IO_WIDTH_MIN: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the records are."""
+
+    n_records: int
+    n_acknowledged: int
+    n_stored: int
 
 
 class DemoOutput:
@@ -50,10 +60,10 @@ class DemoOutput:
     def greet(self) -> None:
         """Say what is going to happen."""
         self.say(
-            "Trackers send frames of AVL records (time, position, inputs). A gateway puts\n"
-            "the raw frames into a Redis stream. The processor decodes them and stores every\n"
-            "record exactly once in Postgres. Here it does so, between real servers started\n"
-            "for it:\n"
+            "Trackers send frames of AVL records (time, position, inputs) by TCP and UDP. The\n"
+            "gateway puts the raw frames into a Redis stream, and acknowledges them once they\n"
+            "are on its disk. Processors decode them and store every record exactly once in\n"
+            "Postgres. Here they do so, between real servers started for it:\n"
         )
 
     @contextlib.contextmanager
@@ -66,26 +76,33 @@ class DemoOutput:
         self._status = None
         self.say(f"  {text:<64} {time.monotonic() - started_s:6.1f} s")
 
-    def describe(self, frames: Sequence["PublishedFrame"], expected: "ExpectedAccounts") -> None:
-        """Say what was made besides good frames."""
-        again = sum(f.expected.n_new == 0 and f.expected.reject is None for f in frames)
+    def describe(self, showcase: "Showcase") -> None:
+        """Say who sends besides good trackers."""
+        by_udp = sum(one.transport == "udp" for one in showcase.fleet)
         self.say(
-            f"    in {len(frames):,} frames, the examples of the vendor's documents among them;\n"
-            f"    {sum(expected.dead_letters.values())} cannot be decoded or stored whole, {again} "
-            f"are sent twice,\n    and {expected.suspects} records have an impossible clock"
+            f"    who were out of coverage and send it all at once, {by_udp} by UDP, some of it\n"
+            f"    twice; {len(showcase.scripts)} others send the vendor's examples, frames of bad "
+            "firmware and\n    poison, one is not allowed, and two clients are no devices"
         )
 
-    def progress(self, progress: "GroupProgress", n_stored: int) -> None:
-        """Say how far the processor is."""
-        settled = progress.read - progress.pending
-        text = f"{settled:,} of {progress.added:,} entries settled, {n_stored:,} records stored"
-        if self._status is not None and self._console.is_terminal:
-            self._status.update(f"{_bar(settled, progress.added)} {text}")
-        elif settled and (progress.is_drained or self._plain_line_is_due()):
+    def progress(self, progress: Progress, *, is_over: bool) -> None:
+        """Say how far it is."""
+        text = f"{progress.n_acknowledged:,} acknowledged, {progress.n_stored:,} stored"
+        if self._status is not None and self._console.is_terminal and not is_over:
+            self._status.update(f"{_bar(progress.n_acknowledged, progress.n_records)} {text}")
+        elif is_over or (progress.n_acknowledged and self._plain_line_is_due()):
             self.say(f"    {text}")
 
-    def accounts(self, lines: Sequence["AccountLine"], found: "FoundAccounts") -> None:
-        """Print both sides of the accounts, and the speed."""
+    def replies(self, latencies: "Latencies") -> None:
+        """Say what devices waited for their replies."""
+        half, most = (latencies.quantile_s(share) * 1000 for share in (0.5, 0.99))
+        self.say(
+            f"    {latencies.n_counted:,} replies, each with its frame on the disk of Valkey: half "
+            f"within {half:.1f} ms,\n    99 of 100 within {most:.1f} ms"
+        )
+
+    def accounts(self, lines: Sequence["AccountLine"]) -> None:
+        """Print both sides of the accounts."""
         table = Table(box=None, padding=(0, 2))
         table.add_column("The accounts", min_width=44)
         table.add_column("sent", justify="right")
@@ -98,11 +115,6 @@ class DemoOutput:
             table.add_row(label, f"{line.expected:,}", found_text, verdict)
         self.say("")
         self._console.print(table)
-        per_second = found.stored.stored / found.drain_s
-        self.say(
-            f"\n  {found.stored.stored:,} records stored in {found.drain_s:.2f} s: "
-            f"{per_second:,.0f} records/s on this machine."
-        )
 
     def rows(self, rows: Sequence["NewestPosition"]) -> None:
         """Print a few positions to look at."""
@@ -128,9 +140,9 @@ class DemoOutput:
         """The last line."""
         if balanced:
             self.say(
-                "\nThe accounts balance: every record is stored once, and every frame that cannot\n"
-                "be read is in the dead letters with the reason. The servers and their files are\n"
-                "gone."
+                "\nThe accounts balance: every record that was acknowledged to its device is\n"
+                "stored once, and every frame that cannot be read is in the dead letters with\n"
+                "the reason. The servers and their files are gone."
             )
         else:
             self.say("\n[bold red]The accounts do not balance: see the lines marked DIFFERS.[/]")

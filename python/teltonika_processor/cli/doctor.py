@@ -28,7 +28,7 @@ def doctor_command(
     ] = False,
     as_json: JsonLines = False,
 ) -> None:
-    """Look at settings, host, Redis, Postgres, instances and clocks: what is wrong, what to do.
+    """Look at settings, servers, instances, gateway and clocks: what is wrong, what to do.
 
     Nothing is changed anywhere, and the service may run meanwhile. It takes ten seconds at most,
     and says what can be said where a server is away.

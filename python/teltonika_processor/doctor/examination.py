@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from teltonika_processor.doctor import postgres_server, redis_server, streams
+from teltonika_processor.doctor import gateway, postgres_server, redis_server, streams
 from teltonika_processor.doctor.clock_checks import clock_findings
 from teltonika_processor.doctor.findings import Check, Finding, Party
 from teltonika_processor.doctor.host import host_findings, read_host_facts, setting_findings
@@ -69,16 +69,18 @@ class _RedisSide:
 
 async def examine(settings: Settings) -> Examination:
     """Look at everything; nothing is written anywhere."""
-    redis, postgres, owner = await asyncio.gather(
+    redis, postgres, owner, here = await asyncio.gather(
         _within(StreamUnavailable("Redis: no answer by the deadline"), _ask_redis(settings)),
         _within(SinkUnavailable("Postgres: no answer by the deadline"), _ask_postgres(settings)),
         _within(SinkUnavailable("Postgres: no answer by the deadline"), _ask_owner(settings)),
+        gateway.read_here_facts(settings),
     )
     findings = [
         *setting_findings(near_misses(os.environ), http_host=settings.http_host),
         *host_findings(read_host_facts(settings.panic_dump_dir), writers=settings.writers),
         *_redis_findings(redis, settings),
         *_postgres_findings(postgres, owner, settings),
+        *_gateway_findings(here, redis, postgres, settings),
         *_clocks(redis, postgres),
     ]
     order = list(Party)
@@ -167,13 +169,40 @@ def _redis_findings(
         claimed_after_ms=settings.claim_threshold_ms + settings.claim_interval_ms,
         keep_ms=settings.stream_keep_ms,
     )
-    now_ms = round(time.time() * 1e3 + (told.server.clock.offset_ms if told.server.clock else 0))
+    now_ms = _redis_ms(told)
     yield from redis_server.server_findings(told.server, expected.stream)
     yield from streams.stream_findings(told.stream, expected, now_ms=now_ms)
     yield streams.other_stream_finding(told.others, told.stream, now_ms=now_ms)
     yield streams.other_database_finding(
         told.elsewhere, told.stream, database=told.server.database, now_ms=now_ms
     )
+
+
+def _redis_ms(told: _RedisSide) -> int:
+    """Unix ms by Redis' clock."""
+    return round(time.time() * 1e3 + (told.server.clock.offset_ms if told.server.clock else 0))
+
+
+def _gateway_findings(
+    here: gateway.HereFacts,
+    redis: _RedisSide | TeltonikaProcessorError,
+    postgres: PostgresFacts | TeltonikaProcessorError,
+    settings: Settings,
+) -> Iterator[Finding]:
+    redis_side = None if isinstance(redis, TeltonikaProcessorError) else redis
+    signatures = redis_side.stream.signatures if redis_side else None
+    if redis_side:
+        yield gateway.writing_finding(signatures, now_ms=_redis_ms(redis_side))
+    if gateway.is_expected_here(settings, signatures):
+        yield from gateway.here_findings(
+            here,
+            settings,
+            server=redis_side.server.server if redis_side else None,
+            allows_any=None
+            if isinstance(postgres, TeltonikaProcessorError)
+            else postgres.allows_any,
+            now_s=time.time(),
+        )
 
 
 def _postgres_findings(

@@ -22,6 +22,7 @@ class Party(StrEnum):
     REDIS = "redis"
     POSTGRES = "postgres"
     INSTANCES = "instances"
+    GATEWAY = "gateway"
     CLOCKS = "clocks"
 
 

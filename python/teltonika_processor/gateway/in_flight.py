@@ -45,6 +45,15 @@ class BytesInFlight(Generic[C]):
         self._waiting.setdefault(connection)
         return False
 
+    @property
+    def has_room(self) -> bool:
+        """Whether somebody who cannot wait, as a datagram, may be taken: never before who waits."""
+        return self.n_bytes <= self.low_bytes and not self._waiting
+
+    def add(self, n_bytes: int) -> None:
+        """Bytes of somebody who cannot wait; they are given back like others."""
+        self.n_bytes += n_bytes
+
     def may_be_read(self, connection: C) -> bool:
         """Whether a connection that begins may be read at once, else `give` returns it."""
         return self.take(connection, 0)

@@ -15,6 +15,9 @@ from typing import Final, Generic, TypeVar
 
 C = TypeVar("C")
 
+OTHER_DESCRIPTORS: Final = 64
+"""Bound: descriptors of a gateway beside its connections: servers, endpoint, log, dumps."""
+
 
 class Refusal(StrEnum):
     """Why a connection is closed without having been asked anything."""

@@ -95,6 +95,29 @@ def read_list(source: str, content: bytes) -> Generator[None, None, Imeis]:
     return imeis
 
 
+def list_in(path: Path) -> Imeis:
+    """The list in a file, at once: for those who have no loop to keep turning.
+
+    Raises:
+        ConfigError: It cannot be read, or is none.
+    """
+    try:
+        return _at_once(read_list(str(path), _read(path).content))
+    except OSError as error:
+        raise ConfigError(f"INGEST_ADMISSION: {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"INGEST_ADMISSION: {error}") from error
+
+
+def _at_once(work: Generator[None, None, Imeis]) -> Imeis:
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            imeis: Imeis = end.value
+            return imeis
+
+
 def _merged(runs: Iterable[Imeis]) -> Generator[None, None, Imeis]:
     """One ascending run of several, without what stands twice; sorting them at once would block."""
     imeis: Imeis = array("q")

@@ -58,15 +58,14 @@ class Pace:
         self._rate = rate
         self._ahead_until_s = 0.0
 
-    def take(self, now_s: float) -> float:
-        """Count one; the seconds to pause before the next, mostly 0.
+    def take(self, now_s: float, n: int = 1) -> float:
+        """Count `n` that came at once; the seconds to pause before the next, mostly 0.
 
-        Several that came at once are counted one by one, and the last answer holds: it is not
-        bounded, as what follows would be above the rate otherwise.
+        Where there are several such counts at once the last answer holds: it is not bounded, as
+        what follows would be above the rate otherwise.
         """
         rate = self._rate
-        ahead_s = self._ahead_until_s - now_s
-        ahead_s = ahead_s + rate.interval_s if ahead_s > 0.0 else rate.interval_s
+        ahead_s = max(0.0, self._ahead_until_s - now_s) + n * rate.interval_s
         self._ahead_until_s = now_s + ahead_s
         pause_s = ahead_s - rate.slack_s
         return pause_s if pause_s >= PAUSE_MIN_S else 0.0

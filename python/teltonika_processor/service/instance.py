@@ -3,17 +3,16 @@
 import asyncio
 import contextlib
 import gc
-import math
 import os
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from importlib.metadata import version
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Final, NoReturn
 
-from teltonika_processor.errors import TeltonikaProcessorError, TransientError
+from teltonika_processor.errors import TeltonikaProcessorError
 from teltonika_processor.events import (
     ConsumerDraining,
     ConsumerNameLost,
@@ -25,7 +24,6 @@ from teltonika_processor.events import (
     GroupCreated,
     SchemaChecked,
     ServerDoubted,
-    Stage,
 )
 from teltonika_processor.processor.pipeline import Pipeline
 from teltonika_processor.service.dictionary import configured_dictionary
@@ -34,26 +32,20 @@ from teltonika_processor.service.observability import Observability
 from teltonika_processor.service.panic import PanicRecorder
 from teltonika_processor.service.parts import READ_TIMEOUT_S, Clients, Parts, open_clients
 from teltonika_processor.service.signals import StopRequests
+from teltonika_processor.service.starting import FAREWELL_S, Starting
 from teltonika_processor.settings import Settings, redacted_url
 from teltonika_processor.store.migrate import SchemaReport, prepare_schema
 from teltonika_processor.stream.consumers import remove_self
 from teltonika_processor.stream.group import BLOCK_MS, ConsumerGroup, GroupNames
 from teltonika_processor.stream.lease import RENEW_S, ConsumerLease
 from teltonika_processor.stream.server_checks import Doubt, check_server, refuse
-from teltonika_processor.tasks.companions import companions, end
-from teltonika_processor.tasks.retry import StopRequested, Surroundings, until_done
+from teltonika_processor.tasks.companions import companions
+from teltonika_processor.tasks.retry import StopRequested, Surroundings
 
-# Bounds: what one farewell to a server may take, and all of them together after the drain. With the
-# cancelling of what hangs and the drain itself they stay below Docker's 10 s.
-_FAREWELL_S: Final = 1.0
+# Bounds: all farewells together after the drain. With the cancelling of what hangs and the drain
+# itself they stay below Docker's 10 s.
 _FAREWELLS_S: Final = 1.2
 _CANCELLING_S: Final = 0.5
-
-T = TypeVar("T")
-
-
-class UnreachableError(Exception):
-    """A server was not reached within STARTUP_TIMEOUT_MS."""
 
 
 class Instance:
@@ -74,6 +66,9 @@ class Instance:
         )
         self._stop: Final = StopRequests()
         self._began_s: Final = time.monotonic()
+        self._starting: Final = Starting(
+            settings.startup_timeout_ms, self._around, self._stop.drain, began_s=self._began_s
+        )
         self._pipeline: Pipeline | None = None
         self._leaving: asyncio.Task[None] | None = None
 
@@ -99,7 +94,7 @@ class Instance:
                 parts = self._make_parts(clients, names, closing)
                 # Now, since a session that is opened later clears what is remembered of devices.
                 for writer in parts.writers:
-                    await self._reach("sink", writer.ensure_open)
+                    await self._starting.reach("sink", writer.ensure_open)
                 await self._join_group(clients, names)
             except StopRequested:
                 self._leave_soon(ExitCode.DRAINED)
@@ -129,7 +124,7 @@ class Instance:
                 dictionary=partial(configured_dictionary, settings),
             )
 
-        report = await self._reach("sink", prepare)
+        report = await self._starting.reach("sink", prepare)
         self._emit(
             SchemaChecked(
                 applied=report.applied,
@@ -154,7 +149,7 @@ class Instance:
                 clients.control, block_ms=BLOCK_MS, command_timeout_s=READ_TIMEOUT_S
             )
 
-        doubts = await self._reach("read", check)
+        doubts = await self._starting.reach("read", check)
         if doubts and self._settings.strict_checks:
             raise refuse(doubts)
         for doubt in doubts:
@@ -176,7 +171,7 @@ class Instance:
             wanted=wanted,
             sleep=asyncio.sleep,
         )
-        taken = await self._reach("read", lease.take)
+        taken = await self._starting.reach("read", lease.take)
         closing.push_async_callback(_say_farewell, lease.release)
         # From now on: the start may wait for Postgres for longer than the lease lasts.
         renewing = self._panics.guard(self._renew_forever(lease))
@@ -202,26 +197,11 @@ class Instance:
     async def _join_group(self, clients: Clients, names: GroupNames) -> None:
         """Make the group where it is missing, and say what is read."""
         consumer_group = ConsumerGroup(clients.blocking, clients.control, names)
-        if await self._reach("read", consumer_group.ensure):
+        if await self._starting.reach("read", consumer_group.ensure):
             self._emit(GroupCreated(stream=names.stream, group=names.group))
-        self._say_started(names, await self._reach("read", consumer_group.last_delivered_id))
-
-    async def _reach(self, stage: Stage, operation: Callable[[], Awaitable[T]]) -> T:
-        """Run a step of the start; a stop request ends it, whatever it waits for.
-
-        Only failed tries count against STARTUP_TIMEOUT_MS: a long migration is no missing server.
-        """
-        limit_ms = self._settings.startup_timeout_ms
-        give_up_at = self._began_s + limit_ms / 1e3 if limit_ms else math.inf
-        tries = until_done(
-            stage, operation, self._around, stop=self._stop.drain, give_up_at=give_up_at
+        self._say_started(
+            names, await self._starting.reach("read", consumer_group.last_delivered_id)
         )
-        try:
-            return await _unless(self._stop.drain, tries)
-        except TransientError as error:
-            server = "Postgres" if stage == "sink" else "Redis"
-            message = f"{server} was not reached within STARTUP_TIMEOUT_MS={limit_ms}: {error}"
-            raise UnreachableError(message) from error
 
     # Running
 
@@ -373,28 +353,8 @@ async def _first_of(work: asyncio.Task[None], asked: asyncio.Event) -> bool:
     return not work.done()
 
 
-async def _unless(stop: asyncio.Event, step: Coroutine[Any, Any, T]) -> T:
-    """The result of `step`, or StopRequested as soon as `stop` is set."""
-    running = asyncio.create_task(step, name="start")
-    stopping = asyncio.create_task(stop.wait(), name="stop")
-    try:
-        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if not running.done():
-            raise StopRequested
-        return running.result()
-    finally:
-        for task in (running, stopping):
-            task.add_done_callback(_look_at)
-        await end((running, stopping), within_s=_FAREWELL_S)
-
-
-def _look_at(task: asyncio.Task[Any]) -> None:
-    """Or the loop reports an error that nobody waits for any more, whenever it comes."""
-    _ = task.cancelled() or task.exception()
-
-
 async def _say_farewell(farewell: Callable[[], Awaitable[object]]) -> None:
     """Release or close something on a server that may be away; then it lapses by itself."""
     with contextlib.suppress(TeltonikaProcessorError, TimeoutError):
-        async with asyncio.timeout(_FAREWELL_S):
+        async with asyncio.timeout(FAREWELL_S):
             await farewell()

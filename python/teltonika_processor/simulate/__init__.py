@@ -2,17 +2,14 @@
 
 from teltonika_processor.simulate.accounts import ExpectedAccounts, expected_accounts
 from teltonika_processor.simulate.documented import documented_frames
-from teltonika_processor.simulate.faults import Faults, with_faults
 from teltonika_processor.simulate.fleet import Fleet
 from teltonika_processor.simulate.published import Expected, PublishedFrame
 
 __all__ = [
     "Expected",
     "ExpectedAccounts",
-    "Faults",
     "Fleet",
     "PublishedFrame",
     "documented_frames",
     "expected_accounts",
-    "with_faults",
 ]

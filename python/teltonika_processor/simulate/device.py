@@ -41,6 +41,7 @@ class Device:
         period_ms: Time between records, without jitter.
         time_ms: Time of the last record, Unix milliseconds.
         transport: What its frames travel by.
+        n_unset_clock: Records whose time counts from 2004 on.
     """
 
     def __init__(  # noqa: PLR0913 -- what a device is
@@ -81,6 +82,7 @@ class Device:
         self._started_at_ms: Final = started_at_ms
         self._without_fix_left = 0
         self._unset_clock_left = 0
+        self.n_unset_clock = 0
 
     def begin_without_fix(self, n_records: int) -> None:
         """Its next records have no position: it was switched on just now."""
@@ -102,6 +104,7 @@ class Device:
         """
         raw = self.record(at_ms)
         self._without_fix_left -= self._without_fix_left > 0
+        self.n_unset_clock += self._unset_clock_left > 0
         self._unset_clock_left -= self._unset_clock_left > 0
         return MadeRecord(int.from_bytes(raw[:_PRIORITY_OFFSET]), raw[_PRIORITY_OFFSET], raw)
 

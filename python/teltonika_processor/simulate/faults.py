@@ -1,14 +1,13 @@
-"""What goes wrong on the way: damaged frames, frames sent twice, clocks that are not set.
+"""What goes wrong with frames: damaged ones, frames sent twice, clocks that are not set.
 
-Every fault is an *additional* entry made from a copy of a good one, so the records of the good
-frames stay what they were, and the dead letters are known by code.
+Every fault is made from a copy of a good frame and comes in addition to it, so the records of the
+good frames stay what they were, and the dead letters are known by code.
 """
 
 import dataclasses
 import random
 import struct
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -25,60 +24,6 @@ from teltonika_processor.simulate.published import Expected, PublishedFrame
 
 _DAY_MS: Final = 86_400_000
 _RETRY_AFTER_MS: Final = 30_000
-# A device sends again within its next frames, not an hour later.
-_NEAR: Final = 200
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Faults:
-    """How many entries of each fault are added; damage takes all kinds of ``DAMAGE`` in turn."""
-
-    damaged: int = 0
-    retransmitted: int = 0
-    impossible_clocks: int = 0
-
-
-def with_faults(
-    frames: Sequence[PublishedFrame], faults: Faults, *, seed: int
-) -> list[PublishedFrame]:
-    """The frames in their order, with the faults strewn among them.
-
-    Raises:
-        ValueError: Faults are wanted, and no frame by TCP is there to make them from.
-    """
-    rng = random.Random(seed)
-    sources = [index for index, frame in enumerate(frames) if frame.transport == "tcp"]
-    wanted = faults.damaged + faults.retransmitted + faults.impossible_clocks
-    if wanted and not sources:
-        raise ValueError("faults are made from TCP frames, and there is none")
-    makers = _makers(faults, rng)
-    extras: dict[int, list[PublishedFrame]] = {}
-    for make in makers:
-        index = rng.choice(sources)
-        # Behind the original: what the copy repeats must have come before.
-        place = min(index + rng.randrange(_NEAR), len(frames) - 1)
-        extras.setdefault(place, []).append(make(frames[index]))
-    return [
-        entry for index, frame in enumerate(frames) for entry in (frame, *extras.get(index, ()))
-    ]
-
-
-Maker = Callable[[PublishedFrame], PublishedFrame]
-
-
-def _makers(faults: Faults, rng: random.Random) -> list[Maker]:
-    codes = list(DAMAGE)
-    damaged = [_damage_maker(codes[number % len(codes)], rng) for number in range(faults.damaged)]
-    impossible = [_clock_maker(number) for number in range(faults.impossible_clocks)]
-    return damaged + impossible + [retransmitted] * faults.retransmitted
-
-
-def _damage_maker(code: str, rng: random.Random) -> Maker:
-    return lambda published: damaged(published, code, rng)
-
-
-def _clock_maker(number: int) -> Maker:
-    return lambda published: with_impossible_clock(published, number)
 
 
 def retransmitted(published: PublishedFrame) -> PublishedFrame:
@@ -109,9 +54,28 @@ def with_impossible_clock(published: PublishedFrame, number: int) -> PublishedFr
 
 def damaged(published: PublishedFrame, code: str, rng: random.Random) -> PublishedFrame:
     """A copy of a TCP entry that must be rejected with `code`, a key of ``DAMAGE``."""
-    spoiled = DAMAGE[code](published, rng)
+    return _rejected(DAMAGE[code](published, rng), code)
+
+
+def missent(published: PublishedFrame, code: str, rng: random.Random) -> PublishedFrame:
+    """A copy of a frame that a device may send and that ends as `code`, a key of ``MISSENT``."""
+    return _rejected(MISSENT[code](published, rng), code)
+
+
+def poisoned(published: PublishedFrame, rng: random.Random) -> PublishedFrame:
+    """A TCP frame whose CRC is wrong, each time in the same way, so that it is quarantined."""
+    return _rejected(_flip_bit(published, rng), "poison_frame")
+
+
+def command_response() -> bytes:
+    """TCP frame of Codec 12 with one response, as a device sends it after a command."""
+    text = b"DI1:1 AIN1:0 DO1:0"
+    return tcp_frame(b"\x0c\x01\x06" + struct.pack(">I", len(text)) + text + b"\x01")
+
+
+def _rejected(spoiled: PublishedFrame, code: str) -> PublishedFrame:
     # A time that Postgres cannot hold costs its own record only.
-    n_records = published.expected.n_records - 1 if code == "timestamp_out_of_range" else 0
+    n_records = spoiled.expected.n_records - 1 if code == "timestamp_out_of_range" else 0
     return dataclasses.replace(
         spoiled, expected=Expected(n_records=n_records, n_new=0, reject=code)
     )
@@ -133,20 +97,27 @@ def _append(published: PublishedFrame, rng: random.Random) -> PublishedFrame:
 
 
 def _change_second_count(published: PublishedFrame, _rng: random.Random) -> PublishedFrame:
-    packet = unwrap(_frame_of(published), "tcp")
-    return _replaced(published, tcp_frame(packet[:-1] + bytes(((packet[-1] + 1) % 256,))))
+    packet = _packet_of(published)
+    return _repacked(published, packet[:-1] + bytes(((packet[-1] + 1) % 256,)))
 
 
 def _change_codec(published: PublishedFrame, rng: random.Random) -> PublishedFrame:
-    packet = unwrap(_frame_of(published), "tcp")
-    return _replaced(published, tcp_frame(rng.choice((b"\x07", b"\x99")) + packet[1:]))
+    return _repacked(published, rng.choice((b"\x07", b"\x99")) + _packet_of(published)[1:])
+
+
+def _leave_out_bytes(published: PublishedFrame, rng: random.Random) -> PublishedFrame:
+    """The last record ends early, and all round it says that nothing is amiss."""
+    packet = _packet_of(published)
+    return _repacked(published, packet[: -1 - rng.randint(1, 4)] + packet[-1:])
+
+
+def _put_in_bytes(published: PublishedFrame, rng: random.Random) -> PublishedFrame:
+    packet = _packet_of(published)
+    return _repacked(published, packet[:-1] + rng.randbytes(rng.randint(1, 4)) + packet[-1:])
 
 
 def _answer_a_command(published: PublishedFrame, _rng: random.Random) -> PublishedFrame:
-    # Codec 12, one response (06) with its length: no AVL records.
-    text = b"DI1:1 AIN1:0 DO1:0"
-    body = b"\x0c\x01\x06" + struct.pack(">I", len(text)) + text + b"\x01"
-    return _replaced(published, tcp_frame(body))
+    return _replaced(published, command_response())
 
 
 def _spoil_preamble(published: PublishedFrame, _rng: random.Random) -> PublishedFrame:
@@ -194,11 +165,39 @@ DAMAGE: Final[Mapping[str, Callable[[PublishedFrame, random.Random], PublishedFr
 )
 """How to make an entry that gets each reject code."""
 
+MISSENT: Final[Mapping[str, Callable[[PublishedFrame, random.Random], PublishedFrame]]] = (
+    MappingProxyType(
+        {
+            "record_count_mismatch": _change_second_count,
+            "unsupported_codec": _change_codec,
+            "truncated": _leave_out_bytes,
+            "trailing_bytes": _put_in_bytes,
+            "timestamp_out_of_range": _exceed_time,
+        }
+    )
+)
+"""What a device's firmware may do to a frame, by either transport, that no gateway may refuse: its
+length and its CRC are right."""
+
+NEVER_FROM_A_DEVICE: Final = (
+    *("bad_imei", "bad_preamble", "crc_mismatch", "length_out_of_range", "missing_field"),
+    *("not_avl", "unsupported_version"),
+)
+"""Codes of ``DAMAGE`` whose entries our gateway does not write, whatever a device sends."""
+
 
 def _with_first_time(published: PublishedFrame, recorded_at_ms: int) -> bytes:
-    packet = bytearray(unwrap(_frame_of(published), published.transport))
+    packet = bytearray(_packet_of(published))
     struct.pack_into(">Q", packet, FIRST_RECORD_OFFSET, recorded_at_ms)
     return wrap(bytes(packet), published.transport)
+
+
+def _packet_of(published: PublishedFrame) -> bytes:
+    return unwrap(_frame_of(published), published.transport)
+
+
+def _repacked(published: PublishedFrame, packet: bytes) -> PublishedFrame:
+    return _replaced(published, wrap(packet, published.transport))
 
 
 def _replaced(published: PublishedFrame, frame: bytes) -> PublishedFrame:

@@ -12,7 +12,7 @@ from typing_extensions import override
 from teltonika_processor.simulate.connections import Connection, TcpConnection, UdpConnection
 from teltonika_processor.simulate.datagram_link import DatagramLink
 from teltonika_processor.simulate.link import DeviceLink, LinkState
-from teltonika_processor.simulate.tracker import Tracker
+from teltonika_processor.simulate.tracker import Sender
 from teltonika_processor.simulate.wire_faults import ON_THE_WIRE, Fault, Piece, Wire
 
 _REPLY_BYTES: Final = 4
@@ -22,7 +22,7 @@ _DEAF_AT_ONCE: Final = 20
 
 
 def connection_of(
-    tracker: Tracker, lost: Callable[[TcpConnection, float], None], rng: random.Random
+    tracker: Sender, lost: Callable[[TcpConnection, float], None], rng: random.Random
 ) -> Connection:
     """The connection that fits a tracker.
 

@@ -7,7 +7,7 @@ from typing import Self
 from teltonika_processor.simulate.account import Account, total
 from teltonika_processor.simulate.foreigners import ForeignAccount
 from teltonika_processor.simulate.latency import Latencies
-from teltonika_processor.simulate.tracker import Tracker
+from teltonika_processor.simulate.tracker import Sender
 from teltonika_processor.simulate.wire_faults import Fault, Faults
 
 
@@ -38,7 +38,7 @@ class DeviceOutcome:
         return is_let_go or Fault.DEAF in self.faults
 
     @classmethod
-    def of(cls, tracker: Tracker) -> Self:
+    def of(cls, tracker: Sender) -> Self:
         """The present state of `tracker`."""
         link = tracker.link
         return cls(

@@ -1,13 +1,16 @@
 """A frame as a gateway publishes it, and what must become of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from teltonika_processor.codec.native import ENTRY_FIELDS, STREAM_ENTRY_VERSION
 
 _IMEI, _FRAME, _VERSION, _TRANSPORT, _RECEIVED_AT_MS = ENTRY_FIELDS
 
 Transport = Literal["tcp", "udp"]
+
+_N_DATA_AT: Final[Mapping[Transport, int]] = {"tcp": 9, "udp": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,11 @@ class PublishedFrame:
     connection: str
     expected: Expected
     version: int = STREAM_ENTRY_VERSION
+
+    @property
+    def n_data(self) -> int:
+        """Number of data 1, which the reply to a device repeats; 0 where it has no frame."""
+        return 0 if self.frame is None else self.frame[_N_DATA_AT[self.transport]]
 
     def fields(self, gateway: str) -> dict[str, str | int | bytes]:
         """Fields of the stream entry, as the gateway named `gateway` writes them."""

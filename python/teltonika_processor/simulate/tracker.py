@@ -3,11 +3,10 @@
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from teltonika_processor.simulate.datagram_link import DatagramLink
 from teltonika_processor.simulate.device import Device
-from teltonika_processor.simulate.envelope import avl_packet, wrap
 from teltonika_processor.simulate.link import (
     DeviceLink,
     Patience,
@@ -66,6 +65,25 @@ class FleetPlan:
     model: Model | None = None
 
 
+class Sender(Protocol):
+    """What a run and its accounts need of whoever sends."""
+
+    @property
+    def link(self) -> DeviceLink | DatagramLink:
+        """Its side of the conversation."""
+
+    @property
+    def transport(self) -> Literal["tcp", "udp"]:
+        """What it sends by."""
+
+    @property
+    def faults(self) -> Faults:
+        """What is wrong with it."""
+
+    def stop(self) -> None:
+        """It makes nothing more; what it made is still to be sent."""
+
+
 class Tracker:
     """One device with its link.
 
@@ -106,6 +124,11 @@ class Tracker:
             if device.transport == "tcp"
             else DatagramLink(device.imei, outbox, plan.patience, settled)
         )
+
+    @property
+    def n_unset_clock(self) -> int:
+        """Records so far that it made while its clock was not set."""
+        return self._device.n_unset_clock
 
     def make(self, n_records: int, *, since_ms: int, at_ms: int) -> None:
         """Let it make records for one frame, evenly from `since_ms` to `at_ms`, Unix ms."""
@@ -177,13 +200,15 @@ def _lead_ms(plan: FleetPlan) -> int:
 
 
 def _built_parcels(device: Device, plan: FleetPlan) -> Iterator[Parcel]:
+    """What does not fit into a frame goes with the next one."""
     least, most = plan.records_per_frame
     at_ms = plan.started_at_ms - _lead_ms(plan) + 120_000
+    outbox = RecordOutbox(device.codec_id, transport=device.transport)
     for number in range(plan.built_frames):
-        n_records = least + number % (most - least + 1)
-        records = []
-        for _ in range(n_records):
+        outbox.records_max = least + number % (most - least + 1)
+        while outbox.n_kept() < outbox.records_max:
             at_ms += _BUILT_EVERY_MS
-            records.append(device.made_at(at_ms))
-        packet = avl_packet(device.codec_id, [record.raw for record in records])
-        yield Parcel(wrap(packet, device.transport), n_records)
+            outbox.add([device.made_at(at_ms)])
+        parcel = outbox.take()
+        if parcel is not None:
+            yield Parcel(parcel.wire, parcel.n_records)

@@ -17,7 +17,7 @@ from teltonika_processor.simulate.faulty_connections import connection_of
 from teltonika_processor.simulate.foreigners import Foreigners
 from teltonika_processor.simulate.link import DeviceLink, LinkState
 from teltonika_processor.simulate.schedule import Schedule
-from teltonika_processor.simulate.tracker import Tracker
+from teltonika_processor.simulate.tracker import Sender
 from teltonika_processor.simulate.wire_faults import Fault
 from teltonika_processor.tasks.companions import companions
 
@@ -76,7 +76,7 @@ class Traffic:
 
     def __init__(
         self,
-        trackers: Sequence[Tracker],
+        trackers: Sequence[Sender],
         schedule: Schedule | None,
         target: Target,
         *,
@@ -86,7 +86,7 @@ class Traffic:
         """Nothing is connected yet.
 
         Args:
-            trackers: All of them.
+            trackers: All of them; the schedule's among them.
             schedule: Whose turn it is when; None: each sends as soon as it is answered.
             target: Where to.
             seed: Of what the faults of the wire draw; what they do depends on time, too.

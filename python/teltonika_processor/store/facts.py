@@ -97,6 +97,7 @@ class PostgresFacts:
         may_migrate: Whether this role may.
         plausible_in_default: Rows there with a sane clock, at most `PLAUSIBLE_MAX`; None without
             a cause in `not_seen`: the schema is older.
+        allows_any: Whether any device is allowed.
         identity: Which database it is: the server's system identifier and the database's oid.
         not_seen: Why what is None could not be looked at, by its name here.
     """
@@ -112,6 +113,7 @@ class PostgresFacts:
     idle_slots: tuple[IdleSlot, ...] | None = None
     partitions: Partitions | None = None
     plausible_in_default: int | None = None
+    allows_any: bool | None = None
     identity: tuple[str, int] | None = None
     not_seen: Mapping[str, str] = field(default_factory=dict)
 
@@ -199,6 +201,7 @@ class _Look:
             idle_slots=None if server.in_recovery else await self.seen("idle_slots", _idle_slots),
             partitions=await self.seen("partitions", _partitions),
             plausible_in_default=await self.seen("plausible_in_default", plausible_in_default),
+            allows_any=await self.seen("allows_any", _allows_any),
             identity=await self.seen("identity", _identity),
             not_seen=self._not_seen,
         )
@@ -235,6 +238,10 @@ async def _pooler_of(session: Session) -> Pooler:
     """Poolers make up the process id that they announce."""
     own = await session.fetchval("SELECT pg_backend_pid()") == session.get_server_pid()
     return "none" if own else "transaction"
+
+
+async def _allows_any(session: Session) -> bool:
+    return bool(await session.fetchval(queries.ALLOWS_ANY))
 
 
 async def _schema(session: Session) -> SchemaState:

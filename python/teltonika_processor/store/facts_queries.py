@@ -16,6 +16,8 @@ SELECT
 # $1: names.
 SETTINGS: Final = "SELECT name, setting FROM pg_catalog.pg_settings WHERE name = ANY($1::text[])"
 
+ALLOWS_ANY: Final = "SELECT EXISTS (SELECT FROM public.devices WHERE allowed)"
+
 CLOCK_MS: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::double precision"
 
 # By the catalogue: the functions that take a name refuse one in a schema that may not be used.

@@ -4,11 +4,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
-from teltonika_processor.model import dead_letter_stream
+from teltonika_processor.codec.native import ENTRY_FIELDS
+from teltonika_processor.model import dead_letter_stream, responses_stream
 from teltonika_processor.stream.connection import RedisClient, execute
 from teltonika_processor.stream.health import read_group
 
 _PAGE: Final = 1000
+_WHAT_WAS_SENT: Final = tuple(name.encode() for name in ENTRY_FIELDS[:3])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +50,28 @@ async def group_progress(client: RedisClient, stream: str, group: str) -> GroupP
 
 
 async def dead_letters_by_code(client: RedisClient, stream: str) -> dict[str, int]:
-    """Number of dead letters of `stream` by their reject code, codes ascending."""
-    counts: Counter[str] = Counter()
+    """Different dead letters of `stream` by their reject code, codes ascending.
+
+    One letter of several copies counts once: whoever was not answered sends a frame again, and each
+    copy is an entry with a letter of its own.
+    """
+    letters = await _different(client, dead_letter_stream(stream), b"reason")
+    return dict(sorted(Counter(reason.decode() for reason, *_ in letters).items()))
+
+
+async def count_responses(client: RedisClient, stream: str) -> int:
+    """Different frames of command codecs that were kept beside `stream`."""
+    return len(await _different(client, responses_stream(stream)))
+
+
+async def _different(
+    client: RedisClient, stream: str, *more_fields: bytes
+) -> set[tuple[bytes, ...]]:
+    """What differs in `more_fields`, device, frame or version."""
+    found: set[tuple[bytes, ...]] = set()
+    names = (*more_fields, *_WHAT_WAS_SENT)
     after = "-"
-    while page := await execute(
-        client, "XRANGE", dead_letter_stream(stream), after, "+", "COUNT", _PAGE
-    ):
-        for _, fields in page:
-            counts[fields[b"reason"].decode()] += 1
+    while page := await execute(client, "XRANGE", stream, after, "+", "COUNT", _PAGE):
+        found |= {tuple(fields.get(name, b"") for name in names) for _, fields in page}
         after = f"({page[-1][0].decode()}"
-    return dict(sorted(counts.items()))
+    return found

@@ -7,7 +7,7 @@ not sent by then waits for the next one, until whoever appended it withdraws it.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -66,14 +66,14 @@ class AppenderConfig:
     """What an appender is to do.
 
     Attributes:
-        stream: A stream that may be appended to; the commands name theirs themselves.
+        streams: All that are appended to; the commands name theirs themselves.
         durability: What is demanded before anything is appended.
         vouched: The operator vouches for what of the server's settings cannot be read.
         limits: What is sent and held at most.
         reply_timeout_s: A batch that is not answered within it is lost, and its connection.
     """
 
-    stream: str
+    streams: Sequence[str]
     durability: Durability
     vouched: bool = False
     limits: CommitLimits = field(default_factory=CommitLimits)
@@ -187,7 +187,7 @@ class Appender:
         async with one_connection(self._client) as own:
             config = self._config
             await check_durability(own, config.durability, vouched=config.vouched)
-            await probe(own, config.stream, replicas=self._replicas, wait_ms=_REPLICAS_MS)
+            await probe(own, config.streams, replicas=self._replicas, wait_ms=_REPLICAS_MS)
             line = Line(replied=self._take_replies, lost=self._lose)
             line.take(own)
             try:

@@ -5,7 +5,7 @@ replicas as well, though perhaps only in their memory. ``memory``: in the server
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -27,7 +27,8 @@ _ALLOWED: Final = f"fsync, memory or replicated:N with N from 1 to {REPLICAS_MAX
 
 _REMEDIES: Final = (
     "Either set the server so (CONFIG SET appendonly yes, CONFIG SET appendfsync always, "
-    "CONFIG SET no-appendfsync-on-rewrite no, and the same in its file of settings), or choose "
+    "CONFIG SET no-appendfsync-on-rewrite no, CONFIG SET maxmemory-policy noeviction, and the same "
+    "in its file of settings), or choose "
     "INGEST_DURABILITY=memory and accept that frames which devices were told are safe, and have "
     "deleted, are lost when the server or its machine stops: those of the last 2 s with "
     "appendfsync everysec, all since the last snapshot with appendonly no"
@@ -111,6 +112,9 @@ def require_durable(facts: ServerFacts, durability: Durability, *, vouched: bool
 
 
 def _not_durable(facts: ServerFacts) -> Iterator[str]:
+    policy = facts.maxmemory_policy or ""
+    if facts.maxmemory != 0 and policy.startswith("allkeys"):
+        yield f"maxmemory-policy {policy}, which deletes whole streams"
     if facts.appendonly is False:
         yield "appendonly no"
     if facts.appendfsync not in {None, "always"}:
@@ -128,22 +132,25 @@ def _unknown(facts: ServerFacts) -> Iterator[str]:
         yield "no-appendfsync-on-rewrite"
 
 
-async def probe(client: RedisClient, stream: str, *, replicas: int, wait_ms: int) -> None:
-    """Try whether appends would be taken now; none is made.
+async def probe(
+    client: RedisClient, streams: Iterable[str], *, replicas: int, wait_ms: int
+) -> None:
+    """Try whether appends to each of `streams` would be taken now; none is made.
 
     The server looks at its memory, its role, its disk and the user before it looks at an id, and
     it refuses this one in any case.
 
     Raises:
         StreamUnavailable: They would be refused, or too few replicas are there.
-        ConfigError: The user may not append.
+        ConfigError: The user may not append, or a key holds something else.
     """
-    try:
-        await execute(client, "XADD", stream, "0-0", "probe", "")
-    except ContractError as error:
-        refused = error.__cause__
-        if not isinstance(refused, ResponseError) or refused.status_code != "ERR":
-            raise
+    for stream in streams:
+        try:
+            await execute(client, "XADD", stream, "0-0", "probe", "")
+        except ContractError as error:
+            refused = error.__cause__
+            if not isinstance(refused, ResponseError) or refused.status_code != "ERR":
+                raise
     if replicas:
         there = await execute(client, "WAIT", replicas, wait_ms)
         if there < replicas:

@@ -7,10 +7,12 @@ with an id and, where replicas are asked for, the WAIT behind its batch counted 
 everything else nobody knows whether it is. Each append is settled once.
 """
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
+from operator import attrgetter
 from typing import Final
 
 from teltonika_processor.errors import ContractError
@@ -151,11 +153,12 @@ class GroupCommit:
 
     def withdraw(self, number: int) -> Done | None:
         """Take an append back that was not sent; whom to tell, or None: it was sent, or settled."""
-        for batch in self._waiting:
-            at = number - batch.first
-            if at < len(batch.dones):
-                return self._take_out(batch, at) if at >= 0 else None
-        return None
+        before = bisect_right(self._waiting, number, key=_first_of)
+        if not before:
+            return None
+        batch = self._waiting[before - 1]
+        at = number - batch.first
+        return self._take_out(batch, at) if at < len(batch.dones) else None
 
     def _take_out(self, batch: Batch, at: int) -> Done | None:
         done, batch.dones[at] = batch.dones[at], None
@@ -244,6 +247,9 @@ class GroupCommit:
             self.is_full = False
             return True
         return False
+
+
+_first_of: Final[Callable[[Batch], int]] = attrgetter("first")
 
 
 def _settle(

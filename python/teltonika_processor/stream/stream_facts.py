@@ -56,6 +56,14 @@ class Stream:
     groups: tuple[GroupFacts, ...] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """When an entry was added, in Unix ms by Redis' clock, and which gateway says that it did."""
+
+    added_ms: int
+    gateway: str | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamFacts:
     """Our stream at one moment; None: not to be asked by this user.
@@ -66,12 +74,14 @@ class StreamFacts:
         consumers: The names in our group, empty where there is no group.
         gateway_lags_ms: Of the newest entries, by how much the id's time is behind
             ``received_at_ms``; where a gateway does not say that, nothing.
+        signatures: Of the newest entries, who added them.
     """
 
     kind: str | None
     stream: Stream | None = None
     consumers: tuple[ConsumerFacts, ...] | None = None
     gateway_lags_ms: tuple[int, ...] | None = None
+    signatures: tuple[Signature, ...] | None = None
 
     @property
     def is_hidden(self) -> bool:
@@ -88,17 +98,19 @@ async def read_stream_facts(client: RedisClient, stream: str, group: str) -> Str
     """
     kind = await if_allowed(client, "TYPE", stream)
     if kind not in {None, b"stream"}:
-        return StreamFacts(kind=kind.decode(), consumers=(), gateway_lags_ms=())
+        return StreamFacts(kind=kind.decode(), consumers=(), gateway_lags_ms=(), signatures=())
     found = await (_read_stream(client, stream) if kind else _read_untyped(client, stream))
     if kind is None and found is None:
         return StreamFacts(kind=None)
     groups = found.groups if found else None
+    newest = await if_allowed(client, "XREVRANGE", stream, "+", "-", "COUNT", _NEWEST_ENTRIES)
     has_group = groups is None or any(known.name == group for known in groups)
     return StreamFacts(
         kind="stream",
         stream=found,
         consumers=await _consumers(client, stream, group) if has_group else (),
-        gateway_lags_ms=await _gateway_lags_ms(client, stream),
+        gateway_lags_ms=None if newest is None else tuple(gateway_lags_ms(newest)),
+        signatures=None if newest is None else tuple(signatures_of(newest)),
     )
 
 
@@ -165,13 +177,6 @@ async def _consumers(
     )
 
 
-async def _gateway_lags_ms(client: RedisClient, stream: str) -> tuple[int, ...] | None:
-    replies = await if_allowed(client, "XREVRANGE", stream, "+", "-", "COUNT", _NEWEST_ENTRIES)
-    if replies is None:
-        return None
-    return tuple(gateway_lags_ms(replies))
-
-
 def gateway_lags_ms(
     entries: Sequence[tuple[bytes, Mapping[bytes, bytes] | None]],
 ) -> list[int]:
@@ -182,6 +187,21 @@ def gateway_lags_ms(
         if received.isdigit() and len(received) < 16 and b"replayed_from" not in (fields or {}):
             lags.append(ms_of(entry_id.decode()) - int(received))
     return lags
+
+
+def signatures_of(
+    entries: Sequence[tuple[bytes, Mapping[bytes, bytes] | None]],
+) -> list[Signature]:
+    """Who added each entry; an operator did with those that were replayed, which are left out."""
+    return [
+        Signature(ms_of(entry_id.decode()), _text_of((fields or {}).get(b"gateway")))
+        for entry_id, fields in entries
+        if b"replayed_from" not in (fields or {})
+    ]
+
+
+def _text_of(value: bytes | None) -> str | None:
+    return None if value is None else value.decode(errors="replace")
 
 
 def newest_ms(stream: Stream | None) -> int | None:

@@ -1,6 +1,7 @@
 //! `EntryPacker`: one XADD of the stream entry contract, as Redis reads it.
 
 use std::io::Write;
+use std::num::NonZeroU64;
 
 use codec8::Transport;
 use pyo3::prelude::*;
@@ -12,8 +13,8 @@ use crate::entries::{FRAME, IMEI, RECEIVED_AT_MS, TRANSPORT, VERSION, VERSION_TE
 const GATEWAY: &str = "gateway";
 const CONNECTION: &str = "connection";
 
-/// Arguments of the command: XADD, stream, *, and seven fields with their values.
-const N_ARGUMENTS: usize = 3 + 2 * 7;
+/// Arguments of the command behind those that say where: seven fields with their values.
+const N_FIELD_ARGUMENTS: usize = 2 * 7;
 
 /// Packs stream entries of one stream and one gateway as XADD commands.
 #[pyclass(frozen, module = "teltonika_processor._native")]
@@ -33,16 +34,22 @@ pub(crate) struct EntryPacker {
 #[pymethods]
 impl EntryPacker {
     #[new]
-    #[pyo3(signature = (stream, gateway))]
-    fn new(stream: &[u8], gateway: &[u8]) -> Self {
+    #[pyo3(signature = (stream, gateway, *, keep_entries = None))]
+    fn new(stream: &[u8], gateway: &[u8], keep_entries: Option<NonZeroU64>) -> Self {
         let over = |transport| {
             arguments(
                 &[VERSION, VERSION_TEXT, TRANSPORT, transport, RECEIVED_AT_MS].map(str::as_bytes),
             )
         };
-        let start = format!("*{N_ARGUMENTS}\r\n").into_bytes();
+        let kept = keep_entries.map(|entries| entries.to_string());
+        let mut whither: Vec<&[u8]> = vec![b"XADD", stream];
+        if let Some(kept) = &kept {
+            whither.extend([&b"MAXLEN"[..], b"~", kept.as_bytes()]);
+        }
+        whither.push(b"*");
+        let start = format!("*{}\r\n", whither.len() + N_FIELD_ARGUMENTS).into_bytes();
         Self {
-            head: [start, arguments(&[b"XADD", stream, b"*", IMEI.as_bytes()])].concat(),
+            head: [start, arguments(&whither), arguments(&[IMEI.as_bytes()])].concat(),
             before_frame: arguments(&[FRAME.as_bytes()]),
             over_tcp: over(TCP),
             over_udp: over(UDP),

@@ -1,0 +1,182 @@
+"""Accepting TCP connections at a pace, plain or with TLS.
+
+The sockets are accepted here rather than by the loop's own server: that one cannot stop accepting
+for a while, and a herd of devices that comes back is best left in the queue of the kernel.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from teltonika_processor.errors import ConfigError
+from teltonika_processor.gateway.hall import Hall
+from teltonika_processor.gateway.pace import Pace, Rate
+from teltonika_processor.gateway.tcp import TcpConnection
+from teltonika_processor.gateway_events import AcceptFailed
+from teltonika_processor.tasks.ratelimit import RateLimit
+
+# Bound: what waits in the kernel to be accepted; net.core.somaxconn may be lower.
+_BACKLOG: Final = 4096
+
+# Bound: connections whose TLS handshake is under way; they are not counted by any limit yet.
+_BEGINNING_MAX: Final = 1000
+
+# Bound: accepted in one turn of the loop; frames wait behind them.
+_ACCEPTED_AT_ONCE: Final = 32
+
+# Descriptors or memory, mostly, are used up: they do not come back in a millisecond.
+_FAILED_PAUSE_S: Final = 0.25
+
+# A peer that is gone is noticed after this silence, at the latest.
+_KEEPALIVE_IDLE_S: Final = 60
+_KEEPALIVE_INTERVAL_S: Final = 20
+_KEEPALIVE_PROBES: Final = 3
+_USER_TIMEOUT_MS: Final = 30_000
+
+_TLS_HANDSHAKE_S: Final = 10.0
+
+
+def listening_socket(host: str, port: int, *, setting: str) -> socket.socket:
+    """A TCP socket that listens; what it accepts inherits its options.
+
+    Raises:
+        ConfigError: It cannot; `setting` is named.
+    """
+    sock = _socket(host, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        (socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE_S),
+        (socket.TCP_KEEPINTVL, _KEEPALIVE_INTERVAL_S),
+        (socket.TCP_KEEPCNT, _KEEPALIVE_PROBES),
+        (socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS),
+        (socket.TCP_NODELAY, 1),
+    ):
+        sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    _bind(sock, host, port, setting)
+    return sock
+
+
+def datagram_socket(host: str, port: int, *, setting: str) -> socket.socket:
+    """A UDP socket that receives.
+
+    Raises:
+        ConfigError: It cannot; `setting` is named.
+    """
+    sock = _socket(host, socket.SOCK_DGRAM)
+    _bind(sock, host, port, setting)
+    return sock
+
+
+def _socket(host: str, kind: socket.SocketKind) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.socket(family, kind | socket.SOCK_NONBLOCK)
+
+
+def _bind(sock: socket.socket, host: str, port: int, setting: str) -> None:
+    try:
+        sock.bind((host, port))
+        if sock.type is socket.SOCK_STREAM:
+            sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise ConfigError(f"{setting}: cannot listen on {host}:{port}: {error.strerror}") from error
+
+
+class TcpListener:
+    """Accepts connections of one socket until it is closed.
+
+    Args:
+        hall: What the connections share.
+        sock: Listens already.
+        rate: At which connections are accepted.
+        numbers: Of the connections, as they stand in their entries.
+        tls: Asked for each connection, so that a renewed certificate counts; None: plain.
+    """
+
+    def __init__(
+        self,
+        hall: Hall,
+        sock: socket.socket,
+        rate: Rate,
+        numbers: Iterator[bytes],
+        *,
+        tls: Callable[[], ssl.SSLContext] | None = None,
+    ) -> None:
+        self._hall: Final = hall
+        self._sock: Final = sock
+        self._pace: Final = Pace(rate)
+        self._numbers: Final = numbers
+        self._tls: Final = tls
+        self._beginning: Final[set[asyncio.Task[None]]] = set()
+        self._lines: Final = RateLimit.of_entries()
+        self._resuming: asyncio.TimerHandle | None = None
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._sock.getsockname()[1])
+
+    def start(self) -> None:
+        """Accept from now on."""
+        self._resuming = None
+        asyncio.get_running_loop().add_reader(self._sock, self._accept)
+
+    def close(self) -> None:
+        """Accept nothing more; what was accepted stays."""
+        if self._sock.fileno() < 0:
+            return
+        asyncio.get_running_loop().remove_reader(self._sock)
+        if self._resuming is not None:
+            self._resuming.cancel()
+        self._sock.close()
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                sock, (address, *_) = self._sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._hall.tally.accepts_failed += 1
+                self._tell(error)
+                self._rest(_FAILED_PAUSE_S)
+                return
+            sock.setblocking(False)
+            self._begin(sock, address)
+            pause_s = self._pace.take(self._hall.clock())
+            if len(self._beginning) >= _BEGINNING_MAX:
+                pause_s = max(pause_s, _FAILED_PAUSE_S)
+            if pause_s:
+                self._rest(pause_s)
+                return
+
+    def _rest(self, pause_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._sock)
+        self._resuming = loop.call_later(pause_s, self.start)
+
+    def _begin(self, sock: socket.socket, address: str) -> None:
+        connecting = self._connect(sock, address)
+        task = asyncio.get_running_loop().create_task(connecting, name="accept")
+        self._beginning.add(task)
+        task.add_done_callback(self._beginning.discard)
+
+    async def _connect(self, sock: socket.socket, address: str) -> None:
+        tls = None if self._tls is None else self._tls()
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: TcpConnection(self._hall, next(self._numbers), address),
+                sock,
+                ssl=tls,
+                ssl_handshake_timeout=None if tls is None else _TLS_HANDSHAKE_S,
+            )
+        except OSError:  # SSLError is one: no client of ours, or one that went away
+            sock.close()
+
+    def _tell(self, error: OSError) -> None:
+        suppressed = self._lines.admit(self._hall.clock())
+        if suppressed is not None:
+            self._hall.emit(AcceptFailed(error=error.strerror or str(error), suppressed=suppressed))

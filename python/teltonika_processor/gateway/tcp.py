@@ -1,0 +1,326 @@
+"""A device's TCP connection: bytes to the session, and its effects to socket and stream."""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final, Literal, cast
+
+from typing_extensions import override
+
+from teltonika_processor.codec.native import FrameCutter
+from teltonika_processor.gateway.hall import CLOSE_S, Hall
+from teltonika_processor.gateway.limits import Place, Refusal
+from teltonika_processor.gateway.pace import Pace
+from teltonika_processor.gateway.session import (
+    Answer,
+    Close,
+    Effect,
+    Ending,
+    Identified,
+    Phase,
+    Promote,
+    Publish,
+    Quarantined,
+    Session,
+    Supersede,
+)
+from teltonika_processor.gateway_events import DeviceRefused, FrameQuarantined
+from teltonika_processor.model import format_imei
+
+# Bound: replies are four bytes; a device that reads none of these is not read either.
+_UNREAD_REPLIES_MAX_BYTES: Final = 4096
+
+# Why a connection is not read, as bits.
+_AWAY: Final = 1
+_FULL: Final = 2
+_FAST: Final = 4
+_DEAF: Final = 8
+_DONE: Final = 16
+
+_TRANSPORT: Final = "tcp"
+_LOGGED: Final = frozenset({"not_allowed", "admission_unknown"})
+
+_ENDING_OF: Final[Mapping[Refusal, Ending]] = {
+    Refusal.CONNECTIONS_FULL: "connections_full",
+    Refusal.ADDRESS_FULL: "address_full",
+}
+
+
+class TcpConnection(asyncio.Protocol):
+    """One accepted connection.
+
+    Args:
+        hall: What all connections share.
+        number: Of this connection, as it stands in its entries.
+        address: Where it comes from, as it was when it was accepted: nobody knows it of a peer that
+            is gone by now.
+    """
+
+    __slots__ = (
+        "_address",
+        "_cutter",
+        "_hall",
+        "_imei",
+        "_look_at_s",
+        "_number",
+        "_pace",
+        "_place",
+        "_resuming",
+        "_unsent",
+        "_why_unread",
+        "session",
+        "transport",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, hall: Hall, number: bytes, address: str) -> None:
+        self._hall: Final = hall
+        self._number: Final = number
+        self._address: Final = address
+        self._cutter: Final = FrameCutter(frame_max_bytes=hall.frame_max_bytes)
+        self._imei = b""
+        self._pace: Pace | None = None
+        self._place: Place | None = None
+        # The numbers of appends that may not have been sent, in their order.
+        self._unsent: deque[int] = deque()
+        self._why_unread = 0
+        self._resuming: asyncio.TimerHandle | None = None
+        self._look_at_s = math.inf
+        self.session: Final = Session(hall.house, self, hall.clock())
+
+    # What the transport calls
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        hall = self._hall
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's own class
+        hall.tally.connections += 1
+        self._record("open")
+        admitted = hall.limits.admit(self, self._address)
+        if isinstance(admitted, Refusal):
+            self.carry_out(self.session.end(_ENDING_OF[admitted]))
+            return
+        self._place = admitted.place
+        hall.connections.add(self)
+        if admitted.pushed_out is not None:
+            pushed_out = admitted.pushed_out
+            pushed_out.carry_out(pushed_out.session.end("handshakes_full"))
+        self.transport.set_write_buffer_limits(high=_UNREAD_REPLIES_MAX_BYTES)
+        self._watch()
+        if not hall.in_flight.may_be_read(self):
+            # uvloop begins to read after this call, and a pause before that is lost.
+            asyncio.get_running_loop().call_soon(self.stop_reading, _FULL)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        hall = self._hall
+        hall.tally.bytes_in += len(data)
+        if hall.recording is not None:
+            hall.recording.add(self._number, _TRANSPORT, "data", data)
+        units = self._cutter.feed(data)
+        if units:
+            now_s = hall.clock()
+            self.carry_out(self.session.take(units, now_s))
+            self._watch()
+            if self._pace is not None:
+                self._slow_down(self._pace.take(now_s, len(units)))
+
+    @override
+    def eof_received(self) -> bool:
+        """Whether to stay open: for the replies to what is in flight; TLS has no halves."""
+        self.carry_out(self.session.leave("closed_by_device"))
+        is_plain = self.transport.get_extra_info("sslcontext") is None
+        return is_plain and self.session.phase is Phase.LEAVING
+
+    @override
+    def pause_writing(self) -> None:
+        self.stop_reading(_DEAF)
+
+    @override
+    def resume_writing(self) -> None:
+        self.read_again(_DEAF)
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        hall = self._hall
+        self._record("close")
+        hall.deadlines.clear(self)
+        hall.in_flight.forget(self)
+        hall.away.discard(self)
+        hall.connections.discard(self)
+        if self._resuming is not None:
+            self._resuming.cancel()  # a long pause would keep all this in memory
+        if self._place is not None:
+            hall.limits.closed(self._place)
+        self.carry_out(self.session.closed())
+        self._withdraw()
+
+    # What the gateway calls
+
+    def redis_is_back(self) -> None:
+        """Appends go out again."""
+        if self.session.phase is Phase.HELD:
+            self.carry_out(self.session.leave("not_durable"))
+        self.read_again(_AWAY)
+
+    def leave(self, why: Ending) -> None:
+        """End after what is in flight was answered."""
+        self.carry_out(self.session.leave(why))
+
+    def is_due(self) -> None:
+        """It asked to be looked at now."""
+        hall = self._hall
+        self._look_at_s = math.inf
+        if self.session.phase is Phase.CLOSED:
+            self.transport.abort()
+        elif self.session.deadline_s <= hall.clock():
+            self.carry_out(self.session.expired())
+        else:
+            self._watch()
+
+    def has_room(self) -> None:
+        """There is room for its bytes again."""
+        self.read_again(_FULL)
+
+    # Effects
+
+    def carry_out(self, effects: list[Effect]) -> None:
+        """Do what the session wants done."""
+        for effect in effects:
+            _CARRY_OUT[type(effect)](self, effect)
+        phase = self.session.phase
+        if phase is not Phase.OPEN and phase is not Phase.OPENING:
+            self.stop_reading(_DONE)
+
+    def promoted(self) -> None:
+        """The older connection of the device has ended."""
+        self.carry_out(self.session.promoted(self._hall.clock()))
+        self._watch()
+        if self.session.reads:
+            self.read_again(_DONE)
+
+    def _answer(self, effect: Answer) -> None:
+        self._hall.tally.bytes_out += len(effect.data)
+        self.transport.write(effect.data)
+
+    def _publish(self, effect: Publish) -> None:
+        hall = self._hall
+        shelf, frame = effect
+        command = hall.press.command(shelf, self._imei, frame, _TRANSPORT, self._number)
+        n_bytes = len(command)
+        if not hall.in_flight.take(self, n_bytes):
+            self.stop_reading(_FULL)
+        self._unsent.append(hall.press.append(command, partial(self._settled, n_bytes)))
+        if not hall.press.appender.is_open:
+            hall.away.add(self)
+            self.stop_reading(_AWAY)
+
+    def _settled(self, n_bytes: int, durable: bool) -> None:  # noqa: FBT001 -- a `Done`
+        hall = self._hall
+        if self._unsent:
+            self._unsent.popleft()
+        effects = self.session.settled(hall.clock(), durable=durable)
+        if effects:
+            self.carry_out(effects)
+        self._watch()
+        if self.session.phase is Phase.HELD:
+            hall.away.add(self)
+            self.stop_reading(_DONE)
+            self._withdraw()  # what follows would not be answered either
+        for connection in hall.in_flight.give(n_bytes):
+            connection.has_room()
+
+    def _identified(self, effect: Identified) -> None:
+        hall = self._hall
+        self._imei = format_imei(effect.imei).encode()
+        self._pace = Pace(hall.frame_rate)
+        if self._place is not None:
+            hall.limits.authenticated(self._place)
+
+    def _supersede(self, effect: Supersede) -> None:
+        effect.connection.leave("superseded")
+
+    def _promote(self, effect: Promote) -> None:
+        effect.connection.promoted()
+
+    def _close(self, effect: Close) -> None:
+        hall = self._hall
+        if effect.why in _LOGGED:
+            self._tell_refused(effect.why)
+        self._withdraw()
+        self.transport.close()
+        self._look_at_s = hall.clock() + CLOSE_S
+        hall.deadlines.set(self, self._look_at_s)
+
+    def _watch(self) -> None:
+        """Be looked at when the session's deadline ends; one that moves on is met on the way."""
+        if self.session.deadline_s < self._look_at_s and self.session.phase is not Phase.CLOSED:
+            self._look_at_s = self.session.deadline_s
+            self._hall.deadlines.set(self, self._look_at_s)
+
+    def _withdraw(self) -> None:
+        """What was not sent is not wanted any more; the newest first, as `done` comes at once."""
+        unsent, self._unsent = self._unsent, deque()
+        for number in reversed(unsent):
+            self._hall.press.withdraw(number)
+
+    # Saying
+
+    def _record(self, event: Literal["open", "close"]) -> None:
+        if self._hall.recording is not None:
+            self._hall.recording.add(self._number, _TRANSPORT, event)
+
+    def _tell_refused(self, why: Ending) -> None:
+        hall = self._hall
+        suppressed = hall.refusal_lines.admit(hall.clock())
+        if suppressed is not None:
+            hall.emit(
+                DeviceRefused(
+                    imei=self.session.imei, transport=_TRANSPORT, why=why, suppressed=suppressed
+                )
+            )
+
+    def _tell_quarantined(self, effect: Quarantined) -> None:
+        self._hall.emit(
+            FrameQuarantined(
+                imei=self.session.imei, transport=_TRANSPORT, size_bytes=len(effect.frame)
+            )
+        )
+
+    # Reading
+
+    def _slow_down(self, pause_s: float) -> None:
+        """Whatever it sends counts, also what comes again, is damaged, or a ping."""
+        if pause_s and not self._why_unread & _FAST:
+            self.stop_reading(_FAST)
+            loop = asyncio.get_running_loop()
+            self._resuming = loop.call_later(pause_s, self.read_again, _FAST)
+
+    def stop_reading(self, why: int) -> None:
+        """Leave its bytes to TCP, for one more reason."""
+        self._why_unread |= why
+        if self.transport.is_reading() and not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def read_again(self, why: int) -> None:
+        """One reason not to read is over."""
+        if not self._why_unread & why:
+            return
+        self._why_unread &= ~why
+        if not self._why_unread and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+
+# A table rather than a match: one look-up, and every frame has two effects.
+_CARRY_OUT: Final[Mapping[type[Effect], Callable[[TcpConnection, Any], None]]] = {
+    Publish: TcpConnection._publish,  # noqa: SLF001 -- the table is a part of the class
+    Answer: TcpConnection._answer,  # noqa: SLF001
+    Close: TcpConnection._close,  # noqa: SLF001
+    Identified: TcpConnection._identified,  # noqa: SLF001
+    Supersede: TcpConnection._supersede,  # noqa: SLF001
+    Promote: TcpConnection._promote,  # noqa: SLF001
+    Quarantined: TcpConnection._tell_quarantined,  # noqa: SLF001
+}

@@ -1,0 +1,60 @@
+"""Files that a gateway reads and writes: its certificate, its capture."""
+
+import shutil
+import socket
+import ssl
+from pathlib import Path
+
+from plain_device import PlainDevice
+from processes import Gateway
+from scraped import figures
+from telemetry import BASE_MS, IMEI, frame_at
+from teltonika_processor.capture import read_capture
+from teltonika_processor.gateway.validity import expires_at_s
+
+QUICK = {"INGEST_DURABILITY": "memory", "INGEST_CONNECTIONS_MAX": "500"}
+TLS = Path(__file__).parents[1] / "tls"
+
+
+def test_a_capture_holds_what_was_sent_and_only_its_owner_may_read_it(
+    redis_url: str, tmp_path: Path
+) -> None:
+    capture, frame = tmp_path / "devices.capture", frame_at(BASE_MS)
+    with Gateway(redis_url, "--capture", str(capture), **QUICK) as gateway:
+        with PlainDevice(gateway.tcp_port) as device:
+            assert device.acknowledged(frame) == 1
+        assert gateway.terminate() == 0
+    assert capture.stat().st_mode & 0o777 == 0o600
+    with capture.open(encoding="ascii") as lines:
+        sent = b"".join(event.data for event in read_capture(lines))
+    assert sent == b"\x00\x0f%015d" % IMEI + frame
+    with Gateway(redis_url, "--capture", str(capture), **QUICK) as gateway:
+        assert gateway.exit_code() == 2
+    assert gateway.output == [f"--capture: {capture}: File exists\n"]
+
+
+def test_a_device_is_served_by_tls_and_the_end_of_the_certificate_is_shown(
+    redis_url: str, tmp_path: Path
+) -> None:
+    chain = tmp_path / "chain.pem"
+    chain.write_bytes((TLS / "server.pem").read_bytes())
+    shutil.copy(TLS / "server.key", tmp_path)
+    settings = {
+        "INGEST_TLS_PORT": "0",
+        "INGEST_TLS_CERT_FILE": str(chain),
+        "INGEST_TLS_KEY_FILE": str(tmp_path / "server.key"),
+    }
+    trusting = ssl.create_default_context(cafile=TLS / "authority.pem")
+    with Gateway(redis_url, **settings, **QUICK) as gateway:
+        port = gateway.wait_for("gateway.started")["tls_port"]
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+            trusting.wrap_socket(plain, server_hostname="localhost") as device,
+        ):
+            device.sendall(b"\x00\x0f%015d" % IMEI)
+            assert device.recv(1) == b"\1"
+            device.sendall(frame_at(BASE_MS))
+            assert device.recv(4) == (1).to_bytes(4)
+        shown = figures(gateway)["gateway_certificate_expiry_timestamp_seconds"]
+        assert shown == expires_at_s(chain.read_bytes())
+        assert gateway.terminate() == 0

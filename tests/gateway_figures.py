@@ -1,0 +1,26 @@
+"""The metrics of a gateway that does not run, with a standing that says what a test wants."""
+
+from teltonika_processor import error_catalogue
+from teltonika_processor.gateway.tally import Tally
+from teltonika_processor.service.ingest_metrics import GatewayMetrics, Standing
+
+STANDING = Standing(
+    phases=lambda: {"opening": 3, "waiting": 1, "open": 40, "held": 2, "leaving": 5, "closed": 7},
+    connections_max=16_000,
+    in_flight_bytes=lambda: 12_345,
+    allowed=lambda: 10_000,
+    list_age_s=lambda: 4.5,
+    certificate_expires_at_s=lambda: 1_900_000_000.0,
+    appends_open=lambda: True,
+    is_ready=lambda: False,
+)
+
+
+def new_gateway_metrics(
+    tally: Tally | None = None, standing: Standing = STANDING
+) -> GatewayMetrics:
+    """The page of a gateway."""
+    codes = [code for _, code, _ in error_catalogue()]
+    metrics = GatewayMetrics(version="1.2.3", tally=tally or Tally(), reject_codes=codes)
+    metrics.follow(standing)
+    return metrics
