@@ -1,4 +1,4 @@
-# The service in a slim image that holds no compiler and no pip, runs as nobody in particular, and
+# The services in a slim image that holds no compiler and no pip, runs as nobody in particular, and
 # needs no file system that it may write to but the volume for its panic dumps.
 #
 #   docker build -t teltonika-processor:0.1.0 .
@@ -46,7 +46,8 @@ ENV PATH=/opt/teltonika-processor/bin:$PATH \
 USER 65532:65532
 WORKDIR /tmp
 VOLUME ["/var/lib/teltonika-processor/panic-dumps"]
-EXPOSE 9105
+# The endpoint of the processor and of the gateway, and where devices connect.
+EXPOSE 9105 9106 5027/tcp 5027/udp
 STOPSIGNAL SIGTERM
 # Whether the process lives. Not --ready: while Redis or Postgres is away a restart helps nobody.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 \

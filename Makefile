@@ -5,8 +5,8 @@
 
 PYTHON ?= python3
 UV ?= uv
-# Test processes; `make test WORKERS=0` runs in one.
-WORKERS ?= auto
+# Test processes; `make test WORKERS=0` runs in one. One more than cores: half of the time they wait.
+WORKERS ?= $(shell expr $$(nproc) + 1)
 
 export PYTHON
 VENV := .venv
@@ -19,8 +19,12 @@ WITH_SERVERS := tests/integration tests/e2e \
 	$(addprefix --ignore=tests/e2e/, test_demo.py test_docker_script.py test_wheel.py \
 	test_audit.py test_audit_record.py test_cli_config.py test_cli_consumers.py test_cli_device.py \
 	test_cli_dlq.py test_cli_explain.py test_cli_pending.py test_group_rewind.py test_ops_files.py \
-	test_outages.py test_panic.py test_runbook.py test_secrets.py test_shutdown.py) \
-	$(addprefix --ignore=tests/integration/, test_embedded.py test_given_servers.py test_http.py)
+	test_gateway_files.py test_outages.py test_panic.py test_readme_gateway.py test_runbook.py \
+	test_secrets.py test_shutdown.py test_simulate.py) \
+	$(addprefix --ignore=tests/integration/, test_admission_file.py test_embedded.py \
+	test_gateway_conversations.py test_gateway_limits.py test_gateway_pressure.py \
+	test_gateway_tls.py test_given_servers.py test_http.py test_simulate_faults.py \
+	test_simulate_replay.py test_simulate_traffic.py)
 
 # What writes to Postgres goes through a pooler as well; tests/system holds ops/ against promtool too.
 BY_POOLER := tests/system $(addprefix tests/integration/, test_positions.py test_schema_drift.py \
@@ -38,7 +42,7 @@ help: ## what is missing on this machine, and this list
 	@scripts/prerequisites.sh && echo 'Nothing is missing.'; missing=$$?; echo; \
 	sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22; exit $$missing
 
-demo: $(VENV)/.wheel ## real Valkey and PostgreSQL, a simulated fleet, the processor, the accounts
+demo: $(VENV)/.wheel ## simulated trackers, gateway, processors, real Valkey and PostgreSQL, the accounts
 	$(BIN)/teltonika-processor demo $(DEMO)
 
 test: $(VENV)/.wheel ## all tests of the installed wheel, against servers that the suite starts
