@@ -239,7 +239,9 @@ def test_datagrams_are_not_answered_while_redis_is_away(
         assert sender.recv(100).hex() == "0005cafe010200"
 
 
-def test_datagrams_above_the_bytes_in_flight_are_not_taken(own_redis: EmbeddedRedis) -> None:
+def test_datagrams_above_half_of_the_bytes_in_flight_are_not_taken(
+    own_redis: EmbeddedRedis,
+) -> None:
     """Nothing holds a sender of datagrams back, so what is too much is dropped and counted."""
     refused = "gateway_channel_packets_refused_total{reason=in_flight_full}"
     with Gateway(own_redis.url(), INGEST_IN_FLIGHT_MAX_BYTES="65536") as gateway:

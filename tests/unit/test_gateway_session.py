@@ -190,6 +190,29 @@ def test_a_frame_glued_to_the_handshake_is_published_behind_the_01() -> None:
     ]
 
 
+def test_a_reply_later_than_a_device_waits_is_not_sent_and_nothing_behind_it(
+    world: World,
+) -> None:
+    phone = world.identified().says(ONE + TWO)
+    world.now_s = 3.0
+    phone.says(THREE)
+    world.now_s = 4.0
+    phone.settle()
+    world.now_s = 4.5
+    phone.settle()
+    assert (phone.sent, phone.ending) == (b"\x01\x00\x00\x00\x01", "not_durable")
+    phone.settle()
+    assert phone.sent == b"\x01\x00\x00\x00\x01"
+    assert world.house.tally.frames == {TELEMETRY: 3}
+    assert len(world.house.registry) == 0
+
+
+def test_more_than_eight_pings_before_the_handshake_are_no_device(world: World) -> None:
+    assert world.connect().says(PING * 8 + handshake()).sent == b"\x01"
+    phone = world.connect().says(PING * 9 + handshake(OTHER_IMEI))
+    assert (phone.sent, phone.ending) == (b"", "bad_handshake")
+
+
 def test_pings_are_counted_and_never_answered(world: World) -> None:
     phone = world.connect().says(PING + handshake() + PING * 2 + ONE + PING + TWO + PING)
     phone.settle_all()
