@@ -26,10 +26,12 @@ from teltonika_processor.embedded.server import free_port
 from waiting import eventually, eventually_async
 
 OWNER = """
+import signal
 import sys
 from pathlib import Path
 from teltonika_processor.embedded import EmbeddedPostgres, EmbeddedRedis
 from teltonika_processor.embedded.installs import PostgresInstall
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 postgres_bin, redis_program = sys.argv[1:]
 postgres = EmbeddedPostgres(install=PostgresInstall(Path(postgres_bin)) if postgres_bin else None)
 redis = EmbeddedRedis(program=Path(redis_program) if redis_program else None)

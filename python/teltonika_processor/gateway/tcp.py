@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, Literal, cast
@@ -28,6 +27,7 @@ from teltonika_processor.gateway.session import (
 )
 from teltonika_processor.gateway_events import DeviceRefused, FrameQuarantined
 from teltonika_processor.model import format_imei
+from teltonika_processor.stream.group_commit import REFUSED
 
 # Bound: replies are four bytes; a device that reads none of these is not read either.
 _UNREAD_REPLIES_MAX_BYTES: Final = 4096
@@ -85,7 +85,7 @@ class TcpConnection(asyncio.Protocol):
         self._pace: Pace | None = None
         self._place: Place | None = None
         # The numbers of appends that may not have been sent, in their order.
-        self._unsent: deque[int] = deque()
+        self._unsent: dict[int, None] = {}
         self._why_unread = 0
         self._resuming: asyncio.TimerHandle | None = None
         self._look_at_s = math.inf
@@ -213,15 +213,17 @@ class TcpConnection(asyncio.Protocol):
         n_bytes = len(command)
         if not hall.in_flight.take(self, n_bytes):
             self.stop_reading(_FULL)
-        self._unsent.append(hall.press.append(command, partial(self._settled, n_bytes)))
+        ticket = [REFUSED]
+        ticket[0] = hall.press.append(command, partial(self._settled, n_bytes, ticket))
+        if ticket[0] != REFUSED:
+            self._unsent[ticket[0]] = None
         if not hall.press.appender.is_open:
             hall.away.add(self)
             self.stop_reading(_AWAY)
 
-    def _settled(self, n_bytes: int, durable: bool) -> None:  # noqa: FBT001 -- a `Done`
+    def _settled(self, n_bytes: int, ticket: list[int], durable: bool) -> None:  # noqa: FBT001 -- a `Done`
         hall = self._hall
-        if self._unsent:
-            self._unsent.popleft()
+        self._unsent.pop(ticket[0], None)
         effects = self.session.settled(hall.clock(), durable=durable)
         if effects:
             self.carry_out(effects)
@@ -263,7 +265,7 @@ class TcpConnection(asyncio.Protocol):
 
     def _withdraw(self) -> None:
         """What was not sent is not wanted any more; the newest first, as `done` comes at once."""
-        unsent, self._unsent = self._unsent, deque()
+        unsent, self._unsent = self._unsent, {}
         for number in reversed(unsent):
             self._hall.press.withdraw(number)
 

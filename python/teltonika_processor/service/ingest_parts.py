@@ -60,7 +60,7 @@ from teltonika_processor.stream.poison_letter import poison_letter_packer
 _RESPONSES_KEPT: Final = 10_000
 
 # Bound: what was read of devices beside the bytes in flight that are let in.
-_READS_BYTES: Final = 64 * 1024 * 1024
+_READS_BYTES: Final = 32 * 1024 * 1024
 
 _FILE: Final = "file:"
 
@@ -128,7 +128,7 @@ def make_parts(settings: Settings, around: Around) -> Parts:
         around.client,
         AppenderConfig(
             streams=(stream, responses_stream(stream), dead_letter_stream(stream)),
-            limits=CommitLimits(held_bytes=2 * settings.ingest_in_flight_max_bytes + _READS_BYTES),
+            limits=CommitLimits(held_bytes=settings.ingest_in_flight_max_bytes + _READS_BYTES),
             durability=Durability.of(settings.ingest_durability),
             vouched=settings.ingest_durability_vouched,
         ),
