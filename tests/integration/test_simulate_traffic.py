@@ -158,7 +158,7 @@ async def test_a_late_reply_leaves_a_second_one_and_doubt_about_the_next() -> No
         return answer
 
     async with listening(late) as gateway:
-        trackers = fleet(devices=1, patience=IMPATIENT)
+        trackers = fleet(devices=1, patience=IMPATIENT, records=(1, 1))
         await run(trackers, gateway.port, n_frames=4)
     account = account_of(trackers)
     assert account.records_acknowledged == n_made(trackers)

@@ -173,15 +173,48 @@ def test_pings_are_sent_while_there_is_nothing_to_say() -> None:
     assert link.account.pings == 1
 
 
-def test_a_second_reply_to_a_frame_puts_the_next_ones_in_doubt_for_a_while() -> None:
-    link, frame = waiting(1, 2, 3)
+def test_a_second_reply_to_a_frame_puts_the_next_ones_in_doubt() -> None:
+    link, frame = waiting(1, 2, 3, 4)
     assert link.due(15.0) == frame
     link.received(b"\x00\x00\x00\x01", 15.1)
     assert link.account.records_in_doubt == 0
     link.received(b"\x00\x00\x00\x01", 15.2)
-    assert link.account.records_in_doubt == 1
-    link.received(b"\x00\x00\x00\x01", 35.1)
-    assert link.account.records_in_doubt == 1
+    link.received(b"\x00\x00\x00\x01", 35.2)
+    assert link.account.records_in_doubt == 2
+
+
+def test_a_silence_as_long_as_the_time_out_ends_the_doubt() -> None:
+    outbox = outbox_of(1)
+    link = link_of(outbox)
+    link.connected(9.0)
+    link.received(b"\x01", 10.0)
+    link.due(15.0)
+    assert link.received(b"\x00\x00\x00\x01", 15.1) == b""
+    for number, now in enumerate((20.0, 25.2), start=2):
+        outbox.add([record(number)])
+        link.wake(now)
+        link.received(b"\x00\x00\x00\x01", now + 0.1)
+    assert (link.account.records_acknowledged, link.account.records_in_doubt) == (3, 1)
+
+
+def test_another_number_is_not_wrong_where_a_second_reply_may_come() -> None:
+    link, frame = waiting(1, 2, 3, records_max=2)
+    assert link.due(15.0) == frame
+    following = link.received(b"\x00\x00\x00\x02", 15.1)
+    assert link.received(b"\x00\x00\x00\x02", 15.2) == following
+    assert (link.account.replies_wrong, link.account.replies_stray) == (0, 1)
+    assert link.received(b"\x00\x00\x00\x02", 15.3) == following
+    assert (link.account.replies_wrong, link.account.replies_stray) == (1, 1)
+    assert link.received(b"\x00\x00\x00\x01", 15.4) == b""
+    assert (link.account.records_acknowledged, link.account.records_in_doubt) == (3, 0)
+
+
+def test_a_reply_that_is_not_heard_was_one_all_the_same() -> None:
+    link, frame = waiting(1, 2)
+    assert link.again(b"\x00\x00\x00\x01", 10.1) == frame
+    link.received(b"\x00\x00\x00\x01", 10.2)
+    link.received(b"\x00\x00\x00\x01", 10.3)
+    assert (link.account.records_acknowledged, link.account.records_in_doubt) == (2, 0)
 
 
 def test_a_copy_that_was_damaged_gets_no_reply_and_puts_nothing_in_doubt() -> None:

@@ -57,8 +57,6 @@ class DatagramLink(Link):
         # Source: vendor wiki: length 5, packet id, 01, AVL packet id, number of accepted records.
         head = b"\x00\x05" + self._packet_id.to_bytes(2, "big")
         self._awaited = head + bytes((1, avl_packet_id, parcel.n_records))
-        # Copies are told apart: this one is the only one that a reply can be for.
-        self._n_copies = 1
         return channel_packet(
             self.imei, parcel.wire, packet_id=self._packet_id, avl_packet_id=avl_packet_id
         )

@@ -62,7 +62,7 @@ class FaultyConnection(TcpConnection):
         link = self.link
         is_reply = len(data) == _REPLY_BYTES and link.state is LinkState.WAITING
         if is_reply and self._wire.misses_reply():
-            self._say(link.again(monotonic()))
+            self._say(link.again(data, monotonic()))
         else:
             super().data_received(data)
 

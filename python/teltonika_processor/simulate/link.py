@@ -6,7 +6,8 @@ the same bytes again; after so many of these in a row it leaves, waits and conne
 it kept. Nothing is sent before the server has accepted the IMEI.
 
 Replies carry no id. After a frame was sent twice on a connection a second reply to it may come and
-be taken for that to the next frame; until it can come no more, what is acknowledged is *in doubt*.
+be taken for that to the next frame: what is acknowledged by a reply that may be another frame's is
+*in doubt*, and another number that may be an earlier frame's is a stray reply and not a wrong one.
 """
 
 import math
@@ -20,6 +21,7 @@ from typing_extensions import override
 from teltonika_processor.simulate.account import Account
 from teltonika_processor.simulate.envelope import handshake
 from teltonika_processor.simulate.outbox import Outbox, Parcel
+from teltonika_processor.simulate.unanswered import Unanswered
 from teltonika_processor.tasks.backoff import Backoff
 
 
@@ -76,8 +78,6 @@ REPLIES: Final = tuple(count.to_bytes(4, "big") for count in range(256))
 _ACCEPTED: Final = b"\x01"
 _REFUSED: Final = b"\x00"
 _REPLY_BYTES: Final = 4
-# A second reply to a frame that was sent again is expected for so many response time-outs.
-_DOUBT_TIMEOUTS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +123,7 @@ class Link:
 
     __slots__ = (
         *("imei", "account", "state", "deadline", "patience", "_outbox", "_settled"),
-        *("_parcel", "_first_sent_at", "_n_failures", "_n_copies", "_doubt_until"),
+        *("_parcel", "_first_sent_at", "_n_failures", "_n_parcels", "_heard_at", "_unanswered"),
     )
 
     def __init__(
@@ -139,8 +139,9 @@ class Link:
         self._parcel: Parcel | None = None
         self._first_sent_at = 0.0
         self._n_failures = 0
-        self._n_copies = 0
-        self._doubt_until = -math.inf
+        self._n_parcels = 0
+        self._heard_at = 0.0
+        self._unanswered: Final = Unanswered()
 
     @property
     def outbox(self) -> Outbox:
@@ -166,15 +167,15 @@ class Link:
         """There may be something to send; what to write."""
         return self._send_next(now) if self.state is LinkState.READY else b""
 
-    def again(self, now: float) -> bytes:
-        """The reply was not heard: the same bytes again."""
-        self._n_copies -= 1
+    def again(self, reply: bytes, now: float) -> bytes:
+        """The device does not hear this reply: the same bytes again."""
+        self._unanswered.replied(int.from_bytes(reply))
         self.account.frames_resent += 1
         return self._send(self._in_flight(), now)
 
     def lost_copy(self) -> None:
         """What was returned last will not arrive as it was: no reply comes to it."""
-        self._n_copies -= 1
+        self._unanswered.spoilt()
 
     def _send_next(self, now: float) -> bytes:
         parcel = self._outbox.take()
@@ -183,7 +184,9 @@ class Link:
             return b""
         self._parcel = parcel
         self._first_sent_at = now
-        self._n_copies = 0
+        self._n_parcels += 1
+        if now - self._heard_at >= self.patience.response_s:
+            self._unanswered.forget()  # what was not answered by now will not be
         self.state = _SENT
         return self._send(parcel, now)
 
@@ -191,21 +194,17 @@ class Link:
         account = self.account
         account.frames_sent += 1
         account.records_sent += parcel.n_records
-        self._n_copies += 1
         self.deadline = now + self.patience.response_s
         return self._encoded(parcel)
 
     def _encoded(self, parcel: Parcel) -> bytes:
         raise NotImplementedError
 
-    def _right_reply(self, now: float) -> bytes:
+    def _right_reply(self, now: float, *, in_doubt: bool = False) -> bytes:
         parcel = self._in_flight()
         self._parcel = None
         self._n_failures = 0
         self.state = _ANSWERED
-        in_doubt = now < self._doubt_until
-        if self._n_copies > 1:
-            self._doubt_until = now + _DOUBT_TIMEOUTS * self.patience.response_s
         account = self.account
         account.frames_acknowledged += 1
         account.records_acknowledged += parcel.n_records
@@ -275,8 +274,9 @@ class DeviceLink(Link):
 
     def received(self, data: bytes, now: float) -> bytes:
         """The server said something, in whatever pieces."""
+        self._heard_at = now
         if self.state is LinkState.WAITING and data == self._awaited and not self._unread:
-            return self._right_reply(now)
+            return self._hear(data, now)
         self._unread += data
         out = self._hear_greeting(now) if self.state is LinkState.GREETING else b""
         while len(self._unread) >= _REPLY_BYTES and self.state is not LinkState.LEAVING:
@@ -314,18 +314,22 @@ class DeviceLink(Link):
         return b""
 
     def _hear(self, reply: bytes, now: float) -> bytes:
+        to = self._unanswered.replied(int.from_bytes(reply))
         if self.state is not LinkState.WAITING:
             self.account.replies_stray += 1
             return b""
         if reply == self._awaited:
-            return self._right_reply(now)
-        self.account.replies_wrong += 1
-        self._n_copies -= 1
+            return self._right_reply(now, in_doubt=to != self._n_parcels)
+        if to is None:
+            self.account.replies_wrong += 1
+        else:
+            self.account.replies_stray += 1
         return self._failed(Seen.WRONG_REPLY, now)
 
     @override
     def _encoded(self, parcel: Parcel) -> bytes:
         self._awaited = REPLIES[parcel.n_records]
+        self._unanswered.sent(self._n_parcels, parcel.n_records)
         return parcel.wire
 
     @override
@@ -343,6 +347,6 @@ class DeviceLink(Link):
             self._parcel = None
         self._unread = b""
         self._n_failures = 0
-        self._doubt_until = -math.inf
+        self._unanswered.forget()
         self.deadline = math.inf
         return self._backoff.next_s()
