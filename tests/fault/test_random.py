@@ -1,22 +1,18 @@
 """Random faults for as long as asked: FAULT_SECONDS and FAULT_SEED, see `make test-fault`."""
 
-import os
-import random
 import time
 from collections import Counter
 from typing import Final
 
 import pytest
 
+from fault.asked import IS_LONG, SECONDS, SEED, report
 from fault.chaos import Chaos, Publishing
 from fault.fleet import Fleet, Mixture, refuse_a_value
 from fault.stand import Stand
 from telemetry import GROUP, STREAM
 from waiting import eventually
 
-SECONDS: Final = float(os.environ.get("FAULT_SECONDS") or 12)
-SEED: Final = int(os.environ.get("FAULT_SEED") or random.SystemRandom().randrange(10**6))
-IS_LONG: Final = SECONDS > 60
 RESTARTS: Final = 100 if IS_LONG else 4
 
 # Bound: a name that is idle for a minute goes with the next sweep, a minute later at most; what it
@@ -26,12 +22,6 @@ SWEPT_UP_S: Final = 150.0
 MIXTURE: Final = Mixture(devices=40, refused_every=2000, duplicated=True)
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(SECONDS + 300)]
-
-
-def report(capsys: pytest.CaptureFixture[str], title: str, **facts: object) -> None:
-    """What a run came to, on the terminal whether it passes or not."""
-    with capsys.disabled():
-        print(f"\n{title}: " + ", ".join(f"{name} {value}" for name, value in facts.items()))  # noqa: T201
 
 
 def test_random_faults_lose_and_double_nothing(
