@@ -13,6 +13,7 @@ import scenario_decode
 import scenario_drain
 import scenario_duplicates
 import scenario_fleet
+import scenario_gateway
 import scenario_latency
 import scenario_memory
 import scenario_shutdown
@@ -23,6 +24,7 @@ SCENARIOS = {
     "drain": scenario_drain.measure,
     "duplicates": scenario_duplicates.measure,
     "fleet": scenario_fleet.measure,
+    "gateway": scenario_gateway.measure,
     "latency": scenario_latency.measure,
     "memory": scenario_memory.measure,
     "shutdown": scenario_shutdown.measure,
