@@ -92,6 +92,14 @@ class Shelf(IntEnum):
     DEAD_LETTERS = auto()
 
 
+# Of every frame; to look up a member costs a call.
+_WAITING: Final = Phase.WAITING
+_OPEN: Final = Phase.OPEN
+_CLOSED: Final = Phase.CLOSED
+_TELEMETRY: Final = Shelf.TELEMETRY
+_DEAD_LETTERS: Final = Shelf.DEAD_LETTERS
+
+
 class Answer(NamedTuple):
     """Send these bytes."""
 
@@ -199,7 +207,7 @@ class Session:
         self._connection: Final = connection
         # By the frame: what it is answered with or None, where it goes, and when it came. In the
         # order of publishing; a dict would look for its first one the longer the more left.
-        self._in_flight: Final[OrderedDict[bytes, tuple[bytes | None, Shelf, float]]] = (
+        self._in_flight: Final[OrderedDict[bytes, tuple[Answer | None, Shelf, float]]] = (
             OrderedDict()
         )
         self._is_silent = False
@@ -227,13 +235,13 @@ class Session:
         """The device sent this."""
         effects: list[Effect] = []
         for position, (kind, value, number) in enumerate(units):
-            if self.phase is Phase.WAITING:
+            if self.phase is _WAITING:
                 self._later += units[position:]
                 break
-            if self.phase is Phase.CLOSED:
+            if self.phase is _CLOSED:
                 break
             TRANSITIONS[self.phase, kind](self, value, number, now_s, effects)
-        if self.phase is Phase.OPEN and not self._in_flight:
+        if self.phase is _OPEN and not self._in_flight:
             self.deadline_s = now_s + self._house.idle_s
         return effects
 
@@ -246,7 +254,7 @@ class Session:
             self._fall_silent(now_s)
         else:
             self._house.tally.frames[shelf] += 1
-            if shelf is Shelf.DEAD_LETTERS:
+            if shelf is _DEAD_LETTERS:
                 self._house.poison.quarantined(self.imei, frame)
                 effects.append(Quarantined(frame))
             if reply is not None and not self._is_silent:
@@ -257,13 +265,13 @@ class Session:
             self.deadline_s = now_s + self._house.hold_s
         return effects
 
-    def _reply(self, reply: bytes, came_s: float, now_s: float, effects: list[Effect]) -> None:
+    def _reply(self, reply: Answer, came_s: float, now_s: float, effects: list[Effect]) -> None:
         if now_s - came_s > REPLY_WITHIN_S:
             self._fall_silent(now_s)
             self._close("not_durable", effects)
         elif self.phase in _ANSWERS:
             self._house.tally.replies += 1
-            effects.append(Answer(reply))
+            effects.append(reply)
 
     def promoted(self, now_s: float) -> list[Effect]:
         """The older connection has ended, and this one speaks."""
@@ -345,7 +353,7 @@ class Session:
 
     def _publish(self, value: bytes, number: int, now_s: float, effects: list[Effect]) -> None:
         self._house.poison.intact(self.imei)
-        self._send(Shelf.TELEMETRY, value, number.to_bytes(4), now_s, effects)
+        self._send(_TELEMETRY, value, _REPLIES[number], now_s, effects)
 
     def _forward(self, value: bytes, _number: int, now_s: float, effects: list[Effect]) -> None:
         self._house.poison.intact(self.imei)
@@ -354,7 +362,7 @@ class Session:
     def _judge(self, value: bytes, number: int, now_s: float, effects: list[Effect]) -> None:
         self._house.tally.damaged_frames += 1
         if self._house.poison.damaged(self.imei, value):
-            self._send(Shelf.DEAD_LETTERS, value, number.to_bytes(4), now_s, effects)
+            self._send(_DEAD_LETTERS, value, _REPLIES[number], now_s, effects)
 
     def _foreign(self, value: bytes, _number: int, _now_s: float, effects: list[Effect]) -> None:
         self._house.tally.foreign_clients[value.decode()] += 1
@@ -385,7 +393,7 @@ class Session:
             self._close("not_allowed", effects)
 
     def _send(
-        self, shelf: Shelf, frame: bytes, reply: bytes | None, now_s: float, effects: list[Effect]
+        self, shelf: Shelf, frame: bytes, reply: Answer | None, now_s: float, effects: list[Effect]
     ) -> None:
         in_flight = self._in_flight
         if not in_flight:
@@ -404,7 +412,7 @@ class Session:
 
     def _rest(self, now_s: float, effects: list[Effect]) -> None:
         """Nothing is in flight any more."""
-        if self.phase is Phase.OPEN:
+        if self.phase is _OPEN:
             self.deadline_s = now_s + self._house.idle_s
         elif self.phase is Phase.LEAVING:
             self._close(self._ending, effects)
@@ -430,6 +438,7 @@ class Session:
 
 
 _ANSWERS: Final = frozenset({Phase.OPEN, Phase.LEAVING})
+_REPLIES: Final = tuple(Answer(number.to_bytes(4)) for number in range(256))
 _UNITS: Final = (
     *(UNIT_PING, UNIT_HANDSHAKE, UNIT_AVL, UNIT_COMMAND, UNIT_DAMAGED, UNIT_FOREIGN, UNIT_LOST),
 )

@@ -39,6 +39,11 @@ _FAST: Final = 4
 _DEAF: Final = 8
 _DONE: Final = 16
 
+# Of every frame; to look up a member costs a call.
+_OPENING: Final = Phase.OPENING
+_OPEN: Final = Phase.OPEN
+_HELD: Final = Phase.HELD
+
 _TRANSPORT: Final = "tcp"
 _LOGGED: Final = frozenset({"not_allowed", "admission_unknown"})
 
@@ -192,7 +197,7 @@ class TcpConnection(asyncio.Protocol):
         for effect in effects:
             _CARRY_OUT[type(effect)](self, effect)
         phase = self.session.phase
-        if phase is not Phase.OPEN and phase is not Phase.OPENING:
+        if phase is not _OPEN and phase is not _OPENING:
             self.stop_reading(_DONE)
 
     def promoted(self) -> None:
@@ -228,7 +233,7 @@ class TcpConnection(asyncio.Protocol):
         if effects:
             self.carry_out(effects)
         self._watch()
-        if self.session.phase is Phase.HELD:
+        if self.session.phase is _HELD:
             hall.away.add(self)
             self.stop_reading(_DONE)
             self._withdraw()  # what follows would not be answered either
