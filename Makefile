@@ -59,7 +59,7 @@ test-system: $(VENV)/.wheel ## the write path by Debian's PgBouncer (as root, ap
 	@scripts/prerequisites.sh system
 	TEST_POOLER=transaction $(PYTEST) --junitxml=build/test-system.xml $(BY_POOLER)
 
-test-fault: $(VENV)/.wheel ## random faults for FAULT_SECONDS (1800), then 100 restarts; FAULT_SEED repeats
+test-fault: $(VENV)/.wheel ## random faults, twice FAULT_SECONDS (1800), and 100 restarts; FAULT_SEED repeats
 	FAULT_SECONDS=$(or $(FAULT_SECONDS),1800) FAULT_SEED=$(FAULT_SEED) \
 		$(BIN)/python -m pytest -m fault tests/fault
 
