@@ -165,6 +165,7 @@ class Chaos:
 
     def _terminate(self) -> None:
         name = self._rng.choice(NAMES)
+        self._running[name].wait_for("consumer.starting")  # before, nobody handles the signal
         code = self._running[name].terminate()
         assert code in DRAINED_OR_CUT_OFF, f"{name} ended with {code}"
         self._restart(name)
