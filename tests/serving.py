@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from devices import IMEI, handshake
 from teltonika_processor.events import Event
 from teltonika_processor.gateway.tally import Tally
-from teltonika_processor.service.ingest_parts import Around, Parts, keep, make_parts
+from teltonika_processor.service.ingest_parts import Around, Parts, make_parts
 from teltonika_processor.settings import Settings
 from teltonika_processor.stream.connection import open_client
 from teltonika_processor.tasks.companions import companions
@@ -86,7 +86,7 @@ async def serving(
         "readers": parts.gateway.resume_readers(),
     }
     if parts.keeper is not None:
-        works["admission"] = keep(parts.keeper)
+        works["admission"] = parts.keeper.run()
     try:
         async with companions(works):
             await asyncio.wait_for(is_open.wait(), ANSWER_S)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any, Final, NoReturn, TextIO
+from typing import Any, Final, TextIO
 
 from teltonika_processor.codec.native import error_catalogue
 from teltonika_processor.events import Emit, Event
@@ -29,7 +29,6 @@ from teltonika_processor.service.ingest_metrics import GatewayMetrics, Standing
 from teltonika_processor.service.ingest_parts import (
     Around,
     Parts,
-    keep,
     make_parts,
     raise_descriptors_limit,
 )
@@ -37,15 +36,13 @@ from teltonika_processor.service.panic import PanicRecorder
 from teltonika_processor.service.process import run_service, unix_ms
 from teltonika_processor.service.signals import StopRequests
 from teltonika_processor.service.starting import FAREWELL_S, UnreachableError
+from teltonika_processor.service.watch import measure_lag
 from teltonika_processor.settings import Settings, redacted_settings, redacted_url
 from teltonika_processor.stream.connection import RedisClient, open_client
 from teltonika_processor.tasks.companions import companions
 
 # Part of the drain's time over which idle devices are told to go.
 _SPREAD: Final = 0.5
-
-# How late a sleep of this length ends is the loop's lag.
-_NAP_S: Final = 0.1
 
 
 def run_ingest(settings: Settings, *, capture: TextIO | None = None) -> ExitCode:
@@ -150,10 +147,10 @@ class Ingest:
             "appends": parts.appender.run(),
             "deadlines": parts.gateway.watch_deadlines(),
             "readers": parts.gateway.resume_readers(),
-            "watch-loop": self._measure_lag(),
+            "watch-loop": measure_lag(self._metrics.loop_late),
         }
         if parts.keeper is not None:
-            works["admission"] = keep(parts.keeper)
+            works["admission"] = parts.keeper.run()
         return {name: panics.guard(work) for name, work in works.items()}
 
     async def _can_serve(self) -> bool:
@@ -200,12 +197,6 @@ class Ingest:
         self._redis_failing = None if error is None else f"Redis is not reachable: {error}"
         if error is None:
             self._appends_go_out.set()
-
-    async def _measure_lag(self) -> NoReturn:
-        while True:
-            due_s = time.monotonic() + _NAP_S
-            await asyncio.sleep(_NAP_S)
-            self._metrics.loop_late(time.monotonic() - due_s)
 
     async def _drain(self, parts: Parts) -> ExitCode:
         gateway, limit_s = parts.gateway, self._settings.drain_timeout_ms / 1e3

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 from teltonika_processor.codec.native import EntryPacker
 from teltonika_processor.errors import ConfigError
@@ -292,8 +292,3 @@ def _event_of(news: News) -> Event:
             return AdmissionReadable(outage_s=outage_s)
         case RefusalsUnrecorded(why):
             return RefusalsUnrecordedEvent(error=why)
-
-
-async def keep(keeper: TableKeeper | FileKeeper) -> NoReturn:
-    """Keep the allow-list until cancelled."""
-    await keeper.run()

@@ -83,7 +83,7 @@ class Watch:
             "watch-postgres": self._again_and_again(self._look_at_postgres),
             "watch-partitions": self._watch_partitions(),
             "watch-inside": self._again_and_again(self._look_inside),
-            "watch-loop": self._measure_lag(),
+            "watch-loop": measure_lag(self._metrics.loop_late),
         }
 
     async def _again_and_again(self, look: Callable[[], Awaitable[None]]) -> None:
@@ -128,15 +128,17 @@ class Watch:
         self._metrics.in_flight_seen(self._questions.in_flight())
         self._metrics.state_seen(self._questions.state)
 
-    async def _measure_lag(self) -> None:
-        # Not the loop's own clock: uvloop's stands still while a callback runs.
-        while True:
-            due_s = time.monotonic() + _NAP_S
-            await asyncio.sleep(_NAP_S)
-            self._metrics.loop_late(time.monotonic() - due_s)
-
     def _publish(self) -> None:
         publish(self._metrics, self._readiness)
+
+
+async def measure_lag(late: Callable[[float], None]) -> None:
+    """Say again and again by how many seconds a sleep of the loop ended late."""
+    # Not the loop's own clock: uvloop's stands still while a callback runs.
+    while True:
+        due_s = time.monotonic() + _NAP_S
+        await asyncio.sleep(_NAP_S)
+        late(time.monotonic() - due_s)
 
 
 def publish(metrics: Metrics, readiness: Readiness) -> None:
