@@ -33,13 +33,11 @@ class Appending:
 
     Attributes:
         changes: What it said of the server: None for open, else why not.
-        n_rooms: How often it said that there is room again.
         batches: Sizes of the batches that were answered.
     """
 
     def __init__(self, client: RedisClient, config: AppenderConfig) -> None:
         self.changes: Final[asyncio.Queue[Exception | None]] = asyncio.Queue()
-        self.n_rooms = 0
         self.batches: Final[list[int]] = []
         self.appender: Final = Appender(
             client,
@@ -48,14 +46,10 @@ class Appending:
             jitter=lambda: 0.0,
             listener=Listener(
                 changed=self.changes.put_nowait,
-                room=self._count_room,
                 answered=lambda n_appends, _: self.batches.append(n_appends),
             ),
         )
         self.task: Final = asyncio.create_task(self.appender.run(), name="appender")
-
-    def _count_room(self) -> None:
-        self.n_rooms += 1
 
     def append(self, command: bytes) -> asyncio.Future[bool]:
         return self.numbered(command)[1]

@@ -113,9 +113,14 @@ class Phone:
 
     def settle(self, *, durable: bool = True) -> None:
         """The oldest frame in flight has its fate."""
-        self.in_flight.popleft()
+        frame = self.in_flight.popleft()
         self.settled.append(durable)
-        self._carry_out(self.session.settled(self._world.now_s, durable=durable))
+        self._carry_out(self.session.settled(frame, self._world.now_s, durable=durable))
+
+    def give_up(self) -> None:
+        """The newest frame in flight was not sent, and is not wanted any more."""
+        frame = self.in_flight.pop()
+        self._carry_out(self.session.settled(frame, self._world.now_s, durable=False))
 
     def settle_all(self) -> None:
         """All in flight are durable."""

@@ -1,12 +1,17 @@
 """The metrics of a gateway that does not run, with a standing that says what a test wants."""
 
 from teltonika_processor import error_catalogue
+from teltonika_processor.gateway.refused import RefusedDevices
 from teltonika_processor.gateway.tally import Tally
 from teltonika_processor.service.ingest_metrics import GatewayMetrics, Standing
+
+REFUSED = RefusedDevices()
 
 STANDING = Standing(
     phases=lambda: {"opening": 3, "waiting": 1, "open": 40, "held": 2, "leaving": 5, "closed": 7},
     connections_max=16_000,
+    paused=lambda: {"in_flight_full": 6, "not_durable": 9},
+    refused=lambda: REFUSED,
     in_flight_bytes=lambda: 12_345,
     allowed=lambda: 10_000,
     list_age_s=lambda: 4.5,

@@ -438,7 +438,7 @@ class CopyData(Buffer):
     def __len__(self) -> int: ...
 
 UNIT_PING: int
-"""One byte FF, which is not answered: (0, b"", 0)."""
+"""Bytes FF in a row of one read, which are not answered: (0, b"", how many)."""
 
 UNIT_HANDSHAKE: int
 """The IMEI handshake: (1, its 15 digits, 0)."""

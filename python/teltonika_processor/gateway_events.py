@@ -168,6 +168,17 @@ class AcceptFailed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFailed(Event):
+    """A client of the TLS port and we found no common ground; `error` is OpenSSL's name for it."""
+
+    name = "tls.failed"
+    level = "warning"
+    address: str
+    error: str
+    suppressed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureEnded(Event):
     """Nothing more is written to the capture; devices are served as before."""
 

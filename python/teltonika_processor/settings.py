@@ -299,18 +299,20 @@ class Settings(BaseSettings):
         description="TCP connections at once; each takes a file descriptor, which is checked at "
         "the start.",
     )
-    ingest_connections_per_address_max: int = Field(
-        default=12_000,
+    ingest_connections_per_address_max: int | None = Field(
+        default=None,
         ge=1,
         le=1_000_000,
         description="Of these, from one IPv4 address or IPv6 /64: a carrier may have the whole "
-        "fleet behind one, and a quarter stays for others.",
+        "fleet behind one. Default: three quarters of INGEST_CONNECTIONS_MAX, the rest stays for "
+        "others.",
     )
-    ingest_unauthenticated_max: int = Field(
-        default=2000,
+    ingest_unauthenticated_max: int | None = Field(
+        default=None,
         ge=1,
         le=1_000_000,
-        description="Of these, without a handshake; one more pushes the oldest out.",
+        description="Of these, without a handshake, TLS or the device's; one more pushes the "
+        "oldest out. Default: an eighth of INGEST_CONNECTIONS_MAX, at least 16.",
     )
     ingest_accepts_per_second_max: int = Field(
         default=1000,
@@ -319,12 +321,20 @@ class Settings(BaseSettings):
         description="Connections accepted in a second; the others wait in the kernel, as when a "
         "fleet comes back after a restart.",
     )
+    ingest_tls_accepts_per_second_max: int = Field(
+        default=200,
+        ge=1,
+        le=100_000,
+        description="The same of INGEST_TLS_PORT: a TLS handshake takes the gateway's CPU, frames "
+        "wait behind it.",
+    )
     ingest_frames_per_second_max: float = Field(
         default=100.0,
         gt=0,
         le=100_000,
         description="Of one device, with a burst of ten seconds' worth; above it the device is "
-        "read more slowly, never refused. One that waits for its replies sends some 30.",
+        "read more slowly, never refused; its datagrams above it are not taken. One that waits for "
+        "its replies sends some 30.",
     )
     ingest_in_flight_max_bytes: int = Field(
         default=32 * 1024 * 1024,
@@ -389,6 +399,17 @@ class Settings(BaseSettings):
     def _tls_has_a_certificate(self) -> Self:
         if (self.ingest_tls_port is None) != (self.ingest_tls_cert_file is None):
             message = "INGEST_TLS_PORT and INGEST_TLS_CERT_FILE need each other"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _silent_connections_leave_room(self) -> Self:
+        silent, total = self.ingest_unauthenticated_max, self.ingest_connections_max
+        if silent is not None and silent >= total > 1:
+            message = (
+                f"INGEST_UNAUTHENTICATED_MAX is {silent}, INGEST_CONNECTIONS_MAX is {total}: "
+                "connections that say nothing could take every place"
+            )
             raise ValueError(message)
         return self
 

@@ -10,7 +10,7 @@ from typing import Final
 import psutil
 import pytest
 
-from devices import Device, handshake, honest_device, numbered
+from devices import Device, channel_packet, datagrams, handshake, honest_device, numbered
 from processes import Gateway
 from scraped import figures
 from servers import new_redis
@@ -99,7 +99,12 @@ def test_a_connection_above_the_total_is_closed_and_the_others_are_served(
     server: EmbeddedRedis,
 ) -> None:
     with (
-        Gateway(server.url(), INGEST_CONNECTIONS_MAX="20") as gateway,
+        Gateway(
+            server.url(),
+            INGEST_CONNECTIONS_MAX="20",
+            INGEST_CONNECTIONS_PER_ADDRESS_MAX="20",
+            INGEST_UNAUTHENTICATED_MAX="19",
+        ) as gateway,
         Device(gateway.tcp_port) as device,
         silent(gateway.tcp_port, 19) as others,
     ):
@@ -177,6 +182,25 @@ def test_a_herd_is_accepted_at_a_pace_and_nobody_is_sent_away(server: EmbeddedRe
                 device.send(handshake(IMEI + number) + numbered(number))
             assert [device.receive(5) for device in herd] == [b"\x01\x00\x00\x00\x01"] * 100
             assert 0.8 <= time.monotonic() - began < 10.0
+
+
+def test_a_device_that_sends_datagrams_without_end_leaves_the_others_theirs(
+    server: EmbeddedRedis,
+) -> None:
+    empty = b"\x08\x00\x00"
+    with (
+        Gateway(server.url(), INGEST_FRAMES_PER_SECOND_MAX="0.5") as gateway,
+        datagrams(gateway.udp_port) as sender,
+    ):
+        for number in range(5):
+            sender.send(channel_packet(empty, IMEI, number=number))
+            assert sender.recv(100)[5] == number
+        for number in range(5, 20):
+            sender.send(channel_packet(empty, IMEI, number=number))
+        sender.send(channel_packet(empty, 352093081452251, number=20))
+        assert sender.recv(100)[5] == 20
+        refused = "gateway_channel_packets_refused_total{reason=too_fast}"
+        assert figures(gateway)[refused] == 15
 
 
 @pytest.mark.parametrize("leave", [Device.close, Device.reset], ids=["close", "reset"])

@@ -1,5 +1,6 @@
 """The TLS listener: the same conversations, and a certificate that is replaced while it runs."""
 
+import contextlib
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from tls_proxy import AUTHORITY
 from waiting import eventually
 
 TLS: Final = AUTHORITY.parent
+ENDED: Final = "gateway_connections_ended_total"
 
 
 @pytest.fixture(scope="module")
@@ -106,10 +108,15 @@ def test_without_a_usable_certificate_it_does_not_start(
     server: EmbeddedRedis, tmp_path: Path
 ) -> None:
     path = tmp_path / "gateway.pem"
+    certificate = (TLS / "server.pem").read_text()
     for content, why in (
         (None, "No such file or directory"),
         ("no certificate\n", "no usable certificate and key: "),
-        ((TLS / "server.pem").read_text(), "no usable certificate and key: "),
+        (certificate, "no usable certificate and key: "),
+        (
+            certificate + (TLS / "encrypted.key").read_text(),
+            "the private key is encrypted: store it without a passphrase",
+        ),
     ):
         if content is not None:
             path.write_text(content)
@@ -136,11 +143,71 @@ def test_peers_that_speak_no_tls_are_closed_and_leave_nothing_behind(gateway: Ga
             Device(port, None).reset()
             with Device(port, None) as gone:
                 gone.send(b"\x16\x03\x01\x02\x00\x01")
+        eventually(lambda: figures(gateway)["gateway_connections_accepted_total"] == 104)
         eventually(lambda: process.num_fds() == before)
         assert honest.delivers(numbered(2, 9)) == 9
+        counted = figures(gateway)
+    # An honest one is open; the others never came so far.
+    assert counted["gateway_connections{phase=opening}"] == 0
+    assert counted["gateway_connections_accepted_total"] == 104
+    assert counted[f"{ENDED}{{reason=tls_failed}}"] == 3
+    assert counted[f"{ENDED}{{reason=closed_by_device}}"] == 100
+    failures = [event for event in gateway.events if event["event"] == "tls.failed"]
+    assert [event["address"] for event in failures] == ["127.0.0.1"] * 3
+    assert failures[1]["error"] == "HTTP_REQUEST"
     assert gateway.terminate() == 0
     assert {event["level"] for event in gateway.events} <= {"info", "warning"}, gateway.output
     assert not any("no effect" in line for line in gateway.output)
+
+
+def test_whoever_begins_tls_and_does_not_end_it_pushes_out_its_own(
+    server: EmbeddedRedis, chain: Path
+) -> None:
+    with (
+        Gateway(
+            server.url(),
+            INGEST_TLS_PORT="0",
+            INGEST_TLS_CERT_FILE=str(chain),
+            INGEST_CONNECTIONS_MAX="400",
+            INGEST_UNAUTHENTICATED_MAX="10",
+        ) as gateway,
+        contextlib.ExitStack() as closing,
+    ):
+        port = gateway.tls_port
+        held = [closing.enter_context(Device(port, None)) for _ in range(200)]
+        held[-1].send(b"\x16\x03\x01\x02\x00\x01")
+        eventually(lambda: figures(gateway)[f"{ENDED}{{reason=handshakes_full}}"] == 190)
+        assert figures(gateway)["gateway_connections{phase=opening}"] == 10
+        assert psutil.Process(gateway.pid).num_fds() < 60
+        assert [device.rest() for device in held[:190]] == [b""] * 190
+        with Device(port, tls=trusting()) as device:
+            assert device.delivers(numbered(1)) == 1
+    assert not any("exception" in line.lower() for line in gateway.output), gateway.output
+
+
+def test_tls_is_a_part_of_the_time_for_the_handshake(server: EmbeddedRedis, chain: Path) -> None:
+    with (
+        Gateway(
+            server.url(),
+            INGEST_TLS_PORT="0",
+            INGEST_TLS_CERT_FILE=str(chain),
+            INGEST_HANDSHAKE_TIMEOUT_MS="500",
+        ) as gateway,
+        Device(gateway.tls_port, None) as silent,
+        Device(gateway.tls_port, None, tls=trusting()) as unnamed,
+    ):
+        assert (silent.rest(), unnamed.rest()) == (b"", b"")
+        assert figures(gateway)[f"{ENDED}{{reason=handshake_timeout}}"] == 2
+        assert figures(gateway)["gateway_connections{phase=opening}"] == 0
+
+
+def test_a_stop_does_not_wait_for_tls_that_is_under_way(gateway: Gateway) -> None:
+    with Device(gateway.tls_port, None) as begun:
+        eventually(lambda: figures(gateway)["gateway_connections{phase=opening}"] == 1)
+        assert gateway.terminate() == 0
+        assert begun.rest() == b""
+    (stopped,) = [event for event in gateway.events if event["event"] == "gateway.stopped"]
+    assert stopped["duration_s"] < 20
 
 
 def test_a_device_that_ends_its_half_is_closed_in_order(

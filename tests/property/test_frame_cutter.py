@@ -21,7 +21,7 @@ FRAME_MAX_BYTES = 4096
 Unit = tuple[int, bytes, int]
 Sent = tuple[bytes, Unit]
 
-PING: Sent = (b"\xff", (UNIT_PING, b"", 0))
+PING: Sent = (b"\xff", (UNIT_PING, b"", 1))
 DOCUMENTED = [bytes.fromhex(v["hex"]) for v in avl_vectors() if v["transport"] == "tcp"]
 COMMANDS = [bytes.fromhex(v["hex"]) for v in documented() if v["transport"] == "command"]
 
@@ -45,10 +45,12 @@ OPENINGS = st.sampled_from(
 
 
 def units_of(reads: list[bytes]) -> list[Unit]:
+    """What was cut, pings one by one: those in a row are one unit only within a read."""
     cutter = FrameCutter(frame_max_bytes=FRAME_MAX_BYTES)
-    units = []
+    units: list[Unit] = []
     for read in reads:
-        units += cutter.feed(read)
+        for kind, value, number in cutter.feed(read):
+            units += [PING[1]] * number if kind == UNIT_PING else [(kind, value, number)]
         assert cutter.n_buffered < FRAME_MAX_BYTES
     return units
 

@@ -17,6 +17,9 @@ printf 'subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n' >server.ext
 openssl x509 -req -in server.csr -CA authority.pem -CAkey authority.key -CAcreateserial \
     -days $days -extfile server.ext -out server.pem
 
+# encrypted.key: the same key as an operator should not store it.
+openssl ec -in server.key -aes256 -passout pass:secret -out encrypted.key
+
 # renewed.pem: what an operator puts in the place of server.pem one day.
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days $days \
     -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout renewed.key -out renewed.pem

@@ -36,8 +36,6 @@ def test_reasons_are_labels_that_stay() -> None:
     assert [reason.value for reason in Refusal] == [
         "connections_full",
         "address_full",
-        "handshakes_full",
-        "throttled",
     ]
 
 

@@ -10,6 +10,7 @@ from figures import n_series, samples
 from gateway_figures import STANDING, new_gateway_metrics
 from teltonika_processor import error_catalogue
 from teltonika_processor.codec.native import UNIT_FOREIGN, FrameCutter
+from teltonika_processor.gateway.refused import RefusedDevices
 from teltonika_processor.gateway.session import Ending, Shelf
 from teltonika_processor.gateway.tally import Tally
 from teltonika_processor.service.ingest_metrics import OWN_REASONS, GatewayMetrics
@@ -108,11 +109,30 @@ def test_how_it_stands_is_shown() -> None:
         "gateway_connections{phase=leaving}": 5,
     }
     assert found["gateway_connections_max"] == 16_000
+    assert found["gateway_connections_paused{reason=in_flight_full}"] == 6
+    assert found["gateway_connections_paused{reason=not_durable}"] == 9
     assert found["gateway_in_flight_bytes"] == 12_345
     assert found["gateway_allowed_devices"] == 10_000
     assert found["gateway_admission_age_seconds"] == 4.5
     assert found["gateway_certificate_expiry_timestamp_seconds"] == 1_900_000_000
     assert (found["gateway_appends_open"], found["gateway_ready"]) == (1, 0)
+
+
+def test_whom_it_refused_is_shown() -> None:
+    refused = RefusedDevices()
+    refused.n_refused, refused.n_rows_made, refused.n_held_back = 9, 4, 3
+    refused.n_without_check_digit = 2
+    standing = dataclasses.replace(STANDING, refused=lambda: refused)
+    found = scrape(new_gateway_metrics(standing=standing))
+    assert {
+        name: value for name, value in found.items() if "_device_" in name or "_devices" in name
+    } == {
+        "gateway_allowed_devices": 10_000,
+        "gateway_devices_refused_total": 9,
+        "gateway_device_rows_made_total": 4,
+        "gateway_device_rows_held_back_total": 3,
+        "gateway_device_rows_denied_total": 2,
+    }
 
 
 def test_what_there_is_not_is_not_a_number() -> None:

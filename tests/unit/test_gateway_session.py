@@ -319,13 +319,28 @@ def test_a_leaving_connection_with_an_unknown_fate_answers_nothing_more(world: W
     assert (phone.sent, phone.ending) == (b"\x01", "draining")
 
 
+def test_a_newer_frame_that_is_given_up_leaves_the_older_one_its_fate(world: World) -> None:
+    """It was not sent, as the connection is gone; the letter in front of it was."""
+    phone = world.identified()
+    for _ in range(3):
+        phone.says(damaged(1))
+    phone.says(TWO)
+    phone.hang_up()
+    phone.give_up()
+    phone.settle()
+    assert phone.quarantined == [damaged(1)]
+    assert world.house.tally.frames == {Shelf.DEAD_LETTERS: 1}
+    assert len(world.house.poison) == 0
+
+
 def test_many_frames_of_unknown_fate_take_time_in_proportion(world: World) -> None:
     """One read holds 11,000 of the shortest; the loop stands still meanwhile."""
     phone = world.identified()
-    phone.session.take([(UNIT_AVL, b"%d" % number, 1) for number in range(11_000)], 0.0)
+    frames = [b"%d" % number for number in range(11_000)]
+    phone.session.take([(UNIT_AVL, frame, 1) for frame in frames], 0.0)
     began = time.process_time()
-    for _ in range(11_000):
-        phone.session.settled(0.0, durable=False)
+    for frame in frames:
+        phone.session.settled(frame, 0.0, durable=False)
     assert time.process_time() - began < 1.0
     assert phone.session.n_in_flight == 0
 
@@ -529,7 +544,7 @@ def test_more_pings_than_a_device_sends_before_its_handshake_end_the_connection(
     assert phone.ending is None
     phone.says(PING * 1000)
     assert phone.ending == "bad_handshake"
-    assert world.house.tally.pings == 9
+    assert world.house.tally.pings == 1008
 
 
 def test_a_frame_that_does_not_become_durable_ends_its_connection(world: World) -> None:

@@ -209,21 +209,6 @@ def test_a_batch_that_is_withdrawn_whole_is_not_sent() -> None:
     assert callers.commits.next_batch(0.0) == b"b<wait>"
 
 
-def test_full_is_said_until_there_is_room() -> None:
-    callers = callers_of(room_bytes=2, full_bytes=3, batch_entries=1)
-    callers.append("a", "b")
-    assert not callers.commits.is_full
-    callers.append("c")
-    assert callers.commits.is_full
-    while callers.commits.next_batch(0.0):
-        pass
-    callers.answer(ID)
-    assert (callers.commits.made_room(), callers.commits.is_full) == (False, True)
-    callers.answer(ID)
-    assert (callers.commits.made_room(), callers.commits.is_full) == (True, False)
-    assert not callers.commits.made_room()
-
-
 def test_beyond_its_bound_nothing_is_taken() -> None:
     callers = callers_of(held_bytes=2, batch_entries=1)
     callers.append("a", "bb", "b", "c")

@@ -87,6 +87,11 @@ def test_the_suites_own_variables_are_no_near_misses() -> None:
         ("INGEST_ADMISSION", "file:", ["INGEST_ADMISSION", "'file:'", "pattern"]),
         ("INGEST_DURABILITY", "replicated:0", ["INGEST_DURABILITY", "'replicated:0'", "pattern"]),
         ("INGEST_TLS_PORT", "5028", ["INGEST_TLS_PORT and INGEST_TLS_CERT_FILE need each other"]),
+        (
+            "INGEST_UNAUTHENTICATED_MAX",
+            "16000",
+            ["INGEST_UNAUTHENTICATED_MAX is 16000", "INGEST_CONNECTIONS_MAX is 16000"],
+        ),
         ("DRAIN_TIMEOUT_MS", "4999", ["DRAIN_TIMEOUT_MS is 4999", "WRITE_TIMEOUT_MS is 5000"]),
     ],
 )

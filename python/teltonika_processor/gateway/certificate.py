@@ -1,6 +1,7 @@
 """The server's certificate, read anew when its files change."""
 
 import contextlib
+import errno
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class CertificateFiles:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         # Source: vendor wiki, "TLS/DTLS": trackers speak TLS 1.2 at most.
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(self.chain, self.key)
+        context.load_cert_chain(self.chain, self.key, password=_no_passphrase)
         return context
 
     def expires_at_s(self) -> float:
@@ -142,6 +143,11 @@ def _load(files: CertificateFiles) -> Loaded:
         return Loaded(context, files.expires_at_s())
     except ValueError:  # in a form that OpenSSL takes and we do not
         return Loaded(context, float("nan"))
+
+
+def _no_passphrase() -> str:
+    """OpenSSL would ask for it at the terminal, and wait."""
+    raise OSError(errno.ENOKEY, "the private key is encrypted: store it without a passphrase")
 
 
 def _why(error: OSError) -> str:

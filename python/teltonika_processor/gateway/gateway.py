@@ -111,9 +111,7 @@ class Gateway:
             for connection in connections[first : first + share]:
                 connection.leave("draining")
             await asyncio.sleep(TICK_S)
-        while self._hall.connections or self.n_in_flight:
-            for connection in tuple(self._hall.connections):
-                connection.leave("draining")  # also whom TLS has let in meanwhile
+        while self._hall.connections or self.n_in_flight:  # noqa: ASYNC110 -- a look a tick is less than an event a connection
             await asyncio.sleep(TICK_S)
 
     def close(self) -> None:
@@ -132,6 +130,12 @@ class Gateway:
         for connection in self._hall.connections:
             counts[connection.session.phase.name.lower()] += 1
         return counts
+
+    @property
+    def paused(self) -> dict[str, int]:
+        """Connections that are not read for the time being, by why."""
+        hall = self._hall
+        return {"in_flight_full": hall.in_flight.n_waiting, "not_durable": len(hall.away)}
 
 
 async def _for_each(

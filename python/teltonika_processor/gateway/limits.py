@@ -24,8 +24,6 @@ class Refusal(StrEnum):
 
     CONNECTIONS_FULL = "connections_full"
     ADDRESS_FULL = "address_full"
-    HANDSHAKES_FULL = "handshakes_full"
-    THROTTLED = "throttled"
 
 
 @dataclass(slots=True, eq=False)
@@ -42,7 +40,7 @@ class Admitted(Generic[C]):
 
     Attributes:
         place: Its place, for `authenticated` and `closed`.
-        pushed_out: The connection to be closed for it, as `Refusal.HANDSHAKES_FULL`.
+        pushed_out: The connection to be closed for it.
     """
 
     place: Place

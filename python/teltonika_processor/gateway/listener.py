@@ -1,27 +1,26 @@
 """Accepting TCP connections at a pace, plain or with TLS.
 
-The sockets are accepted here rather than by the loop's own server: that one cannot stop accepting
-for a while, and a herd of devices that comes back is best left in the queue of the kernel.
+A connection counts from its accept on, also while TLS is under way. The sockets are accepted here
+rather than by the loop's own server: that one cannot stop accepting for a while, and a herd of
+devices that comes back is best left in the queue of the kernel.
 """
 
 import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 from teltonika_processor.errors import ConfigError
 from teltonika_processor.gateway.hall import Hall
 from teltonika_processor.gateway.pace import Pace, Rate
-from teltonika_processor.gateway.tcp import TcpConnection
-from teltonika_processor.gateway_events import AcceptFailed
+from teltonika_processor.gateway.tcp import Arrival, TcpConnection
+from teltonika_processor.gateway_events import AcceptFailed, TlsFailed
 from teltonika_processor.tasks.ratelimit import RateLimit
 
 # Bound: what waits in the kernel to be accepted; net.core.somaxconn may be lower.
 _BACKLOG: Final = 4096
-
-# Bound: connections whose TLS handshake is under way; they are not counted by any limit yet.
-_BEGINNING_MAX: Final = 1000
 
 # Bound: accepted in one turn of the loop; frames wait behind them.
 _ACCEPTED_AT_ONCE: Final = 32
@@ -35,7 +34,9 @@ _KEEPALIVE_INTERVAL_S: Final = 20
 _KEEPALIVE_PROBES: Final = 3
 _USER_TIMEOUT_MS: Final = 30_000
 
-_TLS_HANDSHAKE_S: Final = 10.0
+# Bound: what the kernel holds of one connection, which is what one read can bring: the loop stands
+# still while its frames are cut. A device waits for its reply after a frame of 1,280 bytes.
+_RECEIVE_BYTES: Final = 32 * 1024
 
 
 def listening_socket(host: str, port: int, *, setting: str) -> socket.socket:
@@ -47,6 +48,7 @@ def listening_socket(host: str, port: int, *, setting: str) -> socket.socket:
     sock = _socket(host, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
     for option, value in (
         (socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE_S),
         (socket.TCP_KEEPINTVL, _KEEPALIVE_INTERVAL_S),
@@ -111,7 +113,8 @@ class TcpListener:
         self._numbers: Final = numbers
         self._tls: Final = tls
         self._beginning: Final[set[asyncio.Task[None]]] = set()
-        self._lines: Final = RateLimit.of_entries()
+        self._accept_lines: Final = RateLimit.of_entries()
+        self._tls_lines: Final = RateLimit.of_entries()
         self._resuming: asyncio.TimerHandle | None = None
 
     @property
@@ -141,14 +144,12 @@ class TcpListener:
                 return
             except OSError as error:
                 self._hall.tally.accepts_failed += 1
-                self._tell(error)
+                self._tell_accept_failed(error)
                 self._rest(_FAILED_PAUSE_S)
                 return
             sock.setblocking(False)
             self._begin(sock, address)
             pause_s = self._pace.take(self._hall.clock())
-            if len(self._beginning) >= _BEGINNING_MAX:
-                pause_s = max(pause_s, _FAILED_PAUSE_S)
             if pause_s:
                 self._rest(pause_s)
                 return
@@ -159,24 +160,43 @@ class TcpListener:
         self._resuming = loop.call_later(pause_s, self.start)
 
     def _begin(self, sock: socket.socket, address: str) -> None:
-        connecting = self._connect(sock, address)
+        connection = TcpConnection(self._hall, next(self._numbers), address)
+        if not connection.arrived(Arrival(sock.close)):
+            return
+        connecting = self._connect(connection, sock)
         task = asyncio.get_running_loop().create_task(connecting, name="accept")
+        connection.transport = Arrival(task.cancel)
         self._beginning.add(task)
-        task.add_done_callback(self._beginning.discard)
+        task.add_done_callback(partial(self._begun, connection, sock))
 
-    async def _connect(self, sock: socket.socket, address: str) -> None:
+    async def _connect(self, connection: TcpConnection, sock: socket.socket) -> None:
         tls = None if self._tls is None else self._tls()
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: TcpConnection(self._hall, next(self._numbers), address),
-                sock,
-                ssl=tls,
-                ssl_handshake_timeout=None if tls is None else _TLS_HANDSHAKE_S,
+                lambda: connection, sock, ssl=tls
             )
-        except OSError:  # SSLError is one: no client of ours, or one that went away
-            sock.close()
+        except ssl.SSLError as error:
+            connection.end("tls_failed")
+            self._tell_tls_failed(connection.address, error)
+        except OSError:
+            pass  # it went away
 
-    def _tell(self, error: OSError) -> None:
-        suppressed = self._lines.admit(self._hall.clock())
+    def _begun(
+        self, connection: TcpConnection, sock: socket.socket, task: asyncio.Task[None]
+    ) -> None:
+        """Called back rather than behind the await: a task may be cancelled before it begins."""
+        self._beginning.discard(task)
+        if not connection.is_made:
+            sock.close()
+            connection.connection_lost(None)
+
+    def _tell_accept_failed(self, error: OSError) -> None:
+        suppressed = self._accept_lines.admit(self._hall.clock())
         if suppressed is not None:
             self._hall.emit(AcceptFailed(error=error.strerror or str(error), suppressed=suppressed))
+
+    def _tell_tls_failed(self, address: str, error: ssl.SSLError) -> None:
+        suppressed = self._tls_lines.admit(self._hall.clock())
+        if suppressed is not None:
+            why = error.reason or str(error)
+            self._hall.emit(TlsFailed(address=address, error=why, suppressed=suppressed))

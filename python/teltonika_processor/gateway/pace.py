@@ -4,17 +4,24 @@ Rules. Nothing is refused for coming too fast: it is taken, and what follows wai
 connection is not read meanwhile, since a backlog after a gap in coverage is legitimate; for new
 connections nothing is accepted, so that they wait in the queue of the kernel, where a herd of
 devices costs nothing and none of them is sent away. Who never goes faster than the rate never
-waits, and who rested may send a burst.
+waits, and who rested may send a burst. Only what cannot wait, a datagram, is not taken, and not
+counted either.
 """
 
+from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, Generic, Self, TypeVar
+
+K = TypeVar("K")
 
 FRAME_BURST_S: Final = 10.0
 """A device that rested may send the frames of so many seconds at once."""
 
 ACCEPT_BURST_S: Final = 0.05
 """Accepting at most so much of a second's connections in a row: frames wait behind them."""
+
+PACES_MAX: Final = 100_000
+"""Bound: senders of datagrams that are remembered, the quietest forgotten first; some 25 MB."""
 
 PAUSE_MIN_S: Final = 0.001
 """A shorter pause costs more than it slows; it is added to the next one."""
@@ -69,3 +76,42 @@ class Pace:
         self._ahead_until_s = now_s + ahead_s
         pause_s = ahead_s - rate.slack_s
         return pause_s if pause_s >= PAUSE_MIN_S else 0.0
+
+    def may_go(self, now_s: float) -> bool:
+        """Whether one more is within the rate; it is counted only then."""
+        rate = self._rate
+        ahead_s = max(0.0, self._ahead_until_s - now_s)
+        if ahead_s > rate.slack_s:
+            return False
+        self._ahead_until_s = now_s + ahead_s + rate.interval_s
+        return True
+
+
+class Paces(Generic[K]):
+    """Many that cannot be made to wait, each held to the rate by itself; O(1).
+
+    Args:
+        rate: Of each.
+        keys_max: How many are remembered.
+    """
+
+    def __init__(self, rate: Rate, *, keys_max: int = PACES_MAX) -> None:
+        self._rate: Final = rate
+        self._keys_max: Final = keys_max
+        # The quietest first.
+        self._paces: Final[OrderedDict[K, Pace]] = OrderedDict()
+
+    def __len__(self) -> int:
+        """How many are remembered."""
+        return len(self._paces)
+
+    def may_go(self, key: K, now_s: float) -> bool:
+        """Whether one more of `key` is within the rate; it is counted only then."""
+        pace = self._paces.get(key)
+        if pace is None:
+            if len(self._paces) >= self._keys_max:
+                self._paces.popitem(last=False)
+            pace = self._paces[key] = Pace(self._rate)
+        else:
+            self._paces.move_to_end(key)
+        return pace.may_go(now_s)

@@ -18,7 +18,6 @@ Where nobody can say whether it is allowed it is closed without a word as well: 
 answer, not the operator's.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, auto
@@ -69,6 +68,7 @@ Ending = Literal[
     "not_durable",
     "superseded",
     "throttled",
+    "tls_failed",
 ]
 """Why a connection ended: a label of the metrics and a line of the runbook."""
 
@@ -107,7 +107,10 @@ class Answer(NamedTuple):
 
 
 class Publish(NamedTuple):
-    """Make this frame durable; then, in the order of publishing, call `Session.settled`."""
+    """Make this frame durable, and then call `Session.settled`.
+
+    Frames that become durable are settled in the order of publishing, others at any time.
+    """
 
     shelf: Shelf
     frame: bytes
@@ -205,11 +208,8 @@ class Session:
     def __init__(self, house: House, connection: Any, now_s: float) -> None:
         self._house: Final = house
         self._connection: Final = connection
-        # By the frame: what it is answered with or None, where it goes, and when it came. In the
-        # order of publishing; a dict would look for its first one the longer the more left.
-        self._in_flight: Final[OrderedDict[bytes, tuple[Answer | None, Shelf, float]]] = (
-            OrderedDict()
-        )
+        # By the frame: what it is answered with or None, where it goes, and when it came.
+        self._in_flight: Final[dict[bytes, tuple[Answer | None, Shelf, float]]] = {}
         self._is_silent = False
         self._n_early_pings = 0
         self._later: list[Unit] = []
@@ -245,9 +245,9 @@ class Session:
             self.deadline_s = now_s + self._house.idle_s
         return effects
 
-    def settled(self, now_s: float, *, durable: bool) -> list[Effect]:
-        """The oldest frame in flight is durable, or nobody knows whether it is."""
-        frame, (reply, shelf, came_s) = self._in_flight.popitem(last=False)
+    def settled(self, frame: bytes, now_s: float, *, durable: bool) -> list[Effect]:
+        """A frame in flight is durable, or nobody knows whether it is."""
+        reply, shelf, came_s = self._in_flight.pop(frame)
         effects: list[Effect] = []
         if not durable:
             self._house.tally.unknown_fates += 1
@@ -322,14 +322,12 @@ class Session:
     def _ignore(self, _value: bytes, _number: int, _now_s: float, _: list[Effect]) -> None:
         """Bytes that came before the reading was stopped."""
 
-    def _ping(self, _value: bytes, _number: int, _now_s: float, _: list[Effect]) -> None:
-        self._house.tally.pings += 1
+    def _ping(self, _value: bytes, number: int, _now_s: float, _: list[Effect]) -> None:
+        self._house.tally.pings += number
 
-    def _early_ping(
-        self, _value: bytes, _number: int, _now_s: float, effects: list[Effect]
-    ) -> None:
-        self._house.tally.pings += 1
-        self._n_early_pings += 1
+    def _early_ping(self, _value: bytes, number: int, _now_s: float, effects: list[Effect]) -> None:
+        self._house.tally.pings += number
+        self._n_early_pings += number
         if self._n_early_pings > _EARLY_PINGS_MAX:
             self._close("bad_handshake", effects)
 

@@ -53,6 +53,36 @@ _ENDING_OF: Final[Mapping[Refusal, Ending]] = {
 }
 
 
+class Arrival(asyncio.Transport):
+    """Stands for the transport of a connection that is not made yet: it can only be cut off.
+
+    Args:
+        cut: Does so.
+    """
+
+    __slots__ = ("_cut",)
+
+    def __init__(self, cut: Callable[[], object]) -> None:
+        super().__init__()
+        self._cut: Final = cut
+
+    @override
+    def is_reading(self) -> bool:
+        return False
+
+    @override
+    def is_closing(self) -> bool:
+        return True
+
+    @override
+    def close(self) -> None:
+        self._cut()
+
+    @override
+    def abort(self) -> None:
+        self._cut()
+
+
 class TcpConnection(asyncio.Protocol):
     """One accepted connection.
 
@@ -61,10 +91,12 @@ class TcpConnection(asyncio.Protocol):
         number: Of this connection, as it stands in its entries.
         address: Where it comes from, as it was when it was accepted: nobody knows it of a peer that
             is gone by now.
+
+    Attributes:
+        transport: An `Arrival` until it is made.
     """
 
     __slots__ = (
-        "_address",
         "_cutter",
         "_hall",
         "_imei",
@@ -75,6 +107,7 @@ class TcpConnection(asyncio.Protocol):
         "_resuming",
         "_unsent",
         "_why_unread",
+        "address",
         "session",
         "transport",
     )
@@ -84,7 +117,7 @@ class TcpConnection(asyncio.Protocol):
     def __init__(self, hall: Hall, number: bytes, address: str) -> None:
         self._hall: Final = hall
         self._number: Final = number
-        self._address: Final = address
+        self.address: Final = address
         self._cutter: Final = FrameCutter(frame_max_bytes=hall.frame_max_bytes)
         self._imei = b""
         self._pace: Pace | None = None
@@ -96,25 +129,42 @@ class TcpConnection(asyncio.Protocol):
         self._look_at_s = math.inf
         self.session: Final = Session(hall.house, self, hall.clock())
 
+    # What the listener calls
+
+    @property
+    def is_made(self) -> bool:
+        """Whether its transport, and TLS where it is asked for, are there."""
+        return not isinstance(self.transport, Arrival)
+
+    def arrived(self, arrival: Arrival) -> bool:
+        """It was accepted; whether it may stay, else it is cut off."""
+        hall = self._hall
+        self.transport = arrival
+        hall.tally.connections += 1
+        self._record("open")
+        admitted = hall.limits.admit(self, self.address)
+        if isinstance(admitted, Refusal):
+            self.end(_ENDING_OF[admitted])
+            self.connection_lost(None)
+            return False
+        self._place = admitted.place
+        hall.connections.add(self)
+        if admitted.pushed_out is not None:
+            admitted.pushed_out.end("handshakes_full")
+        self._watch()
+        return True
+
+    def end(self, why: Ending) -> None:
+        """End at once."""
+        self.carry_out(self.session.end(why))
+
     # What the transport calls
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         hall = self._hall
         self.transport = cast("asyncio.Transport", transport)  # uvloop's own class
-        hall.tally.connections += 1
-        self._record("open")
-        admitted = hall.limits.admit(self, self._address)
-        if isinstance(admitted, Refusal):
-            self.carry_out(self.session.end(_ENDING_OF[admitted]))
-            return
-        self._place = admitted.place
-        hall.connections.add(self)
-        if admitted.pushed_out is not None:
-            pushed_out = admitted.pushed_out
-            pushed_out.carry_out(pushed_out.session.end("handshakes_full"))
         self.transport.set_write_buffer_limits(high=_UNREAD_REPLIES_MAX_BYTES)
-        self._watch()
         if not hall.in_flight.may_be_read(self):
             # uvloop begins to read after this call, and a pause before that is lost.
             asyncio.get_running_loop().call_soon(self.stop_reading, _FULL)
@@ -219,17 +269,23 @@ class TcpConnection(asyncio.Protocol):
         if not hall.in_flight.take(self, n_bytes):
             self.stop_reading(_FULL)
         ticket = [REFUSED]
-        ticket[0] = hall.press.append(command, partial(self._settled, n_bytes, ticket))
+        ticket[0] = hall.press.append(command, partial(self._settled, frame, n_bytes, ticket))
         if ticket[0] != REFUSED:
             self._unsent[ticket[0]] = None
         if not hall.press.appender.is_open:
             hall.away.add(self)
             self.stop_reading(_AWAY)
 
-    def _settled(self, n_bytes: int, ticket: list[int], durable: bool) -> None:  # noqa: FBT001 -- a `Done`
+    def _settled(
+        self,
+        frame: bytes,
+        n_bytes: int,
+        ticket: list[int],
+        durable: bool,  # noqa: FBT001 -- a `Done`
+    ) -> None:
         hall = self._hall
         self._unsent.pop(ticket[0], None)
-        effects = self.session.settled(hall.clock(), durable=durable)
+        effects = self.session.settled(frame, hall.clock(), durable=durable)
         if effects:
             self.carry_out(effects)
         self._watch()

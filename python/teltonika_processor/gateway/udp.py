@@ -1,7 +1,7 @@
 """Datagrams: channel packets to the stream, and an answer for each that became durable.
 
-Nothing is kept of a sender. A channel packet that cannot be taken now gets no answer, and the
-device sends it again.
+Nothing is kept of a sender but its pace. A channel packet that cannot be taken now gets no answer,
+and the device sends it again.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from typing_extensions import override
 from teltonika_processor.codec.native import ChannelPacket, channel_packets
 from teltonika_processor.gateway.admission import Verdict
 from teltonika_processor.gateway.hall import Hall
+from teltonika_processor.gateway.pace import Paces
 from teltonika_processor.gateway.session import Shelf
 from teltonika_processor.gateway_events import DeviceRefused
 
@@ -35,6 +36,7 @@ class UdpListener(asyncio.DatagramProtocol):
         self._hall: Final = hall
         self._name: Final = name
         self._transport: asyncio.DatagramTransport | None = None
+        self._paces: Final[Paces[int]] = Paces(hall.frame_rate)
         self._is_stopped = False
         self.n_in_flight = 0
 
@@ -79,7 +81,9 @@ class UdpListener(asyncio.DatagramProtocol):
         if not hall.in_flight.has_room:
             return "in_flight_full"
         imei = int(packet.imei)
-        return None if house.admission.lets_in(imei) else self._turn_away(imei)
+        if not house.admission.lets_in(imei):
+            return self._turn_away(imei)
+        return None if self._paces.may_go(imei, hall.clock()) else "too_fast"
 
     def _turn_away(self, imei: int) -> str:
         hall, house = self._hall, self._hall.house

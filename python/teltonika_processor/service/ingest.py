@@ -267,6 +267,7 @@ class Ingest:
         admission = parts.hall.house.admission
         return {
             "connections": parts.gateway.phases,
+            "connections_paused": parts.gateway.paused,
             "in_flight_bytes": parts.hall.in_flight.n_bytes,
             "appends_open": parts.appender.is_open,
             "allowed_devices": admission.n_allowed,
@@ -286,6 +287,8 @@ class Ingest:
             Standing(
                 phases=lambda: parts.gateway.phases,
                 connections_max=self._settings.ingest_connections_max,
+                paused=lambda: parts.gateway.paused,
+                refused=lambda: parts.hall.house.admission.refused,
                 in_flight_bytes=lambda: parts.hall.in_flight.n_bytes,
                 allowed=lambda: parts.hall.house.admission.n_allowed,
                 list_age_s=lambda: parts.hall.house.admission.age_s(time.monotonic()),

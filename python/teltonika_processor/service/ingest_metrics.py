@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from teltonika_processor.exposition import PREFIX, Maker
+from teltonika_processor.gateway.refused import RefusedDevices
 from teltonika_processor.gateway.session import Ending, Phase, Shelf
 from teltonika_processor.gateway.tally import Tally
 
@@ -26,6 +27,7 @@ OWN_REASONS: Final = (
     "not_allowed",
     "not_durable",
     "throttled",
+    "too_fast",
 )
 """Why a channel packet that can be read was not taken; the others are reject codes."""
 
@@ -39,6 +41,8 @@ class Standing:
     Attributes:
         phases: Connections by how far they have come.
         connections_max: How many there may be.
+        paused: Connections that are not read for the time being, by why.
+        refused: Devices that were refused.
         in_flight_bytes: Received and not durable yet.
         allowed: Devices that are let in.
         list_age_s: Of the allow-list; None where there is none.
@@ -47,8 +51,10 @@ class Standing:
         is_ready: As /readyz says.
     """
 
-    phases: Callable[[], Mapping[str, int]]
+    phases: Callable[[], dict[str, int]]
     connections_max: int
+    paused: Callable[[], Mapping[str, int]]
+    refused: Callable[[], RefusedDevices]
     in_flight_bytes: Callable[[], int]
     allowed: Callable[[], int]
     list_age_s: Callable[[], float | None]
@@ -99,6 +105,7 @@ class GatewayMetrics:
     def follow(self, standing: Standing) -> None:
         """Show from now on how it stands."""
         self._make.follow(_Stands(standing))
+        self._make.follow(_Refused(standing.refused))
 
 
 class _Tallied(Collector):
@@ -156,6 +163,32 @@ class _Tallied(Collector):
         yield _counter("sent_bytes", "Bytes to devices", tally.bytes_out)
 
 
+class _Refused(Collector):
+    """Devices that were refused, and their rows."""
+
+    def __init__(self, refused: Callable[[], RefusedDevices]) -> None:
+        self._refused: Final = refused
+
+    @override
+    def collect(self) -> Iterator[Metric]:
+        refused = self._refused()
+        for name, text, count in (
+            ("devices_refused", "Times that a device was refused", refused.n_refused),
+            ("device_rows_made", "Rows made for devices that were refused", refused.n_rows_made),
+            (
+                "device_rows_held_back",
+                "Devices refused whose row has to wait: there are too many",
+                refused.n_held_back,
+            ),
+            (
+                "device_rows_denied",
+                "Devices refused that get no row: a wrong check digit",
+                refused.n_without_check_digit,
+            ),
+        ):
+            yield _counter(name, text, count)
+
+
 class _Stands(Collector):
     """How the gateway stands, as gauges."""
 
@@ -165,13 +198,15 @@ class _Stands(Collector):
     @override
     def collect(self) -> Iterator[Metric]:
         standing = self._standing
-        phases = GaugeMetricFamily(
-            f"{PREFIX}_gateway_connections", "TCP connections by phase", labels=("phase",)
+        phases = standing.phases()
+        phases.pop(Phase.CLOSED.name.lower(), None)
+        yield _gauges("connections", "TCP connections by phase", "phase", phases)
+        yield _gauges(
+            "connections_paused",
+            "TCP connections not read for the time being",
+            "reason",
+            standing.paused(),
         )
-        for phase, count in standing.phases().items():
-            if phase != Phase.CLOSED.name.lower():
-                phases.add_metric((phase,), count)
-        yield phases
         for name, text, value in (
             ("connections_max", "INGEST_CONNECTIONS_MAX", standing.connections_max),
             ("in_flight_bytes", "Bytes received and not durable yet", standing.in_flight_bytes()),
@@ -190,6 +225,13 @@ class _Stands(Collector):
 
 def _known(value: float | None) -> float:
     return float("nan") if value is None else value
+
+
+def _gauges(name: str, text: str, label: str, values: Mapping[str, int]) -> Metric:
+    family = GaugeMetricFamily(f"{PREFIX}_gateway_{name}", text, labels=(label,))
+    for value, count in values.items():
+        family.add_metric((value,), count)
+    return family
 
 
 def _counter(name: str, text: str, value: int) -> Metric:

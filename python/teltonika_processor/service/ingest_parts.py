@@ -62,6 +62,8 @@ _RESPONSES_KEPT: Final = 10_000
 # Bound: what was read of devices beside the bytes in flight that are let in.
 _READS_BYTES: Final = 32 * 1024 * 1024
 
+_SILENT_MIN: Final = 16
+
 _FILE: Final = "file:"
 
 
@@ -180,6 +182,7 @@ def connection_numbers() -> Iterator[bytes]:
 
 def _make_hall(settings: Settings, appender: Appender, around: Around) -> Hall:
     stream, name = settings.redis_telemetry_stream, settings.ingest_name
+    total = settings.ingest_connections_max
     house = House(
         admission=Admission(is_open=settings.ingest_admission == "open"),
         throttle=Throttle(),
@@ -198,9 +201,9 @@ def _make_hall(settings: Settings, appender: Appender, around: Around) -> Hall:
         house=house,
         tally=around.tally,
         limits=ConnectionLimits(
-            total_max=settings.ingest_connections_max,
-            per_address_max=settings.ingest_connections_per_address_max,
-            unauthenticated_max=settings.ingest_unauthenticated_max,
+            total_max=total,
+            per_address_max=settings.ingest_connections_per_address_max or max(1, 3 * total // 4),
+            unauthenticated_max=settings.ingest_unauthenticated_max or _silent_max(total),
         ),
         in_flight=BytesInFlight(max_bytes=settings.ingest_in_flight_max_bytes),
         frame_rate=Rate.of_frames(settings.ingest_frames_per_second_max),
@@ -218,6 +221,11 @@ def _make_hall(settings: Settings, appender: Appender, around: Around) -> Hall:
     )
 
 
+def _silent_max(total: int) -> int:
+    """An eighth, but some devices may always connect at once, and one place is never theirs."""
+    return max(1, total // 8, min(_SILENT_MIN, total - 1))
+
+
 def _packers(stream: str, name: str) -> dict[Shelf, EntryPacker]:
     gateway = name.encode()
     return {
@@ -231,12 +239,13 @@ def _packers(stream: str, name: str) -> dict[Shelf, EntryPacker]:
 def _make_listeners(
     settings: Settings, hall: Hall, certificate: Certificate | None
 ) -> list[TcpListener]:
-    host, rate = settings.ingest_host, Rate.of_accepts(settings.ingest_accepts_per_second_max)
-    numbers = connection_numbers()
+    host, numbers = settings.ingest_host, connection_numbers()
+    rate = Rate.of_accepts(settings.ingest_accepts_per_second_max)
     plain = listening_socket(host, settings.ingest_tcp_port, setting="INGEST_TCP_PORT")
     listeners = [TcpListener(hall, plain, rate, numbers)]
     if settings.ingest_tls_port is not None and certificate is not None:
         sock = listening_socket(host, settings.ingest_tls_port, setting="INGEST_TLS_PORT")
+        rate = Rate.of_accepts(settings.ingest_tls_accepts_per_second_max)
         listeners.append(TcpListener(hall, sock, rate, numbers, tls=certificate.context))
     return listeners
 

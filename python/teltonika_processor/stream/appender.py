@@ -52,12 +52,10 @@ class Listener:
     Attributes:
         changed: None: appends go out from now on. Otherwise why they do not, at the loss and at
             each try to come back that failed.
-        room: Fewer than ``room_bytes`` are unanswered, after there were ``full_bytes``.
         answered: A batch has its last reply: appends in it, and seconds since it was sent.
     """
 
     changed: Callable[[Exception | None], None] = _nothing
-    room: Callable[[], None] = _nothing
     answered: Callable[[int, float], None] = _nothing
 
 
@@ -126,11 +124,6 @@ class Appender:
         """Bytes of commands that are not answered, sent or not."""
         return self._commits.n_bytes
 
-    @property
-    def is_full(self) -> bool:
-        """Whether nothing more should be appended until there is room."""
-        return self._commits.is_full
-
     def append(self, command: bytes, done: Done) -> int:
         """Send an XADD with those that come in the same turn of the loop.
 
@@ -156,7 +149,6 @@ class Appender:
         if done is None:
             return False
         done(False)
-        self._say_room()
         return True
 
     async def run(self) -> None:
@@ -230,7 +222,6 @@ class Appender:
             self._listener.answered(len(batch.dones), now - batch.sent_at)
         if was_open and not self.is_open:
             self._listener.changed(self._failure)
-        self._say_room()
         self._go_on()
 
     def _go_on(self) -> None:
@@ -263,7 +254,6 @@ class Appender:
             self._settle(self._commits.lost())
             if was_open:
                 self._listener.changed(self._failure)
-            self._say_room()
         except Exception as bug:  # noqa: BLE001 -- raised by `run`
             self._failure = bug
         self._ended.set()
@@ -293,10 +283,6 @@ class Appender:
             )
         else:
             self._watch()
-
-    def _say_room(self) -> None:
-        if self._commits.made_room():
-            self._listener.room()
 
     def _settle(self, settled: Iterable[Settled]) -> None:
         """Tell everybody, whatever one of them does; then raise the first error of theirs."""

@@ -35,16 +35,12 @@ class CommitLimits:
         batch_bytes: Bytes of one write; a longer command goes alone.
         batches_in_flight: Writes whose replies have not come. With one, 64 callers get 16 thousand
             appends/s, with four 26 (two busy cores, ``everysec``); eight gain nothing.
-        room_bytes: Below this much unanswered, callers that were held may go on.
-        full_bytes: From this much unanswered on, callers should append nothing more.
         held_bytes: Beyond this much unanswered, appends are not taken.
     """
 
     batch_entries: int = 256
     batch_bytes: int = 256 * 1024
     batches_in_flight: int = 4
-    room_bytes: int = 4 * 1024 * 1024
-    full_bytes: int = 8 * 1024 * 1024
     held_bytes: int = 64 * 1024 * 1024
 
 
@@ -91,7 +87,6 @@ class GroupCommit:
     Attributes:
         n_bytes: Bytes of appends that are not settled, and of those settled in a batch that is not
             answered to its end.
-        is_full: Whether there were ``full_bytes`` of them and `made_room` has not said otherwise.
     """
 
     def __init__(self, limits: CommitLimits, *, replicas: int = 0, wait: bytes = b"") -> None:
@@ -103,7 +98,6 @@ class GroupCommit:
         self._n_taken = 0
         self._is_closed = False
         self.n_bytes = 0
-        self.is_full = False
 
     @property
     def n_in_flight(self) -> int:
@@ -133,8 +127,6 @@ class GroupCommit:
         if held > limits.held_bytes or self._is_closed:
             return REFUSED
         self.n_bytes = held
-        if held >= limits.full_bytes:
-            self.is_full = True
         self._n_taken = number = self._n_taken + 1
         batch = self._waiting[-1] if self._waiting else self._new_batch(number)
         if (
@@ -240,13 +232,6 @@ class GroupCommit:
             self.n_bytes -= batch.n_bytes
             settled += _untold(batch.dones)
         return settled
-
-    def made_room(self) -> bool:
-        """Whether callers that were held may go on; said once."""
-        if self.is_full and self.n_bytes < self._limits.room_bytes:
-            self.is_full = False
-            return True
-        return False
 
 
 _first_of: Final[Callable[[Batch], int]] = attrgetter("first")

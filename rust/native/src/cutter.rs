@@ -5,7 +5,6 @@ use codec8::cutter::{CutUnit, Cutter};
 use codec8::udp;
 use codec8::{DecodeError, Limits, RejectCode};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
 use crate::arguments::limits_of;
@@ -55,9 +54,13 @@ impl FrameCutter {
             return Ok(units);
         }
         let mut listed = Ok(());
+        let mut n_pings = 0;
         let mut list = |unit: CutUnit<'_>| {
-            if listed.is_ok() {
-                listed = py_unit(unit, data).and_then(|unit| units.append(unit));
+            if matches!(unit, CutUnit::Ping) {
+                n_pings += 1;
+            } else if listed.is_ok() {
+                listed = append_pings(&units, &mut n_pings)
+                    .and_then(|()| units.append(py_unit(unit, data)?));
             }
         };
         if caught(|| self.cutter.feed(data.as_bytes(), &mut list)).is_err() {
@@ -67,7 +70,8 @@ impl FrameCutter {
                 offset: 0,
             });
         }
-        listed.map(|()| units)
+        listed.and_then(|()| append_pings(&units, &mut n_pings))?;
+        Ok(units)
     }
 
     /// Bytes of a unit that is not whole yet.
@@ -81,7 +85,7 @@ impl FrameCutter {
 fn py_unit<'py>(unit: CutUnit<'_>, data: &Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyTuple>> {
     let py = data.py();
     let (kind, value, number) = match unit {
-        CutUnit::Ping => return ping(py),
+        CutUnit::Ping => (PING, text(py, ""), 1),
         CutUnit::Handshake(imei) => (HANDSHAKE, text(py, &imei.to_string()), 0),
         CutUnit::Avl { frame, n_data } => (AVL, shared(frame, data), n_data.into()),
         CutUnit::Command { frame, codec } => (COMMAND, shared(frame, data), codec.number().into()),
@@ -92,14 +96,12 @@ fn py_unit<'py>(unit: CutUnit<'_>, data: &Bound<'py, PyBytes>) -> PyResult<Bound
     (kind, value, number).into_pyobject(py)
 }
 
-/// One object for all pings: a read full of them would otherwise make a quarter of a million.
-fn ping(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
-    static UNIT: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
-    let unit = UNIT.get_or_try_init(py, || {
-        let unit = (PING, text(py, ""), 0u64).into_pyobject(py)?;
-        PyResult::Ok(unit.unbind())
-    })?;
-    Ok(unit.bind(py).clone())
+/// Pings in a row are one unit: a read full of them would otherwise be a quarter of a million.
+fn append_pings(units: &Bound<'_, PyList>, n_pings: &mut u64) -> PyResult<()> {
+    match std::mem::take(n_pings) {
+        0 => Ok(()),
+        n => units.append((PING, text(units.py(), ""), n)),
+    }
 }
 
 fn text<'py>(py: Python<'py>, ascii: &str) -> Bound<'py, PyBytes> {
