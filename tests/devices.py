@@ -43,11 +43,12 @@ class Device:
     """A connection of a device to a gateway, closed when the block ends.
 
     Args:
-        port: Of 127.0.0.1.
+        port: Of the gateway.
         imei: Says who it is at once; None: says nothing.
         tls: By TLS with this.
         source: The address that it comes from.
         receive_buffer_bytes: Of its socket, if a small one is wanted.
+        host: Where the gateway is.
 
     Raises:
         AssertionError: It was not answered 01.
@@ -61,8 +62,9 @@ class Device:
         tls: ssl.SSLContext | None = None,
         source: str = "",
         receive_buffer_bytes: int | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
-        plain = self.socket = socket.socket()
+        plain = self.socket = socket.socket(family_of(host))
         self.imei = imei
         plain.settimeout(_ANSWER_S)
         if receive_buffer_bytes is not None:
@@ -70,7 +72,7 @@ class Device:
         if source:
             plain.bind((source, 0))
         try:
-            plain.connect(("127.0.0.1", port))
+            plain.connect((host, port))
             if tls is not None:
                 self.socket = tls.wrap_socket(plain, server_hostname="localhost")
             if imei is not None:
@@ -142,12 +144,16 @@ class Device:
 
 
 @contextmanager
-def datagrams(port: int) -> Iterator[socket.socket]:
+def datagrams(port: int, host: str = "127.0.0.1") -> Iterator[socket.socket]:
     """A socket that sends to the UDP port of a gateway."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+    with socket.socket(family_of(host), socket.SOCK_DGRAM) as sender:
         sender.settimeout(_ANSWER_S)
-        sender.connect(("127.0.0.1", port))
+        sender.connect((host, port))
         yield sender
+
+
+def family_of(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def channel_packet(avl_packet: bytes, imei: int = IMEI, *, number: int = 5) -> bytes:

@@ -6,11 +6,11 @@ import pytest
 
 from appending import STREAM, appending, packed, results, values, xadd
 from fault.stand import frozen
+from replication import follow
 from servers import new_redis
 from teltonika_processor.embedded import EmbeddedRedis
 from teltonika_processor.errors import ConfigError, StreamUnavailable
 from teltonika_processor.stream.connection import RedisClient, execute, open_client
-from waiting import eventually_async
 
 
 @pytest.fixture
@@ -24,23 +24,6 @@ async def admin(own_redis: EmbeddedRedis) -> AsyncIterator[RedisClient]:
 def replica() -> Iterator[EmbeddedRedis]:
     with new_redis(tcp=True) as server:
         yield server
-
-
-async def follow(replica: EmbeddedRedis, master: EmbeddedRedis) -> None:
-    """Make it one, and return once it has what its master has."""
-    client = open_client(replica.url(), name="admin")
-    password = master.url().partition("unix://:")[2].partition("@")[0]
-    await execute(client, "CONFIG", "SET", "masterauth", password)
-    at_once = open_client(master.url(), name="admin")
-    await execute(at_once, "CONFIG", "SET", "repl-diskless-sync-delay", "0")
-    await at_once.aclose()
-    await execute(client, "REPLICAOF", "127.0.0.1", master.port)
-
-    async def is_linked() -> bool:
-        return bool((await client.info("replication"))["master_link_status"] == "up")
-
-    await eventually_async(is_linked)
-    await client.aclose()
 
 
 async def user_without(admin: RedisClient, server: EmbeddedRedis, *permissions: str) -> str:
@@ -218,7 +201,7 @@ async def test_a_server_without_memory_is_not_appended_to_from_the_start(
 async def test_with_a_replica_appends_are_stored_there_too(
     own_redis: EmbeddedRedis, replica: EmbeddedRedis
 ) -> None:
-    await follow(replica, own_redis)
+    follow(replica, own_redis)
     async with appending(own_redis.url(), durability="replicated:1") as gateway:
         assert await results(gateway.append_all(*map(xadd, "abc"))) == [True] * 3
         reader = open_client(replica.url(), name="admin")
@@ -234,14 +217,14 @@ async def test_without_enough_replicas_nothing_is_appended(
         assert str(await gateway.refused()) == "Redis: 0 of 1 replicas answered in time"
         assert not told.done()
         assert await values(admin) == []
-        await follow(replica, own_redis)
+        follow(replica, own_redis)
         assert await told is True
 
 
 async def test_an_append_that_too_few_replicas_have_is_not_stored(
     own_redis: EmbeddedRedis, admin: RedisClient, replica: EmbeddedRedis
 ) -> None:
-    await follow(replica, own_redis)
+    follow(replica, own_redis)
     async with appending(own_redis.url(), durability="replicated:1") as gateway:
         await gateway.opened()
         with frozen(replica.pid):
@@ -256,7 +239,7 @@ async def test_an_append_that_too_few_replicas_have_is_not_stored(
 async def test_out_of_memory_is_not_stored_though_replicas_are_there(
     own_redis: EmbeddedRedis, replica: EmbeddedRedis
 ) -> None:
-    await follow(replica, own_redis)
+    follow(replica, own_redis)
     full = packed("CONFIG", "SET", "maxmemory", "1")
     async with appending(own_redis.url(), durability="replicated:1") as gateway:
         await gateway.opened()

@@ -143,6 +143,18 @@ def test_a_documented_datagram_is_in_the_stream_and_answered_as_stated(
     assert (entry[b"frame"], entry[b"transport"]) == (datagram[CHANNEL_HEADER_BYTES:], b"udp")
 
 
+@pytest.mark.parametrize("host", ["::1", "127.0.0.1"])
+def test_devices_come_by_ipv6_and_by_ipv4_where_it_listens_on_both(
+    server: EmbeddedRedis, host: str
+) -> None:
+    with Gateway(server.url(), INGEST_HOST="::") as both:
+        with Device(both.tcp_port, host=host) as device:
+            assert device.delivers(C8_TCP_1) == 1
+        with datagrams(both.udp_port, host) as sender:
+            sender.send(channel_packet(b"\x08\x00\x00", number=7))
+            assert sender.recv(100).hex() == "0005cafe010700"
+
+
 def test_each_channel_packet_of_a_datagram_is_answered(
     gateway: Gateway, stream: redis.Redis
 ) -> None:

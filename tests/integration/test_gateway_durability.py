@@ -12,7 +12,9 @@ import redis
 from devices import Device, channel_packet, datagrams, numbered
 from fault.stand import frozen
 from processes import Gateway
+from replication import follow
 from scraped import answer, figures
+from servers import new_redis
 from teltonika_processor.embedded import EmbeddedRedis
 from waiting import eventually
 
@@ -348,6 +350,49 @@ def test_an_address_that_becomes_a_replica_is_not_answered_for(
     admin.replicaof("NO", "ONE")
     gateway.wait_for("appends.resumed")
     assert again_and_again(gateway.tcp_port, numbered(1, 3)) == 3
+
+
+# In replicas
+
+
+@pytest.fixture
+def replica(own_redis: EmbeddedRedis) -> Iterator[EmbeddedRedis]:
+    with new_redis(tcp=True) as server:
+        follow(server, own_redis)
+        yield server
+
+
+@pytest.fixture
+def replicated(own_redis: EmbeddedRedis, replica: EmbeddedRedis) -> Iterator[Gateway]:
+    assert replica.pid
+    with Gateway(own_redis.url(), INGEST_DURABILITY="replicated:1") as started:
+        yield started
+
+
+def test_what_was_answered_is_in_the_replica_when_its_master_is_killed(
+    own_redis: EmbeddedRedis, replica: EmbeddedRedis, replicated: Gateway
+) -> None:
+    with Device(replicated.tcp_port) as device:
+        for number in range(50):
+            assert device.delivers(numbered(number)) == 1
+        own_redis.kill()
+    with redis.Redis.from_url(replica.url()) as client:
+        assert stored(client) == [numbered(number) for number in range(50)]
+
+
+def test_what_the_replica_does_not_have_is_not_answered(
+    admin: redis.Redis, replica: EmbeddedRedis, replicated: Gateway
+) -> None:
+    with Device(replicated.tcp_port) as device:
+        assert device.delivers(numbered(1)) == 1
+        with frozen(replica.pid):
+            device.send(numbered(2))
+            assert "0 of 1 replicas" in replicated.wait_for("appends.stopped")["error"]
+            assert device.hears_nothing()
+        replicated.wait_for("appends.resumed")
+        assert device.rest() == b""
+    assert again_and_again(replicated.tcp_port, numbered(2, 3)) == 3
+    assert set(stored(admin)) == {numbered(1), numbered(2), numbered(2, 3)}
 
 
 # Told to stop
