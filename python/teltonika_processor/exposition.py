@@ -24,6 +24,8 @@ PREFIX: Final = "teltonika_processor"
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 """Of Prometheus' text format."""
 
+_LAG_BUCKETS_S: Final = (0.002, 0.01, 0.05, 0.25, 1.0)
+
 OTHER: Final = "other"
 """The value of a label for what is not in its list."""
 
@@ -73,6 +75,11 @@ class Maker:
     def histogram(self, name: str, text: str, buckets: Sequence[float]) -> Histogram:
         """A histogram without labels; the bounds are in the unit of the name."""
         return Histogram(name, text, namespace=PREFIX, registry=self._registry, buckets=buckets)
+
+    def loop_lag(self) -> Histogram:
+        """How late the sleeps of an event loop end, in seconds."""
+        text = "How late a sleep of the event loop ends"
+        return self.histogram("event_loop_lag_seconds", text, _LAG_BUCKETS_S)
 
     def histograms(
         self, name: str, text: str, buckets: Sequence[float], label: str, values: Sequence[str]

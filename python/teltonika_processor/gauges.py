@@ -84,6 +84,17 @@ def audit_gauges(make: Maker) -> Mapping[str, Gauge]:
     }
 
 
+def dumps_gauges(make: Maker) -> Mapping[str, Gauge]:
+    """By the field of `DumpFigures`; not a number before the first look."""
+    nan = math.nan
+    return {
+        "n_files": make.gauge("panic_dump_files", "Dump files that are kept", nan),
+        "newest_s": make.gauge(
+            "panic_dump_timestamp_seconds", "Unix time of the newest dump file", nan
+        ),
+    }
+
+
 def show(gauges: Mapping[str, Gauge], figures: object | None) -> None:
     """Each gauge gets the field of its name; not a number where it or all of them are not known."""
     for field, gauge in gauges.items():

@@ -21,6 +21,7 @@ from teltonika_processor.figures import (
 from teltonika_processor.gauges import (
     StateGauges,
     audit_gauges,
+    dumps_gauges,
     group_gauges,
     partitions_gauges,
     servers_gauges,
@@ -61,8 +62,6 @@ _STAGE_BUCKETS_S: Final = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0)
 
 # From a commit at once (10 ms) to a long outage that is being caught up with (an hour).
 _AGE_BUCKETS_S: Final = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 3600.0)
-
-_LAG_BUCKETS_S: Final = (0.002, 0.01, 0.05, 0.25, 1.0)
 
 # What is tried again, and the causes that each can have.
 _STREAM_CAUSES: Final = ("away", "group_missing")
@@ -113,10 +112,9 @@ class Metrics:
         self._audit: Final = audit_gauges(self._make)
         self._servers: Final = servers_gauges(self._make)
         self._partitions: Final = partitions_gauges(self._make)
+        self._dumps: Final = dumps_gauges(self._make)
         self._state: Final = StateGauges(self._make)
-        self._loop_lag_s: Final = self._make.histogram(
-            "event_loop_lag_seconds", "How late a sleep of the event loop ends", _LAG_BUCKETS_S
-        )
+        self._loop_lag_s: Final = self._make.loop_lag()
         self._make.process(version)
 
     def count(self, event: events.Event) -> None:
@@ -158,8 +156,7 @@ class Metrics:
 
     def dumps_seen(self, figures: DumpFigures) -> None:
         """The files in PANIC_DUMP_DIR as of now."""
-        self._dump_files.set(figures.n_files)
-        self._last_dump_s.set(math.nan if figures.newest_s is None else figures.newest_s)
+        show(self._dumps, figures)
 
     def loop_late(self, late_s: float) -> None:
         """A sleep on the event loop ended so late."""
@@ -303,14 +300,10 @@ class Metrics:
     def _define_dumps(self) -> None:
         make = self._make
         dumps = make.counter("panic_dumps", "Dump files written")
-        self._dump_files = make.gauge("panic_dump_files", "Dump files that are kept", math.nan)
-        self._last_dump_s = make.gauge(
-            "panic_dump_timestamp_seconds", "Unix time of the newest dump file", math.nan
-        )
 
         def panic_dumped(_: events.PanicDumped) -> None:
             dumps.inc()
-            self._last_dump_s.set(self._wall_clock_ms() / 1e3)
+            self._dumps["newest_s"].set(self._wall_clock_ms() / 1e3)
 
         self._on(events.PanicDumped, panic_dumped)
 

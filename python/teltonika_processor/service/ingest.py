@@ -7,6 +7,7 @@ import time
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Final, TextIO
 
 from teltonika_processor.codec.native import error_catalogue
@@ -23,6 +24,7 @@ from teltonika_processor.gateway_events import (
     GatewayStopped,
 )
 from teltonika_processor.model import GATEWAY_HTTP_PORT
+from teltonika_processor.service.dump_watch import watch_dumps
 from teltonika_processor.service.exit_codes import ExitCode
 from teltonika_processor.service.http import Answers, HttpServer
 from teltonika_processor.service.ingest_metrics import GatewayMetrics, Standing
@@ -148,6 +150,9 @@ class Ingest:
             "deadlines": parts.gateway.watch_deadlines(),
             "readers": parts.gateway.resume_readers(),
             "watch-loop": measure_lag(self._metrics.loop_late),
+            "watch-dumps": watch_dumps(
+                Path(self._settings.panic_dump_dir), self._metrics.dumps_seen
+            ),
         }
         if parts.keeper is not None:
             works["admission"] = parts.keeper.run()

@@ -9,17 +9,17 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from teltonika_processor.exposition import PREFIX, Maker
+from teltonika_processor.figures import DumpFigures
 from teltonika_processor.gateway.refused import RefusedDevices
 from teltonika_processor.gateway.session import Ending, Phase, Shelf
 from teltonika_processor.gateway.tally import Tally
+from teltonika_processor.gauges import dumps_gauges, show
 
 # Bound: 8 series. From one append alone to a full batch.
 _BATCH_BUCKETS: Final = (1, 2, 5, 10, 25, 50, 100, 250, 500)
 
 # From memory (0.1 ms) over a disk's fsync (1-10 ms) to a time-out (5 s).
 _APPEND_BUCKETS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5)
-
-_LAG_BUCKETS_S: Final = (0.002, 0.01, 0.05, 0.25, 1.0)
 
 OWN_REASONS: Final = (
     "admission_unknown",
@@ -82,9 +82,8 @@ class GatewayMetrics:
             "From sending a batch to its last reply",
             _APPEND_BUCKETS_S,
         )
-        self._loop_lag_s: Final = self._make.histogram(
-            "event_loop_lag_seconds", "How late a sleep of the event loop ends", _LAG_BUCKETS_S
-        )
+        self._loop_lag_s: Final = self._make.loop_lag()
+        self._dumps: Final = dumps_gauges(self._make)
         self._tallied: Final = _Tallied(tally, reject_codes)
         self._make.follow(self._tallied)
         self._make.process(version)
@@ -101,6 +100,10 @@ class GatewayMetrics:
     def loop_late(self, late_s: float) -> None:
         """A sleep of the event loop ended so late."""
         self._loop_lag_s.observe(max(0.0, late_s))
+
+    def dumps_seen(self, figures: DumpFigures) -> None:
+        """The files in PANIC_DUMP_DIR as of now."""
+        show(self._dumps, figures)
 
     def follow(self, standing: Standing) -> None:
         """Show from now on how it stands."""
