@@ -11,7 +11,7 @@ import pytest
 
 from commands import own_environment, run_command
 from conftest import migrate
-from plain_device import PlainDevice
+from devices import Device
 from processes import Gateway, Processor
 from servers import new_postgres, run_sql
 from telemetry import BASE_MS, IMEI, STREAM, Telemetry, entry, fetch, frame_at
@@ -138,8 +138,8 @@ def test_a_gateway_that_runs_is_named_and_what_it_needs_is_looked_at(
         INGEST_DURABILITY="fsync",
     ) as gateway:
         gateway.wait_for("admission.replaced")
-        with PlainDevice(gateway.tcp_port) as device:
-            assert device.acknowledged(frame_at(BASE_MS)) == 1
+        with Device(gateway.tcp_port) as device:
+            assert device.delivers(frame_at(BASE_MS)) == 1
         examined = doctor(redis_is, migrated_database, "--json", **settings)
     found = {
         check: told for (party, check), told in examined.by_check.items() if party == "gateway"

@@ -5,7 +5,7 @@ import socket
 import ssl
 from pathlib import Path
 
-from plain_device import PlainDevice
+from devices import Device
 from processes import Gateway
 from scraped import figures
 from telemetry import BASE_MS, IMEI, frame_at
@@ -21,8 +21,8 @@ def test_a_capture_holds_what_was_sent_and_only_its_owner_may_read_it(
 ) -> None:
     capture, frame = tmp_path / "devices.capture", frame_at(BASE_MS)
     with Gateway(redis_url, "--capture", str(capture), **QUICK) as gateway:
-        with PlainDevice(gateway.tcp_port) as device:
-            assert device.acknowledged(frame) == 1
+        with Device(gateway.tcp_port) as device:
+            assert device.delivers(frame) == 1
         assert gateway.terminate() == 0
     assert capture.stat().st_mode & 0o777 == 0o600
     with capture.open(encoding="ascii") as lines:

@@ -12,8 +12,9 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 
 from acl_redis import USERS_FILE, AclRedis, account_of, sweep_at_once, users_lines
 from commands import own_environment, run_command
+from conversing import GETINFO
+from devices import Device, channel_packet, damaged, datagrams
 from letters import add_letter
-from plain_device import PlainDevice, channel_packet, command_frame, datagram_answer
 from processes import Gateway, Processor
 from servers import runs_on_old_servers
 from telemetry import (
@@ -121,16 +122,15 @@ def test_the_gateway_is_denied_nothing_whatever_devices_send(
     telemetry.client.config_set("appendfsync", "always")
     frame = frame_at(BASE_MS)
     with Gateway(acl.url_of("gateway"), INGEST_DURABILITY="fsync") as gateway:
-        with PlainDevice(gateway.tcp_port) as device:
-            assert device.answer == b"\x01"
-            assert device.acknowledged(frame) == 1
-            device.send(command_frame(b"Ignition: 1"))
+        with Device(gateway.tcp_port) as device:
+            assert device.delivers(frame) == 1
+            device.send(GETINFO)
             for _ in range(2):
-                device.send(frame[:-1] + b"\0")
-            assert device.acknowledged(frame[:-1] + b"\0") == 1
-        udp_port = gateway.wait_for("gateway.started")["udp_port"]
-        answer = datagram_answer(udp_port, channel_packet(frame))
-        assert answer == bytes.fromhex("0005cafe010501")
+                device.send(damaged(frame))
+            assert device.delivers(damaged(frame)) == 1
+        with datagrams(gateway.udp_port) as sender:
+            sender.send(channel_packet(frame[8:-4]))
+            assert sender.recv(64).hex() == "0005cafe010501"
         assert gateway.terminate() == 0
     assert acl.denied() == []
     client = telemetry.client

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from commands import own_environment, run_command
-from plain_device import PlainDevice
+from devices import Device, handshake
 from processes import Gateway, Processor
 from roles import drop_roles, dsn_of, make_roles
 from secret import SECRET
@@ -178,8 +178,7 @@ def test_a_gateway_needs_no_other_grants(redis_url: str, with_roles: str) -> Non
     settings |= {"INGEST_DURABILITY": "memory"}
     with Gateway(redis_url, **settings) as gateway:
         gateway.wait_for("admission.replaced")
-        with PlainDevice(gateway.tcp_port) as device:
-            assert device.answer == b"\0"
+        assert not is_let_in(gateway)
         eventually(lambda: fetch(with_roles, "SELECT allowed FROM devices") == [(False,)])
         run_sql(with_roles, "UPDATE devices SET allowed = true")
         eventually(lambda: is_let_in(gateway))
@@ -187,8 +186,9 @@ def test_a_gateway_needs_no_other_grants(redis_url: str, with_roles: str) -> Non
 
 
 def is_let_in(gateway: Gateway) -> bool:
-    with PlainDevice(gateway.tcp_port) as device:
-        return device.answer == b"\1"
+    with Device(gateway.tcp_port, None) as device:
+        device.send(handshake())
+        return device.receive(1) == b"\1"
 
 
 def test_a_gateway_that_may_not_read_who_is_allowed_says_so(

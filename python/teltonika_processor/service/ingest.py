@@ -34,10 +34,11 @@ from teltonika_processor.service.ingest_parts import (
     make_parts,
     raise_descriptors_limit,
 )
+from teltonika_processor.service.leaving import first_of, say_farewell
 from teltonika_processor.service.panic import PanicRecorder
 from teltonika_processor.service.process import run_service, unix_ms
 from teltonika_processor.service.signals import StopRequests
-from teltonika_processor.service.starting import FAREWELL_S, UnreachableError
+from teltonika_processor.service.starting import UnreachableError
 from teltonika_processor.service.watch import measure_lag
 from teltonika_processor.settings import Settings, redacted_settings, redacted_url
 from teltonika_processor.stream.connection import RedisClient, open_client
@@ -102,7 +103,7 @@ class Ingest:
                 settings.redis_url.get_secret_value(),
                 name=f"teltonika-processor/{settings.ingest_name}",
             )
-            closing.push_async_callback(_within_a_second, client.aclose)
+            closing.push_async_callback(say_farewell, client.aclose)
             parts = make_parts(settings, self._around(client))
             closing.callback(parts.gateway.close)
             self._parts = parts
@@ -166,17 +167,12 @@ class Ingest:
         """
         limit_ms = self._settings.startup_timeout_ms
         ready = asyncio.create_task(self._servers_are_there(), name="servers")
-        stop = asyncio.create_task(self._stop.drain.wait(), name="stop")
         try:
-            done, _ = await asyncio.wait(
-                {ready, stop},
-                timeout=limit_ms / 1e3 if limit_ms else None,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            within_s = limit_ms / 1e3 if limit_ms else None
+            is_waiting = await first_of(ready, self._stop.drain, within_s=within_s)
         finally:
-            for one in (ready, stop):
-                one.cancel()
-        if not done:
+            ready.cancel()
+        if is_waiting and not self._stop.drain.is_set():
             why = " ".join(self._failings())
             raise UnreachableError(f"not ready within STARTUP_TIMEOUT_MS={limit_ms}: {why}")
         return not self._stop.drain.is_set()
@@ -213,14 +209,10 @@ class Ingest:
             )
         )
         draining = asyncio.create_task(gateway.drain(spread_s=limit_s * _SPREAD), name="drain")
-        at_once = asyncio.create_task(self._stop.at_once.wait(), name="at-once")
         try:
-            await asyncio.wait(
-                {draining, at_once}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED
-            )
+            await first_of(draining, self._stop.at_once, within_s=limit_s)
         finally:
-            for task in (draining, at_once):
-                task.cancel()
+            draining.cancel()
         return ExitCode.DRAIN_DEADLINE if gateway.n_in_flight else ExitCode.DRAINED
 
     # Asked
@@ -354,9 +346,3 @@ class Ingest:
 
 def _expiry(parts: Parts) -> float | None:
     return None if parts.certificate is None else parts.certificate.expires_at_s()
-
-
-async def _within_a_second(close: Any) -> None:
-    with contextlib.suppress(TimeoutError, OSError):
-        async with asyncio.timeout(FAREWELL_S):
-            await close()

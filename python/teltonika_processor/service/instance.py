@@ -7,7 +7,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 from importlib.metadata import version
 from typing import Final, NoReturn
@@ -28,11 +28,12 @@ from teltonika_processor.events import (
 from teltonika_processor.processor.pipeline import Pipeline
 from teltonika_processor.service.dictionary import configured_dictionary
 from teltonika_processor.service.exit_codes import ExitCode
+from teltonika_processor.service.leaving import first_of, say_farewell
 from teltonika_processor.service.observability import Observability
 from teltonika_processor.service.panic import PanicRecorder
 from teltonika_processor.service.parts import READ_TIMEOUT_S, Clients, Parts, open_clients
 from teltonika_processor.service.signals import StopRequests
-from teltonika_processor.service.starting import FAREWELL_S, Starting
+from teltonika_processor.service.starting import Starting
 from teltonika_processor.settings import Settings, redacted_url
 from teltonika_processor.store.migrate import SchemaReport, prepare_schema
 from teltonika_processor.stream.consumers import remove_self
@@ -138,7 +139,7 @@ class Instance:
     def _open_clients(self, closing: contextlib.AsyncExitStack) -> Clients:
         clients = open_clients(self._settings)
         for client in clients.all():
-            closing.push_async_callback(_say_farewell, client.aclose)
+            closing.push_async_callback(say_farewell, client.aclose)
         return clients
 
     async def _check_redis(self, clients: Clients) -> None:
@@ -172,7 +173,7 @@ class Instance:
             sleep=asyncio.sleep,
         )
         taken = await self._starting.reach("read", lease.take)
-        closing.push_async_callback(_say_farewell, lease.release)
+        closing.push_async_callback(say_farewell, lease.release)
         # From now on: the start may wait for Postgres for longer than the lease lasts.
         renewing = self._panics.guard(self._renew_forever(lease))
         await closing.enter_async_context(companions({"lease": renewing}))
@@ -234,7 +235,7 @@ class Instance:
         running = self._panics.guard(pipeline.run(self._stop.drain))
         work = asyncio.create_task(running, name="pipeline")
         try:
-            if await _first_of(work, self._stop.drain):
+            if await first_of(work, self._stop.drain):
                 await self._drain(work, pipeline)
             if work.done():
                 await work
@@ -259,7 +260,7 @@ class Instance:
         )
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_timeout_ms / 1e3):
-                await _first_of(work, self._stop.at_once)
+                await first_of(work, self._stop.at_once)
 
     async def _leave_group(self, clients: Clients, names: GroupNames) -> None:
         """A name without pending entries must not stay behind; one with them must."""
@@ -268,7 +269,7 @@ class Instance:
             if await remove_self(clients.control, names):
                 self._emit(ConsumerRemoved(consumer=names.consumer))
 
-        await _say_farewell(remove)
+        await say_farewell(remove)
 
     def _leave_soon(self, code: ExitCode) -> None:
         """End the process after a second signal, or if the farewells take too long together."""
@@ -341,20 +342,3 @@ class Instance:
                 in_flight_entries=len(self._pipeline.ledger),
             )
         )
-
-
-async def _first_of(work: asyncio.Task[None], asked: asyncio.Event) -> bool:
-    """Wait for the task or the event; whether the task is still running."""
-    waiting = asyncio.create_task(asked.wait(), name="asked")
-    try:
-        await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        waiting.cancel()
-    return not work.done()
-
-
-async def _say_farewell(farewell: Callable[[], Awaitable[object]]) -> None:
-    """Release or close something on a server that may be away; then it lapses by itself."""
-    with contextlib.suppress(TeltonikaProcessorError, TimeoutError):
-        async with asyncio.timeout(FAREWELL_S):
-            await farewell()

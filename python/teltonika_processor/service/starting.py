@@ -7,13 +7,11 @@ from typing import Any, Final, TypeVar
 
 from teltonika_processor.errors import TransientError
 from teltonika_processor.events import Stage
+from teltonika_processor.service.leaving import FAREWELL_S
 from teltonika_processor.tasks.companions import end
 from teltonika_processor.tasks.retry import StopRequested, Surroundings, until_done
 
 T = TypeVar("T")
-
-FAREWELL_S: Final = 1.0
-"""What one farewell to a server may take."""
 
 
 class UnreachableError(Exception):
