@@ -521,6 +521,9 @@ class ChannelPacket:
     def codec_id(self) -> int:
         """Codec id; 0 where the AVL packet is empty."""
     @property
+    def is_command(self) -> bool:
+        """Whether it is one of Codec 12 to 15, which are not answered."""
+    @property
     def reject(self) -> str | None:
         """`truncated`, `channel_length_mismatch` or `bad_imei`; None where well-formed."""
     @property
@@ -533,14 +536,19 @@ class ChannelPacket:
             OverflowError: `n_accepted` is not one byte.
         """
 
-def channel_packets(datagram: bytes, /) -> list[ChannelPacket]:
+def channel_packets(datagram: bytes, /, *, packets_max: int = ...) -> list[ChannelPacket]:
     """Read the channel packets of one UDP datagram, of which there is at least one.
 
     Behind a `bad_imei` the next one is read; nothing follows `truncated` or
     `channel_length_mismatch`.
 
+    Args:
+        datagram: Its payload.
+        packets_max: The rest is not looked at; as many as there are by default.
+
     Raises:
         TypeError: `datagram` is not `bytes`. Bad content never raises.
+        OverflowError: `packets_max` is negative.
     """
 
 @final

@@ -172,6 +172,15 @@ def test_each_channel_packet_of_a_datagram_is_answered(
     ]
 
 
+def test_a_channel_packet_of_an_unknown_codec_is_answered_as_by_tcp(
+    gateway: Gateway, stream: redis.Redis
+) -> None:
+    with datagrams(gateway.udp_port) as sender:
+        sender.send(channel_packet(b"\x00\x03\x03", number=9))
+        assert sender.recv(100).hex() == "0005cafe010903"
+    assert frames(stream) == [b"\x00\x03\x03"]
+
+
 def test_a_command_by_udp_goes_to_the_responses_without_an_answer(
     gateway: Gateway, stream: redis.Redis
 ) -> None:

@@ -241,6 +241,27 @@ def test_datagrams_are_not_answered_while_redis_is_away(
         assert sender.recv(100).hex() == "0005cafe010200"
 
 
+@pytest.mark.slow
+def test_a_datagram_that_could_not_be_sent_in_time_is_withdrawn_and_never_answered(
+    admin: redis.Redis, own_redis: EmbeddedRedis, gateway: Gateway
+) -> None:
+    packets = [channel_packet(b"\x08\x01\x01", number=number) for number in range(8)]
+    with datagrams(gateway.udp_port) as sender:
+        with frozen(own_redis.pid):
+            for number, packet in enumerate(packets, start=1):
+                sender.send(packet)
+                eventually(lambda n=number: figures(gateway)["gateway_datagrams_total"] == n)
+            # Four batches are sent, of one each; the others wait.
+            gateway.wait_for("appends.stopped")
+            eventually(lambda: figures(gateway)["gateway_unknown_fates_total"] == 8)
+            assert figures(gateway)["gateway_in_flight_bytes"] == 0
+        gateway.wait_for("appends.resumed")
+        sender.send(channel_packet(b"\x08\x00\x00", number=100))
+        assert sender.recv(100).hex() == "0005cafe016400"
+    assert figures(gateway)["gateway_replies_total"] == 1
+    assert len(stored(admin)) == 5
+
+
 def test_datagrams_above_half_of_the_bytes_in_flight_are_not_taken(
     own_redis: EmbeddedRedis,
 ) -> None:

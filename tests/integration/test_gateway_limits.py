@@ -1,6 +1,7 @@
 """What each limit protects: whoever floods the gateway, honest devices are served."""
 
 import contextlib
+import json
 import resource
 import socket
 import time
@@ -12,13 +13,14 @@ import pytest
 
 from devices import Device, channel_packet, datagrams, handshake, honest_device, numbered
 from processes import Gateway
-from scraped import figures
+from scraped import answer, figures
 from servers import new_redis
 from teltonika_processor.embedded import EmbeddedRedis
 from waiting import eventually
 
 IMEI: Final = 356307042441013
 
+ACCEPTED: Final = "gateway_connections_accepted_total"
 OPENING: Final = "gateway_connections{phase=opening}"
 
 
@@ -84,12 +86,17 @@ def allow_descriptors_if_asked_for() -> None:
 
 def test_the_limit_of_descriptors_is_raised_as_far_as_needed(server: EmbeddedRedis) -> None:
     with Gateway(
-        server.url(), first=allow_descriptors_if_asked_for, INGEST_CONNECTIONS_MAX="100"
+        server.url(),
+        first=allow_descriptors_if_asked_for,
+        INGEST_CONNECTIONS_MAX="100",
+        INGEST_CONNECTIONS_PER_ADDRESS_MAX="100",
+        INGEST_UNAUTHENTICATED_MAX="99",
     ) as gateway:
         started = gateway.wait_for("gateway.started")
         assert (started["connections_max"], started["descriptors_max"]) == (100, 164)
         with silent(started["tcp_port"], 99), Device(started["tcp_port"]) as device:
             assert device.delivers(numbered(1)) == 1
+            assert figures(gateway)[OPENING] == 99
 
 
 # Connections
@@ -154,6 +161,54 @@ def test_whoever_holds_connections_without_a_handshake_pushes_out_its_own(
                 with Device(gateway.tcp_port, 352093081452251 + number) as device:
                     assert device.delivers(numbered(number)) == 1
         assert len(took) > 20
+
+
+def test_a_burst_of_connections_that_push_each_other_out_leaves_nothing_behind(
+    server: EmbeddedRedis,
+) -> None:
+    """They come in one instant, so that many are pushed out while they begin."""
+    with Gateway(
+        server.url(), INGEST_CONNECTIONS_MAX="400", INGEST_UNAUTHENTICATED_MAX="10"
+    ) as gateway:
+        port, before = gateway.tcp_port, n_descriptors(gateway)
+        for number in range(1, 5):
+            burst = [socket.socket() for _ in range(300)]
+            for one in burst:
+                one.setblocking(False)
+                one.connect_ex(("127.0.0.1", port))
+            eventually(lambda wanted=300 * number: figures(gateway)[ACCEPTED] == wanted)
+            for one in burst:
+                one.close()
+            eventually(lambda: figures(gateway)[OPENING] == 0)
+        eventually(lambda: n_descriptors(gateway) == before)
+        assert n_ended(gateway, "handshakes_full") > 100
+        # What is left of a connection would keep the drain waiting, and its place.
+        assert sum(json.loads(answer(gateway, "/status")[1])["connections"].values()) == 0
+        assert gateway.terminate() == 0
+    (stopped,) = [event for event in gateway.events if event["event"] == "gateway.stopped"]
+    (draining,) = [event for event in gateway.events if event["event"] == "gateway.draining"]
+    assert (draining["connections"], stopped["exit_code"]) == (0, 0)
+
+
+def test_an_address_that_connects_without_end_leaves_the_others_their_turn(
+    server: EmbeddedRedis,
+) -> None:
+    """It holds nothing, so no limit of connections counts it, and it fills the kernel's queue."""
+    with (
+        Gateway(
+            server.url(),
+            INGEST_ACCEPTS_PER_SECOND_MAX="20",
+            INGEST_CONNECTIONS_PER_ADDRESS_MAX="20",
+        ) as gateway,
+        contextlib.ExitStack() as closing,
+    ):
+        port = gateway.tcp_port
+        flood = [closing.enter_context(Device(port, None, source="127.0.0.2")) for _ in range(500)]
+        with Device(port, 352093081452251, source="127.0.0.3") as honest:
+            assert honest.delivers(numbered(1)) == 1
+        for one in flood:
+            one.close()
+        assert n_ended(gateway, "address_full") + n_ended(gateway, "address_too_fast") > 400
 
 
 def test_slow_handshakes_are_closed_in_time_whatever_they_send(server: EmbeddedRedis) -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,7 @@ from fault.stand import frozen
 from processes import Gateway
 from scraped import figures
 from servers import new_redis
+from strategies import tcp_frame
 from teltonika_processor.embedded import EmbeddedRedis
 from tls_proxy import AUTHORITY
 from waiting import eventually
@@ -208,6 +209,43 @@ def test_a_stop_does_not_wait_for_tls_that_is_under_way(gateway: Gateway) -> Non
         assert begun.rest() == b""
     (stopped,) = [event for event in gateway.events if event["event"] == "gateway.stopped"]
     assert stopped["duration_s"] < 20
+
+
+def tcp_port(gateway: Gateway) -> int:
+    return gateway.tcp_port
+
+
+def tls_port(gateway: Gateway) -> int:
+    return gateway.tls_port
+
+
+@pytest.mark.parametrize("port_of", [tcp_port, tls_port])
+def test_a_connection_that_is_not_read_holds_little(
+    server: EmbeddedRedis, gateway: Gateway, port_of: Callable[[Gateway], int]
+) -> None:
+    """Redis is away: each device goes on sending until nobody takes its bytes any more."""
+    n_devices, process = 20, psutil.Process(gateway.pid)
+    context = trusting() if port_of is tls_port else None
+    with contextlib.ExitStack() as closing:
+        devices = [
+            closing.enter_context(Device(port_of(gateway), 352093081450000 + number, tls=context))
+            for number in range(n_devices)
+        ]
+        before = process.memory_info().rss
+        closing.enter_context(frozen(server.pid))
+        for device in devices:
+            push(device)
+        held = (process.memory_info().rss - before) / n_devices
+        assert held < 200_000
+
+
+def push(device: Device) -> None:
+    """Send until nothing is taken any more."""
+    device.socket.settimeout(0.05)
+    frame = tcp_frame(b"\x8e\x01" + bytes(1200) + b"\x01")
+    with contextlib.suppress(TimeoutError):
+        while True:
+            device.send(frame)
 
 
 def test_a_device_that_ends_its_half_is_closed_in_order(

@@ -13,7 +13,8 @@ from teltonika_processor.codec.native import UNIT_FOREIGN, FrameCutter
 from teltonika_processor.gateway.refused import RefusedDevices
 from teltonika_processor.gateway.session import Ending, Shelf
 from teltonika_processor.gateway.tally import Tally
-from teltonika_processor.service.ingest_metrics import OWN_REASONS, GatewayMetrics
+from teltonika_processor.gateway.udp import NotTaken
+from teltonika_processor.service.ingest_metrics import GatewayMetrics
 
 # What each total adds to which series, and to no other.
 COUNTED = [
@@ -81,7 +82,7 @@ def test_every_value_of_a_label_is_there_before_the_first_of_its_kind() -> None:
     assert values_of("reason", "gateway_connections_ended") == set(get_args(Ending))
     assert values_of("stream", "gateway_frames_durable") == {s.name.lower() for s in Shelf}
     codes = {code for _, code, _ in error_catalogue()}
-    assert values_of("reason", "gateway_channel_packets_refused") == {*codes, *OWN_REASONS}
+    assert values_of("reason", "gateway_channel_packets_refused") == {*codes, *get_args(NotTaken)}
 
 
 @pytest.mark.parametrize(

@@ -68,15 +68,15 @@ def test_two_devices_of_one_rate_do_not_share_its_burst() -> None:
 
 def test_what_cannot_wait_is_let_through_up_to_the_burst_and_then_at_the_rate() -> None:
     paces = Paces[str](Rate.of(4.0, burst_s=0.75))
-    assert [paces.may_go("a", 100.0) for _ in range(5)] == [True] * 3 + [False] * 2
+    assert [paces.of("a").may_go(100.0) for _ in range(5)] == [True] * 3 + [False] * 2
     # Those that were not let through are not counted.
-    assert [paces.may_go("a", 100.25) for _ in range(2)] == [True, False]
-    assert [paces.may_go("a", 200.0) for _ in range(4)] == [True] * 3 + [False]
+    assert [paces.of("a").may_go(100.25) for _ in range(2)] == [True, False]
+    assert [paces.of("a").may_go(200.0) for _ in range(4)] == [True] * 3 + [False]
 
 
 def test_each_has_its_own_pace_and_the_quietest_is_forgotten_first() -> None:
     paces = Paces[str](Rate.of(1.0, burst_s=1.0), keys_max=2)
-    assert [paces.may_go(key, 100.0) for key in ("a", "b", "a")] == [True, True, False]
-    assert paces.may_go("c", 100.0)
+    assert [paces.of(key).may_go(100.0) for key in ("a", "b", "a")] == [True, True, False]
+    assert paces.of("c").may_go(100.0)
     assert len(paces) == 2
-    assert [paces.may_go(key, 100.0) for key in ("a", "b")] == [False, True]
+    assert [paces.of(key).may_go(100.0) for key in ("a", "b")] == [False, True]

@@ -295,7 +295,7 @@ def test_behind_an_unknown_fate_nothing_is_read_or_published(world: World) -> No
     phone = world.identified().says(ONE)
     phone.settle(durable=False)
     assert not phone.session.reads
-    effects = phone.session.take([(UNIT_AVL, TWO, 2), (UNIT_PING, b"", 0)], 0.0)
+    effects = phone.session.take([(UNIT_AVL, TWO, 2), (UNIT_PING, b"", 1)], 0.0)
     assert effects == []
     assert world.house.tally.pings == 0
 

@@ -82,6 +82,8 @@ class Gateway:
         hall = self._hall
         while True:
             await asyncio.sleep(TICK_S)
+            if self._udp is not None:
+                self._udp.withdraw_late(hall.clock())
             await _for_each(hall.deadlines.due(hall.clock()), TcpConnection.is_due)
 
     async def resume_readers(self) -> NoReturn:

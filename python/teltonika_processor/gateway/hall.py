@@ -1,15 +1,16 @@
 """What the connections of one gateway share while it runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from teltonika_processor.events import Emit
-from teltonika_processor.gateway.pace import Rate
-from teltonika_processor.gateway.press import Press
+from teltonika_processor.gateway.pace import Paces
+from teltonika_processor.gateway.press import Press, Transport
 from teltonika_processor.gateway.recording import Recording
 from teltonika_processor.gateway.session import House
 from teltonika_processor.gateway.tally import Tally
+from teltonika_processor.gateway_events import DeviceRefused
 from teltonika_processor.tasks.ratelimit import RateLimit
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Hall:
         tally: What is counted.
         limits: How many there may be.
         in_flight: Bytes that are not confirmed, and who waits for room.
-        frame_rate: Of one device.
+        paces: Of devices' frames, by IMEI; of datagrams, by IMEI and address.
         frame_max_bytes: A longer frame is framing that was lost.
         deadlines: When each connection is to be looked at.
         press: Where frames go.
@@ -47,7 +48,7 @@ class Hall:
     tally: Tally
     limits: "ConnectionLimits[TcpConnection]"
     in_flight: "BytesInFlight[TcpConnection]"
-    frame_rate: Rate
+    paces: Paces[Hashable]
     frame_max_bytes: int
     deadlines: "Deadlines[TcpConnection]"
     press: Press
@@ -57,3 +58,9 @@ class Hall:
     connections: "set[TcpConnection]" = field(default_factory=set)
     away: "set[TcpConnection]" = field(default_factory=set)
     refusal_lines: RateLimit = field(default_factory=RateLimit.of_entries)
+
+    def tell_refused(self, imei: int, transport: Transport, why: str) -> None:
+        """Log that a device was turned away, within the bound."""
+        suppressed = self.refusal_lines.admit(self.clock())
+        if suppressed is not None:
+            self.emit(DeviceRefused(imei=imei, transport=transport, why=why, suppressed=suppressed))

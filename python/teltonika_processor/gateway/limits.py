@@ -60,7 +60,7 @@ class ConnectionLimits(Generic[C]):
 
     def __init__(self, *, total_max: int, per_address_max: int, unauthenticated_max: int) -> None:
         self._total_max: Final = total_max
-        self._per_address_max: Final = per_address_max
+        self.per_address_max: Final = per_address_max
         self._unauthenticated_max: Final = unauthenticated_max
         self._n_of: Final[dict[str, int]] = {}
         # Oldest first. An OrderedDict: to find the first of a dict takes the longer the more left.
@@ -83,7 +83,7 @@ class ConnectionLimits(Generic[C]):
         n_of_address = self._n_of.get(counted, 0)
         if self.n_connections >= self._total_max:
             return Refusal.CONNECTIONS_FULL
-        if n_of_address >= self._per_address_max:
+        if n_of_address >= self.per_address_max:
             return Refusal.ADDRESS_FULL
         self.n_connections += 1
         self._n_of[counted] = n_of_address + 1

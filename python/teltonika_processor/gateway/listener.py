@@ -10,17 +10,24 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from teltonika_processor.errors import ConfigError
 from teltonika_processor.gateway.hall import Hall
-from teltonika_processor.gateway.pace import Pace, Rate
-from teltonika_processor.gateway.tcp import Arrival, TcpConnection
+from teltonika_processor.gateway.limits import counted_address
+from teltonika_processor.gateway.pace import Pace, Paces, Rate
+from teltonika_processor.gateway.tcp import RECEIVE_BYTES, Arrival, TcpConnection
 from teltonika_processor.gateway_events import AcceptFailed, TlsFailed
 from teltonika_processor.tasks.ratelimit import RateLimit
 
+if TYPE_CHECKING:
+    from teltonika_processor.gateway.session import Ending
+
 # Bound: what waits in the kernel to be accepted; net.core.somaxconn may be lower.
 _BACKLOG: Final = 4096
+
+# Bound: addresses whose share is remembered, the quietest forgotten first; some 2 MB.
+_ADDRESSES_MAX: Final = 10_000
 
 # Bound: accepted in one turn of the loop; frames wait behind them.
 _ACCEPTED_AT_ONCE: Final = 32
@@ -34,13 +41,11 @@ _KEEPALIVE_INTERVAL_S: Final = 20
 _KEEPALIVE_PROBES: Final = 3
 _USER_TIMEOUT_MS: Final = 30_000
 
-# Bound: what the kernel holds of one connection, which is what one read can bring: the loop stands
-# still while its frames are cut. A device waits for its reply after a frame of 1,280 bytes.
-_RECEIVE_BYTES: Final = 32 * 1024
 
+def stream_socket(host: str, port: int, *, setting: str) -> socket.socket:
+    """A TCP socket that is bound; what it accepts inherits its options.
 
-def listening_socket(host: str, port: int, *, setting: str) -> socket.socket:
-    """A TCP socket that listens; what it accepts inherits its options.
+    It does not listen yet: a device goes to its second server while we cannot serve it.
 
     Raises:
         ConfigError: It cannot; `setting` is named.
@@ -48,7 +53,7 @@ def listening_socket(host: str, port: int, *, setting: str) -> socket.socket:
     sock = _socket(host, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
     for option, value in (
         (socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE_S),
         (socket.TCP_KEEPINTVL, _KEEPALIVE_INTERVAL_S),
@@ -80,11 +85,19 @@ def _socket(host: str, kind: socket.SocketKind) -> socket.socket:
 def _bind(sock: socket.socket, host: str, port: int, setting: str) -> None:
     try:
         sock.bind((host, port))
-        if sock.type is socket.SOCK_STREAM:
-            sock.listen(_BACKLOG)
     except OSError as error:
         sock.close()
         raise ConfigError(f"{setting}: cannot listen on {host}:{port}: {error.strerror}") from error
+
+
+def _is_gone(sock: socket.socket) -> bool:
+    """Whether its peer has ended or reset the connection, and said nothing before."""
+    try:
+        return not sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 class TcpListener:
@@ -92,8 +105,8 @@ class TcpListener:
 
     Args:
         hall: What the connections share.
-        sock: Listens already.
-        rate: At which connections are accepted.
+        sock: Bound, and does not listen yet.
+        accepts_per_second: How many are accepted at most.
         numbers: Of the connections, as they stand in their entries.
         tls: Asked for each connection, so that a renewed certificate counts; None: plain.
     """
@@ -102,14 +115,18 @@ class TcpListener:
         self,
         hall: Hall,
         sock: socket.socket,
-        rate: Rate,
+        accepts_per_second: float,
         numbers: Iterator[bytes],
         *,
         tls: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
         self._hall: Final = hall
         self._sock: Final = sock
-        self._pace: Final = Pace(rate)
+        self._pace: Final = Pace(Rate.of_accepts(accepts_per_second))
+        self._shares: Final[Paces[str]] = Paces(
+            Rate.of_share(accepts_per_second, fleet=hall.limits.per_address_max),
+            keys_max=_ADDRESSES_MAX,
+        )
         self._numbers: Final = numbers
         self._tls: Final = tls
         self._beginning: Final[set[asyncio.Task[None]]] = set()
@@ -123,7 +140,18 @@ class TcpListener:
         return int(self._sock.getsockname()[1])
 
     def start(self) -> None:
-        """Accept from now on."""
+        """Listen, and accept from now on.
+
+        Raises:
+            ConfigError: It cannot: somebody else listens there since the socket was bound.
+        """
+        try:
+            self._sock.listen(_BACKLOG)
+        except OSError as error:
+            raise ConfigError(f"cannot listen on port {self.port}: {error.strerror}") from error
+        self._accept_on()
+
+    def _accept_on(self) -> None:
         self._resuming = None
         asyncio.get_running_loop().add_reader(self._sock, self._accept)
 
@@ -148,32 +176,44 @@ class TcpListener:
                 self._rest(_FAILED_PAUSE_S)
                 return
             sock.setblocking(False)
-            self._begin(sock, address)
-            pause_s = self._pace.take(self._hall.clock())
-            if pause_s:
+            # Who is closed at once does not count: it would take the places of others in the pace.
+            if self._begin(sock, address) and (pause_s := self._pace.take(self._hall.clock())):
                 self._rest(pause_s)
                 return
 
     def _rest(self, pause_s: float) -> None:
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._sock)
-        self._resuming = loop.call_later(pause_s, self.start)
+        self._resuming = loop.call_later(pause_s, self._accept_on)
 
-    def _begin(self, sock: socket.socket, address: str) -> None:
-        connection = TcpConnection(self._hall, next(self._numbers), address)
-        if not connection.arrived(Arrival(sock.close)):
-            return
+    def _begin(self, sock: socket.socket, address: str) -> bool:
+        """Whether it was let in."""
+        hall = self._hall
+        connection = TcpConnection(hall, next(self._numbers), address)
+        share = self._shares.of(counted_address(address))
+        why_not: Ending | None = None
+        if _is_gone(sock):
+            why_not = "closed_by_device"
+        elif not share.may_go(hall.clock()):
+            why_not = "address_too_fast"
+        if not connection.arrived(Arrival(sock.close), why_not):
+            return False
         connecting = self._connect(connection, sock)
         task = asyncio.get_running_loop().create_task(connecting, name="accept")
         connection.transport = Arrival(task.cancel)
         self._beginning.add(task)
         task.add_done_callback(partial(self._begun, connection, sock))
+        return True
 
     async def _connect(self, connection: TcpConnection, sock: socket.socket) -> None:
-        tls = None if self._tls is None else self._tls()
+        hall, tls = self._hall, None if self._tls is None else self._tls()
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: connection, sock, ssl=tls
+                lambda: connection,
+                sock,
+                ssl=tls,
+                # The session's deadline comes first; uvloop's own would be a minute.
+                ssl_handshake_timeout=None if tls is None else hall.house.handshake_s + 1.0,
             )
         except ssl.SSLError as error:
             connection.end("tls_failed")

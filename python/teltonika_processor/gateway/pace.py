@@ -4,8 +4,8 @@ Rules. Nothing is refused for coming too fast: it is taken, and what follows wai
 connection is not read meanwhile, since a backlog after a gap in coverage is legitimate; for new
 connections nothing is accepted, so that they wait in the queue of the kernel, where a herd of
 devices costs nothing and none of them is sent away. Who never goes faster than the rate never
-waits, and who rested may send a burst. Only what cannot wait, a datagram, is not taken, and not
-counted either.
+waits, and who rested may send a burst. What cannot wait, a datagram or a connection above its
+address' share, is not taken, and not counted either.
 """
 
 from collections import OrderedDict
@@ -21,7 +21,7 @@ ACCEPT_BURST_S: Final = 0.05
 """Accepting at most so much of a second's connections in a row: frames wait behind them."""
 
 PACES_MAX: Final = 100_000
-"""Bound: senders of datagrams that are remembered, the quietest forgotten first; some 25 MB."""
+"""Bound: those that are remembered, the quietest forgotten first; some 25 MB."""
 
 PAUSE_MIN_S: Final = 0.001
 """A shorter pause costs more than it slows; it is added to the next one."""
@@ -55,9 +55,19 @@ class Rate:
         """Of connections that are accepted."""
         return cls.of(per_second, burst_s=ACCEPT_BURST_S)
 
+    @classmethod
+    def of_share(cls, accepts_per_second: float, *, fleet: int) -> Self:
+        """Of the connections of one address: half of those that are accepted.
+
+        Its burst lets a fleet of so many come back at all that are accepted, and anybody connect as
+        often as is accepted in a second.
+        """
+        burst = max(fleet / 2, accepts_per_second)
+        return cls.of(accepts_per_second / 2, burst_s=2 * burst / accepts_per_second)
+
 
 class Pace:
-    """One device, or one listener, held to a rate."""
+    """One device, one address or one listener, held to a rate."""
 
     __slots__ = ("_ahead_until_s", "_rate")
 
@@ -88,7 +98,7 @@ class Pace:
 
 
 class Paces(Generic[K]):
-    """Many that cannot be made to wait, each held to the rate by itself; O(1).
+    """Many, each held to the rate by itself, whether it is connected or comes again; O(1).
 
     Args:
         rate: Of each.
@@ -105,8 +115,8 @@ class Paces(Generic[K]):
         """How many are remembered."""
         return len(self._paces)
 
-    def may_go(self, key: K, now_s: float) -> bool:
-        """Whether one more of `key` is within the rate; it is counted only then."""
+    def of(self, key: K) -> Pace:
+        """The pace of this one, as it was left if it was here before."""
         pace = self._paces.get(key)
         if pace is None:
             if len(self._paces) >= self._keys_max:
@@ -114,4 +124,4 @@ class Paces(Generic[K]):
             pace = self._paces[key] = Pace(self._rate)
         else:
             self._paces.move_to_end(key)
-        return pace.may_go(now_s)
+        return pace

@@ -52,6 +52,7 @@ Unit: TypeAlias = tuple[int, bytes, int]
 
 Ending = Literal[
     "address_full",
+    "address_too_fast",
     "admission_unknown",
     "bad_handshake",
     "closed_by_device",
@@ -71,6 +72,10 @@ Ending = Literal[
     "tls_failed",
 ]
 """Why a connection ended: a label of the metrics and a line of the runbook."""
+
+
+TurnedAway = Literal["throttled", "admission_unknown", "not_allowed"]
+"""Why a device is not let in."""
 
 
 class Phase(IntEnum):
@@ -175,6 +180,15 @@ class House:
     handshake_s: float
     idle_s: float
     hold_s: float
+
+    def turn_away(self, imei: int, now_s: float) -> TurnedAway:
+        """Why a device that is not let in is not, noted for its next try."""
+        if self.throttle.left_s(imei, now_s):
+            return "throttled"
+        if self.admission.decide(imei, now_ms=self.wall_clock_ms()) is Verdict.UNDECIDED:
+            return "admission_unknown"
+        self.throttle.refused(imei, now_s)
+        return "not_allowed"
 
 
 class Session:
@@ -380,15 +394,10 @@ class Session:
     # How
 
     def _turn_away(self, imei: int, now_s: float, effects: list[Effect]) -> None:
-        house = self._house
-        if house.throttle.left_s(imei, now_s):
-            self._close("throttled", effects)
-        elif house.admission.decide(imei, now_ms=house.wall_clock_ms()) is Verdict.UNDECIDED:
-            self._close("admission_unknown", effects)
-        else:
-            house.throttle.refused(imei, now_s)
+        why = self._house.turn_away(imei, now_s)
+        if why == "not_allowed":
             effects.append(Answer(REFUSE))
-            self._close("not_allowed", effects)
+        self._close(why, effects)
 
     def _send(
         self, shelf: Shelf, frame: bytes, reply: Answer | None, now_s: float, effects: list[Effect]

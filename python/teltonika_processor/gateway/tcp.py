@@ -4,14 +4,13 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from typing_extensions import override
 
 from teltonika_processor.codec.native import FrameCutter
 from teltonika_processor.gateway.hall import CLOSE_S, Hall
 from teltonika_processor.gateway.limits import Place, Refusal
-from teltonika_processor.gateway.pace import Pace
 from teltonika_processor.gateway.session import (
     Answer,
     Close,
@@ -25,9 +24,18 @@ from teltonika_processor.gateway.session import (
     Session,
     Supersede,
 )
-from teltonika_processor.gateway_events import DeviceRefused, FrameQuarantined
+from teltonika_processor.gateway_events import FrameQuarantined
 from teltonika_processor.model import format_imei
 from teltonika_processor.stream.group_commit import REFUSED
+
+if TYPE_CHECKING:
+    from teltonika_processor.gateway.pace import Pace
+
+RECEIVE_BYTES: Final = 32 * 1024
+"""Bound: what is held of one connection before it is read, so what one read can bring.
+
+The loop stands still while that is cut. A device sends 1,280 bytes and waits for the reply.
+"""
 
 # Bound: replies are four bytes; a device that reads none of these is not read either.
 _UNREAD_REPLIES_MAX_BYTES: Final = 4096
@@ -38,6 +46,10 @@ _FULL: Final = 2
 _FAST: Final = 4
 _DEAF: Final = 8
 _DONE: Final = 16
+
+# Not those that are its own doing: a device that sends faster than it reads replies, or than its
+# rate, does not wait for one reply before the next frame.
+_WAITS_FOR_OTHERS: Final = _AWAY | _FULL
 
 # Of every frame; to look up a member costs a call.
 _OPENING: Final = Phase.OPENING
@@ -94,6 +106,7 @@ class TcpConnection(asyncio.Protocol):
 
     Attributes:
         transport: An `Arrival` until it is made.
+        is_lost: Whether it has given back whatever it took.
     """
 
     __slots__ = (
@@ -105,9 +118,11 @@ class TcpConnection(asyncio.Protocol):
         "_pace",
         "_place",
         "_resuming",
+        "_unread_since_s",
         "_unsent",
         "_why_unread",
         "address",
+        "is_lost",
         "session",
         "transport",
     )
@@ -118,6 +133,7 @@ class TcpConnection(asyncio.Protocol):
         self._hall: Final = hall
         self._number: Final = number
         self.address: Final = address
+        self.is_lost = False
         self._cutter: Final = FrameCutter(frame_max_bytes=hall.frame_max_bytes)
         self._imei = b""
         self._pace: Pace | None = None
@@ -125,6 +141,8 @@ class TcpConnection(asyncio.Protocol):
         # The numbers of appends that may not have been sent, in their order.
         self._unsent: dict[int, None] = {}
         self._why_unread = 0
+        # Since when its bytes may lie in the kernel for want of room or of Redis.
+        self._unread_since_s = math.inf
         self._resuming: asyncio.TimerHandle | None = None
         self._look_at_s = math.inf
         self.session: Final = Session(hall.house, self, hall.clock())
@@ -136,23 +154,33 @@ class TcpConnection(asyncio.Protocol):
         """Whether its transport, and TLS where it is asked for, are there."""
         return not isinstance(self.transport, Arrival)
 
-    def arrived(self, arrival: Arrival) -> bool:
-        """It was accepted; whether it may stay, else it is cut off."""
+    def arrived(self, arrival: Arrival, why_not: Ending | None) -> bool:
+        """It was accepted; whether it may stay, else it is cut off.
+
+        Args:
+            arrival: Cuts it off.
+            why_not: Why it may not, if the listener knows.
+        """
         hall = self._hall
         self.transport = arrival
         hall.tally.connections += 1
         self._record("open")
+        if why_not is not None:
+            return self._turned_back(why_not)
         admitted = hall.limits.admit(self, self.address)
         if isinstance(admitted, Refusal):
-            self.end(_ENDING_OF[admitted])
-            self.connection_lost(None)
-            return False
+            return self._turned_back(_ENDING_OF[admitted])
         self._place = admitted.place
         hall.connections.add(self)
         if admitted.pushed_out is not None:
             admitted.pushed_out.end("handshakes_full")
         self._watch()
         return True
+
+    def _turned_back(self, why: Ending) -> Literal[False]:
+        self.end(why)
+        self.connection_lost(None)
+        return False
 
     def end(self, why: Ending) -> None:
         """End at once."""
@@ -162,12 +190,19 @@ class TcpConnection(asyncio.Protocol):
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        hall = self._hall
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's own class
-        self.transport.set_write_buffer_limits(high=_UNREAD_REPLIES_MAX_BYTES)
-        if not hall.in_flight.may_be_read(self):
+        made = cast("asyncio.Transport", transport)  # uvloop's own class
+        if self.session.phase is Phase.CLOSED:  # it was cut off in between
+            made.abort()
+            return
+        self.transport = made
+        made.set_write_buffer_limits(high=_UNREAD_REPLIES_MAX_BYTES)
+        if made.get_extra_info("sslcontext") is not None:
+            # uvloop reads on for TLS while we do not, up to this.
+            made.set_read_buffer_limits(high=RECEIVE_BYTES)  # type: ignore[attr-defined] # uvloop's
+        if not self._hall.in_flight.may_be_read(self):
+            self._why_unread |= _FULL
             # uvloop begins to read after this call, and a pause before that is lost.
-            asyncio.get_running_loop().call_soon(self.stop_reading, _FULL)
+            asyncio.get_running_loop().call_soon(self._stop_if_unread)
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -178,7 +213,9 @@ class TcpConnection(asyncio.Protocol):
         units = self._cutter.feed(data)
         if units:
             now_s = hall.clock()
-            self.carry_out(self.session.take(units, now_s))
+            # What lay in the kernel came when we stopped to read, at the earliest.
+            came_s, self._unread_since_s = min(now_s, self._unread_since_s), math.inf
+            self.carry_out(self.session.take(units, came_s))
             self._watch()
             if self._pace is not None:
                 self._slow_down(self._pace.take(now_s, len(units)))
@@ -200,6 +237,9 @@ class TcpConnection(asyncio.Protocol):
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
+        if self.is_lost:
+            return
+        self.is_lost = True
         hall = self._hall
         self._record("close")
         hall.deadlines.clear(self)
@@ -299,7 +339,7 @@ class TcpConnection(asyncio.Protocol):
     def _identified(self, effect: Identified) -> None:
         hall = self._hall
         self._imei = format_imei(effect.imei).encode()
-        self._pace = Pace(hall.frame_rate)
+        self._pace = hall.paces.of(effect.imei)
         if self._place is not None:
             hall.limits.authenticated(self._place)
 
@@ -312,7 +352,7 @@ class TcpConnection(asyncio.Protocol):
     def _close(self, effect: Close) -> None:
         hall = self._hall
         if effect.why in _LOGGED:
-            self._tell_refused(effect.why)
+            hall.tell_refused(self.session.imei, _TRANSPORT, effect.why)
         self._withdraw()
         self.transport.close()
         self._look_at_s = hall.clock() + CLOSE_S
@@ -336,16 +376,6 @@ class TcpConnection(asyncio.Protocol):
         if self._hall.recording is not None:
             self._hall.recording.add(self._number, _TRANSPORT, event)
 
-    def _tell_refused(self, why: Ending) -> None:
-        hall = self._hall
-        suppressed = hall.refusal_lines.admit(hall.clock())
-        if suppressed is not None:
-            hall.emit(
-                DeviceRefused(
-                    imei=self.session.imei, transport=_TRANSPORT, why=why, suppressed=suppressed
-                )
-            )
-
     def _tell_quarantined(self, effect: Quarantined) -> None:
         self._hall.emit(
             FrameQuarantined(
@@ -365,8 +395,15 @@ class TcpConnection(asyncio.Protocol):
     def stop_reading(self, why: int) -> None:
         """Leave its bytes to TCP, for one more reason."""
         self._why_unread |= why
+        if why & _WAITS_FOR_OTHERS:
+            self._unread_since_s = min(self._unread_since_s, self._hall.clock())
         if self.transport.is_reading() and not self.transport.is_closing():
             self.transport.pause_reading()
+
+    def _stop_if_unread(self) -> None:
+        """What it waited for may be over by now."""
+        if self._why_unread & _FULL:
+            self.stop_reading(_FULL)
 
     def read_again(self, why: int) -> None:
         """One reason not to read is over."""

@@ -1,27 +1,52 @@
 """Datagrams: channel packets to the stream, and an answer for each that became durable.
 
 Nothing is kept of a sender but its pace. A channel packet that cannot be taken now gets no answer,
-and the device sends it again.
+and the device sends it again. One that is not durable by the time that a device waits is never
+answered, and is withdrawn if it was not sent: the AVL packet id is one byte, and a late answer may
+be taken for other records.
 """
 
 import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 from typing_extensions import override
 
 from teltonika_processor.codec.native import ChannelPacket, channel_packets
-from teltonika_processor.gateway.admission import Verdict
 from teltonika_processor.gateway.hall import Hall
-from teltonika_processor.gateway.pace import Paces
-from teltonika_processor.gateway.session import Shelf
-from teltonika_processor.gateway_events import DeviceRefused
+from teltonika_processor.gateway.limits import counted_address
+from teltonika_processor.gateway.session import REPLY_WITHIN_S, Shelf, TurnedAway
+from teltonika_processor.stream.group_commit import REFUSED
 
 # Bound: a real datagram holds one or a few; the rest of such a one is not looked at.
 _PACKETS_MAX: Final = 16
 
-_COMMAND_CODECS: Final = frozenset({12, 13, 14, 15})
 _TRANSPORT: Final = "udp"
+
+NotTaken = Literal[TurnedAway, "in_flight_full", "not_durable", "too_fast"]
+"""Why a channel packet that can be read is not taken."""
+
+
+@dataclass(slots=True)
+class _Taken:
+    """A channel packet in flight.
+
+    Attributes:
+        reply: None: it is not answered.
+        addr: Who is answered.
+        n_bytes: Of its command.
+        came_s: Monotonic seconds.
+        number: Of its append.
+    """
+
+    shelf: Shelf
+    reply: bytes | None
+    addr: Any
+    n_bytes: int
+    came_s: float
+    number: int = REFUSED
 
 
 class UdpListener(asyncio.DatagramProtocol):
@@ -36,8 +61,9 @@ class UdpListener(asyncio.DatagramProtocol):
         self._hall: Final = hall
         self._name: Final = name
         self._transport: asyncio.DatagramTransport | None = None
-        self._paces: Final[Paces[int]] = Paces(hall.frame_rate)
         self._is_stopped = False
+        # When the packet came, by the number of its append, which may not have been sent.
+        self._unsent: Final[OrderedDict[int, float]] = OrderedDict()
         self.n_in_flight = 0
 
     @property
@@ -60,8 +86,8 @@ class UdpListener(asyncio.DatagramProtocol):
         tally.bytes_in += len(data)
         if self._hall.recording is not None:
             self._hall.recording.add(self._name, _TRANSPORT, "datagram", data)
-        for packet in channel_packets(data)[:_PACKETS_MAX]:
-            why_not = self._why_not(packet)
+        for packet in channel_packets(data, packets_max=_PACKETS_MAX):
+            why_not = self._why_not(packet, addr)
             if why_not is None:
                 self._publish(packet, addr)
             else:
@@ -71,75 +97,65 @@ class UdpListener(asyncio.DatagramProtocol):
     def error_received(self, exc: Exception) -> None:
         """An answer did not reach a sender: it sends again."""
 
-    def _why_not(self, packet: ChannelPacket) -> str | None:
-        """Why the packet is not taken; None: it is."""
-        hall, house = self._hall, self._hall.house
-        if packet.imei is None or packet.codec_id == 0:
+    def _why_not(self, packet: ChannelPacket, addr: Any) -> NotTaken | str | None:
+        """Why the packet is not taken, one of `NotTaken` or a reject code; None: it is."""
+        hall = self._hall
+        if packet.imei is None or not packet.avl_packet:
             return packet.reject or "truncated"
         if not hall.press.appender.is_open:
             return "not_durable"
         if not hall.in_flight.has_room:
             return "in_flight_full"
-        imei = int(packet.imei)
-        if not house.admission.lets_in(imei):
-            return self._turn_away(imei)
-        return None if self._paces.may_go(imei, hall.clock()) else "too_fast"
-
-    def _turn_away(self, imei: int) -> str:
-        hall, house = self._hall, self._hall.house
-        now_s = hall.clock()
-        if house.throttle.left_s(imei, now_s):
-            return "throttled"
-        verdict = house.admission.decide(imei, now_ms=house.wall_clock_ms())
-        if verdict is Verdict.UNDECIDED:
-            return "admission_unknown"
-        house.throttle.refused(imei, now_s)
-        self._tell_refused(imei)
-        return "not_allowed"
+        imei, now_s = int(packet.imei), hall.clock()
+        if not hall.house.admission.lets_in(imei):
+            why = hall.house.turn_away(imei, now_s)
+            if why == "not_allowed":
+                hall.tell_refused(imei, _TRANSPORT, why)
+            return why
+        # By the address as well: an IMEI is no secret, and whoever forges it takes its own pace.
+        pace = hall.paces.of((imei, counted_address(addr[0])))
+        return None if pace.may_go(now_s) else "too_fast"
 
     def _publish(self, packet: ChannelPacket, addr: Any) -> None:
         assert packet.imei is not None  # noqa: S101 -- one without is refused
         hall = self._hall
-        is_command = packet.codec_id in _COMMAND_CODECS
-        shelf = Shelf.RESPONSES if is_command else Shelf.TELEMETRY
-        reply = None if is_command else packet.reply(packet.n_data)
+        shelf = Shelf.RESPONSES if packet.is_command else Shelf.TELEMETRY
+        reply = None if packet.is_command else packet.reply(packet.n_data)
         command = hall.press.command(
             shelf, packet.imei.encode(), packet.avl_packet, _TRANSPORT, self._name
         )
-        n_bytes = len(command)
+        n_bytes, came_s = len(command), hall.clock()
         hall.in_flight.add(n_bytes)
         self.n_in_flight += 1
-        hall.press.append(command, partial(self._settled, shelf, reply, addr, n_bytes))
+        taken = _Taken(shelf, reply, addr, n_bytes, came_s)
+        taken.number = hall.press.append(command, partial(self._settled, taken))
+        if taken.number != REFUSED:
+            self._unsent[taken.number] = came_s
 
-    def _settled(
-        self,
-        shelf: Shelf,
-        reply: bytes | None,
-        addr: Any,
-        n_bytes: int,
-        durable: bool,  # noqa: FBT001 -- a `Done`
-    ) -> None:
+    def _settled(self, taken: _Taken, durable: bool) -> None:  # noqa: FBT001 -- a `Done`
         hall, tally = self._hall, self._hall.tally
         self.n_in_flight -= 1
+        self._unsent.pop(taken.number, None)
         if not durable:
             tally.unknown_fates += 1
         else:
-            tally.frames[shelf] += 1
-            if reply is not None and self._transport is not None:
+            tally.frames[taken.shelf] += 1
+            in_time = hall.clock() - taken.came_s <= REPLY_WITHIN_S
+            if taken.reply is not None and in_time and self._transport is not None:
                 tally.replies += 1
-                tally.bytes_out += len(reply)
-                self._transport.sendto(reply, addr)
-        for connection in hall.in_flight.give(n_bytes):
+                tally.bytes_out += len(taken.reply)
+                self._transport.sendto(taken.reply, taken.addr)
+        for connection in hall.in_flight.give(taken.n_bytes):
             connection.has_room()
 
-    def _tell_refused(self, imei: int) -> None:
-        suppressed = self._hall.refusal_lines.admit(self._hall.clock())
-        if suppressed is not None:
-            self._hall.emit(
-                DeviceRefused(
-                    imei=imei, transport=_TRANSPORT, why="not_allowed", suppressed=suppressed
-                )
-            )
+    def withdraw_late(self, now_s: float) -> None:
+        """Withdraw what would be answered too late; O(1) where nothing is late."""
+        while self._unsent:
+            number, came_s = next(iter(self._unsent.items()))
+            if now_s - came_s <= REPLY_WITHIN_S:
+                return
+            if not self._hall.press.withdraw(number):
+                self._unsent.pop(number, None)  # it was sent
 
     def stop(self) -> None:
         """Take no more datagrams; those that were taken are answered."""

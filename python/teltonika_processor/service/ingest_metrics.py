@@ -13,6 +13,7 @@ from teltonika_processor.figures import DumpFigures
 from teltonika_processor.gateway.refused import RefusedDevices
 from teltonika_processor.gateway.session import Ending, Phase, Shelf
 from teltonika_processor.gateway.tally import Tally
+from teltonika_processor.gateway.udp import NotTaken
 from teltonika_processor.gauges import dumps_gauges, show
 
 # Bound: 8 series. From one append alone to a full batch.
@@ -20,16 +21,6 @@ _BATCH_BUCKETS: Final = (1, 2, 5, 10, 25, 50, 100, 250, 500)
 
 # From memory (0.1 ms) over a disk's fsync (1-10 ms) to a time-out (5 s).
 _APPEND_BUCKETS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5)
-
-OWN_REASONS: Final = (
-    "admission_unknown",
-    "in_flight_full",
-    "not_allowed",
-    "not_durable",
-    "throttled",
-    "too_fast",
-)
-"""Why a channel packet that can be read was not taken; the others are reject codes."""
 
 _FOREIGN: Final = ("http", "tls", "minecraft", "dual_cam")
 
@@ -116,7 +107,7 @@ class _Tallied(Collector):
 
     def __init__(self, tally: Tally, reject_codes: Iterable[str]) -> None:
         self._tally: Final = tally
-        self._reasons: Final = (*reject_codes, *OWN_REASONS)
+        self._reasons: Final = (*reject_codes, *get_args(NotTaken))
 
     @override
     def collect(self) -> Iterator[Metric]:

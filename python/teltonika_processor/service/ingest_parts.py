@@ -29,8 +29,8 @@ from teltonika_processor.gateway.list_news import (
     RefusalsUnrecorded,
 )
 from teltonika_processor.gateway.list_table import TableKeeper
-from teltonika_processor.gateway.listener import TcpListener, listening_socket
-from teltonika_processor.gateway.pace import Rate
+from teltonika_processor.gateway.listener import TcpListener, stream_socket
+from teltonika_processor.gateway.pace import Paces, Rate
 from teltonika_processor.gateway.poison import PoisonCounter
 from teltonika_processor.gateway.press import Press
 from teltonika_processor.gateway.recording import Recording
@@ -62,7 +62,8 @@ _RESPONSES_KEPT: Final = 10_000
 # Bound: what was read of devices beside the bytes in flight that are let in.
 _READS_BYTES: Final = 32 * 1024 * 1024
 
-_SILENT_MIN: Final = 16
+# A smaller gateway must still let a few devices connect at once.
+_UNAUTHENTICATED_MIN: Final = 16
 
 _FILE: Final = "file:"
 
@@ -203,10 +204,10 @@ def _make_hall(settings: Settings, appender: Appender, around: Around) -> Hall:
         limits=ConnectionLimits(
             total_max=total,
             per_address_max=settings.ingest_connections_per_address_max or max(1, 3 * total // 4),
-            unauthenticated_max=settings.ingest_unauthenticated_max or _silent_max(total),
+            unauthenticated_max=settings.ingest_unauthenticated_max or _unauthenticated_max(total),
         ),
         in_flight=BytesInFlight(max_bytes=settings.ingest_in_flight_max_bytes),
-        frame_rate=Rate.of_frames(settings.ingest_frames_per_second_max),
+        paces=Paces(Rate.of_frames(settings.ingest_frames_per_second_max)),
         frame_max_bytes=settings.ingest_frame_max_bytes,
         deadlines=Deadlines(),
         press=Press(
@@ -221,9 +222,9 @@ def _make_hall(settings: Settings, appender: Appender, around: Around) -> Hall:
     )
 
 
-def _silent_max(total: int) -> int:
+def _unauthenticated_max(total: int) -> int:
     """An eighth, but some devices may always connect at once, and one place is never theirs."""
-    return max(1, total // 8, min(_SILENT_MIN, total - 1))
+    return max(1, total // 8, min(_UNAUTHENTICATED_MIN, total - 1))
 
 
 def _packers(stream: str, name: str) -> dict[Shelf, EntryPacker]:
@@ -240,12 +241,11 @@ def _make_listeners(
     settings: Settings, hall: Hall, certificate: Certificate | None
 ) -> list[TcpListener]:
     host, numbers = settings.ingest_host, connection_numbers()
-    rate = Rate.of_accepts(settings.ingest_accepts_per_second_max)
-    plain = listening_socket(host, settings.ingest_tcp_port, setting="INGEST_TCP_PORT")
-    listeners = [TcpListener(hall, plain, rate, numbers)]
+    plain = stream_socket(host, settings.ingest_tcp_port, setting="INGEST_TCP_PORT")
+    listeners = [TcpListener(hall, plain, settings.ingest_accepts_per_second_max, numbers)]
     if settings.ingest_tls_port is not None and certificate is not None:
-        sock = listening_socket(host, settings.ingest_tls_port, setting="INGEST_TLS_PORT")
-        rate = Rate.of_accepts(settings.ingest_tls_accepts_per_second_max)
+        sock = stream_socket(host, settings.ingest_tls_port, setting="INGEST_TLS_PORT")
+        rate = settings.ingest_tls_accepts_per_second_max
         listeners.append(TcpListener(hall, sock, rate, numbers, tls=certificate.context))
     return listeners
 

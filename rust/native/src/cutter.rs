@@ -3,7 +3,7 @@
 use batch::caught;
 use codec8::cutter::{CutUnit, Cutter};
 use codec8::udp;
-use codec8::{DecodeError, Limits, RejectCode};
+use codec8::{CommandCodec, DecodeError, Limits, RejectCode};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
@@ -132,6 +132,8 @@ pub(crate) struct ChannelPacket {
     n_data: u8,
     /// Codec id; 0 where the AVL packet is empty.
     codec_id: u8,
+    /// Whether it is one of Codec 12 to 15, which are not answered.
+    is_command: bool,
     /// The reject code's name; None where the channel packet is well-formed.
     reject: Option<&'static str>,
     /// Where the AVL packet starts in the datagram; where rejected, the offending field.
@@ -152,9 +154,13 @@ impl ChannelPacket {
 
 /// The channel packets of one datagram, of which there is at least one.
 #[pyfunction]
-#[pyo3(signature = (datagram, /))]
-pub(crate) fn channel_packets(datagram: &Bound<'_, PyBytes>) -> Vec<ChannelPacket> {
+#[pyo3(signature = (datagram, /, *, packets_max=usize::MAX))]
+pub(crate) fn channel_packets(
+    datagram: &Bound<'_, PyBytes>,
+    packets_max: usize,
+) -> Vec<ChannelPacket> {
     udp::channel_packets(datagram.as_bytes())
+        .take(packets_max)
         .map(|packet| match packet {
             Ok(packet) => well_formed(datagram.py(), &packet),
             Err(error) => rejected(datagram.py(), error),
@@ -170,6 +176,7 @@ fn well_formed(py: Python<'_>, packet: &udp::ChannelPacket<'_>) -> ChannelPacket
         avl_packet: PyBytes::new(py, packet.avl_packet).unbind(),
         n_data: packet.n_data().unwrap_or_default(),
         codec_id: packet.codec_id().unwrap_or_default(),
+        is_command: packet.codec_id().and_then(CommandCodec::of).is_some(),
         reject: None,
         offset: packet.avl_packet_start,
     }
@@ -183,6 +190,7 @@ fn rejected(py: Python<'_>, error: DecodeError) -> ChannelPacket {
         avl_packet: PyBytes::new(py, &[]).unbind(),
         n_data: 0,
         codec_id: 0,
+        is_command: false,
         reject: Some(error.code().name()),
         offset: error.offset(),
     }
