@@ -90,6 +90,7 @@ async def appending(
     vouched: bool = False,
     timeout_s: float = 5.0,
     limits: CommitLimits | None = None,
+    ask_again_s: float = 5.0,
 ) -> AsyncIterator[Appending]:
     """An appender that is stopped at the end of the block; whether it is open must be awaited."""
     client = open_client(url, name="gateway", command_timeout_s=timeout_s)
@@ -98,6 +99,7 @@ async def appending(
         durability=Durability.of(durability),
         vouched=vouched,
         limits=limits or CommitLimits(),
+        ask_again_s=ask_again_s,
         reply_timeout_s=timeout_s,
     )
     started = Appending(client, config)

@@ -270,11 +270,12 @@ class Settings(BaseSettings):
         "IMEI a line), or everybody (open: for a demonstration).",
     )
     ingest_admission_reload_ms: int = Field(
-        default=10_000,
+        default=1000,
         ge=1000,
         le=3_600_000,
-        description="Between two reads of the whole list in Postgres: a denied device stays so "
-        "long. An allowed one is let in within a second or two.",
+        description="Between two reads of the whole list in Postgres, so long until allow and deny "
+        "count; a long list is read more rarely, so that it takes a fiftieth of the time at most: "
+        "a million devices, every minute or two.",
     )
     ingest_durability: str = Field(
         default="fsync",
@@ -312,7 +313,8 @@ class Settings(BaseSettings):
         ge=1,
         le=1_000_000,
         description="Of these, without a handshake, TLS or the device's; one more pushes the "
-        "oldest out. Default: an eighth of INGEST_CONNECTIONS_MAX, at least 16.",
+        "oldest out. Default: an eighth of INGEST_CONNECTIONS_MAX, at least 256 (of fewer, all but "
+        "one).",
     )
     ingest_accepts_per_second_max: int = Field(
         default=1000,

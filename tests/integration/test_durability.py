@@ -1,6 +1,6 @@
 """What each mode demands of a real server before anything is appended, and after it was away."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
@@ -11,6 +11,7 @@ from servers import new_redis
 from teltonika_processor.embedded import EmbeddedRedis
 from teltonika_processor.errors import ConfigError, StreamUnavailable
 from teltonika_processor.stream.connection import RedisClient, execute, open_client
+from waiting import eventually_async
 
 
 @pytest.fixture
@@ -196,6 +197,41 @@ async def test_a_server_without_memory_is_not_appended_to_from_the_start(
         assert not told.done()
         await execute(admin, "CONFIG", "SET", "maxmemory", "0")
         assert await told is True
+
+
+async def test_a_server_that_is_set_otherwise_while_it_runs_is_left(
+    own_redis: EmbeddedRedis, admin: RedisClient
+) -> None:
+    async with appending(own_redis.url(), ask_again_s=0.02) as gateway:
+        await gateway.opened()
+        assert await gateway.append(xadd("a")) is True
+        await execute(admin, "CONFIG", "SET", "appendfsync", "everysec")
+        assert "Redis has appendfsync everysec." in str(await gateway.refused())
+        waits = gateway.append(xadd("b"))
+        await execute(admin, "CONFIG", "SET", "appendfsync", "always")
+        assert await waits is True
+    assert await values(admin) == ["a", "b"]
+
+
+async def test_a_log_that_is_rewritten_while_it_runs_changes_nothing(
+    own_redis: EmbeddedRedis, admin: RedisClient
+) -> None:
+    async with appending(own_redis.url(), ask_again_s=0.05) as gateway:
+        await gateway.opened()
+        for _ in range(5):
+            await execute(admin, "BGREWRITEAOF")
+            assert await gateway.append(xadd("a")) is True
+            await eventually_async(rewritten(admin))
+        assert gateway.appender.is_open
+        assert gateway.changes.empty()
+
+
+def rewritten(admin: RedisClient) -> Callable[[], Awaitable[bool]]:
+    async def is_done() -> bool:
+        found = await admin.info("persistence")
+        return not (found["aof_rewrite_in_progress"] or found["aof_rewrite_scheduled"])
+
+    return is_done
 
 
 async def test_with_a_replica_appends_are_stored_there_too(

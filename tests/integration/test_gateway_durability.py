@@ -118,7 +118,7 @@ def test_redis_away_for_longer_than_the_startup_timeout_ends_it(own_redis: Embed
     with Gateway(own_redis.url(), STARTUP_TIMEOUT_MS="300") as gateway:
         assert gateway.exit_code() == 75
         error = gateway.wait_for("service.failed")["error"]
-    assert error.startswith("not ready within STARTUP_TIMEOUT_MS=300: Redis is not reachable: ")
+    assert error.startswith("not ready within STARTUP_TIMEOUT_MS=300: Redis takes no frames: ")
 
 
 def test_a_stop_while_it_waits_for_redis_ends_it_in_order(own_redis: EmbeddedRedis) -> None:
@@ -167,7 +167,7 @@ def test_with_redis_killed_nothing_is_answered_and_everything_after_it_is_back(
     stopped = gateway.wait_for("appends.stopped")
     assert stopped["error_type"] == "StreamUnavailable"
     eventually(lambda: answer(gateway, "/readyz")[0] == 503)
-    assert answer(gateway, "/readyz")[1].startswith("Redis is not reachable: Redis: ")
+    assert answer(gateway, "/readyz")[1].startswith("Redis takes no frames: Redis: ")
     assert answer(gateway, "/livez")[0] == 200
     assert figures(gateway)["gateway_appends_open"] == 0
     own_redis.start()

@@ -23,15 +23,15 @@ from teltonika_processor.store.admission import (
 from teltonika_processor.store.connection import Session, SessionConfig
 from teltonika_processor.tasks.backoff import Backoff
 
-RELOAD_S: Final = 10.0
-"""So much longer a device stays connected that an operator keeps out."""
+RELOAD_S: Final = 1.0
+"""So long it takes until a device is let in, or kept out, that an operator allowed or denied."""
 
 LOOK_S: Final = 1.0
-"""A device that was refused and is let in by an operator is let in for good after so long."""
+"""The same, however long the list, for a device that was refused a short while ago."""
 
-# Bound: reading a long list takes Postgres a twentieth of the time at most: a million devices take
-# some 2 s on a busy machine, and are read once in 40 s there.
-_RESTS_PER_RELOAD: Final = 20
+# Bound: reading a long list takes Postgres a fiftieth of the time at most: a million devices take
+# some 2 s on a busy machine, and are read once in 100 s there.
+_RESTS_PER_RELOAD: Final = 50
 
 # Writing down is tried again after this; the list does not wait for it.
 _RECORD_AGAIN_S: Final = 60.0

@@ -76,7 +76,7 @@ class Ingest:
             reject_codes=[code for _, code, _ in error_catalogue()],
         )
         self._parts: Parts | None = None
-        self._redis_failing: str | None = "Redis was not asked yet."
+        self._redis_failing: str | None = "Redis takes no frames: it was not asked yet."
         self._appends_go_out: Final = asyncio.Event()
         self._is_listed: Final = asyncio.Event()
 
@@ -195,7 +195,9 @@ class Ingest:
     # Running
 
     def _appends_changed(self, error: Exception | None) -> None:
-        self._redis_failing = None if error is None else f"Redis is not reachable: {error}"
+        self._redis_failing = None
+        if error is not None:
+            self._redis_failing = f"Redis takes no frames: {str(error).splitlines()[0]}"
         if error is None:
             self._appends_go_out.set()
 

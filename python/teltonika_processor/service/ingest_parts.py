@@ -62,8 +62,8 @@ _RESPONSES_KEPT: Final = 10_000
 # Bound: what was read of devices beside the bytes in flight that are let in.
 _READS_BYTES: Final = 32 * 1024 * 1024
 
-# A smaller gateway must still let a few devices connect at once.
-_UNAUTHENTICATED_MIN: Final = 16
+# A small fleet that comes back at once must not push itself out.
+_UNAUTHENTICATED_MIN: Final = 256
 
 _FILE: Final = "file:"
 

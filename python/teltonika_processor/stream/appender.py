@@ -1,12 +1,14 @@
 """Appending for many connections at once: their commands share writes on one connection.
 
 Rules. Nothing is appended before the server has shown, on that very connection, that it keeps what
-a reply promises, and that it takes appends. No command is sent twice. Whatever is not answered with
-an id ends the connection, once the replies to what is in flight have come or are overdue; what was
-not sent by then waits for the next one, until whoever appended it withdraws it.
+a reply promises, and that it takes appends; it is asked again while it is used. No command is sent
+twice. Whatever is not answered with an id ends the connection, once the replies to what is in
+flight have come or are overdue; what was not sent by then waits for the next one, until whoever
+appended it withdraws it.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -15,6 +17,7 @@ import hiredis
 from redis.exceptions import RedisError
 
 from teltonika_processor.errors import (
+    ConfigError,
     ContractError,
     StreamUnavailable,
     TeltonikaProcessorError,
@@ -68,6 +71,7 @@ class AppenderConfig:
         durability: What is demanded before anything is appended.
         vouched: The operator vouches for what of the server's settings cannot be read.
         limits: What is sent and held at most.
+        ask_again_s: How often the server is asked whether it still keeps what `durability` demands.
         reply_timeout_s: A batch that is not answered within it is lost, and its connection.
     """
 
@@ -75,6 +79,7 @@ class AppenderConfig:
     durability: Durability
     vouched: bool = False
     limits: CommitLimits = field(default_factory=CommitLimits)
+    ask_again_s: float = 5.0
     reply_timeout_s: float = COMMAND_TIMEOUT_S
 
 
@@ -195,9 +200,24 @@ class Appender:
         self.is_open = self._was_open = True
         self._listener.changed(None)
         self._flush()
-        await self._ended.wait()
+        while not await _comes(self._ended, within_s=self._config.ask_again_s):
+            await self._ask_again()
         if self._failure is not None:
             raise self._failure
+
+    async def _ask_again(self) -> None:
+        """The settings of a server may be changed while it runs: then the line is left.
+
+        On another connection, as this one's replies are those of appends. Whether the server is
+        away the line itself will know.
+        """
+        with contextlib.suppress(TransientError):
+            try:
+                async with one_connection(self._client) as other:
+                    config = self._config
+                    await check_durability(other, config.durability, vouched=config.vouched)
+            except ConfigError as error:
+                self._lose(error)
 
     def _flush(self) -> None:
         line = self._line
@@ -298,6 +318,13 @@ class Appender:
                 break
         if errors:
             raise errors[0]
+
+
+async def _comes(event: asyncio.Event, *, within_s: float) -> bool:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await event.wait()
+    return event.is_set()
 
 
 def _wait_command(replicas: int) -> bytes:
