@@ -90,6 +90,7 @@ class Phone:
         quarantined: Frames of which it was told so.
         ending: Why it was closed, once it was.
         is_gone: Whether the peer is not there any more.
+        n_given_up: How many of the last of `published` were not sent.
     """
 
     def __init__(self, world: "World") -> None:
@@ -103,6 +104,7 @@ class Phone:
         self.quarantined: Final[list[bytes]] = []
         self.ending: Ending | None = None
         self.is_gone = False
+        self.n_given_up = 0
         self.in_flight: Final[deque[bytes]] = deque()
 
     def says(self, data: bytes) -> "Phone":
@@ -120,6 +122,7 @@ class Phone:
     def give_up(self) -> None:
         """The newest frame in flight was not sent, and is not wanted any more."""
         frame = self.in_flight.pop()
+        self.n_given_up += 1
         self._carry_out(self.session.settled(frame, self._world.now_s, durable=False))
 
     def settle_all(self) -> None:

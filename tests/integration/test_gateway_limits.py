@@ -94,9 +94,9 @@ def test_the_limit_of_descriptors_is_raised_as_far_as_needed(server: EmbeddedRed
     ) as gateway:
         started = gateway.wait_for("gateway.started")
         assert (started["connections_max"], started["descriptors_max"]) == (100, 164)
-        with silent(started["tcp_port"], 99), Device(started["tcp_port"]) as device:
+        with silent(started["tcp_port"], 98), Device(started["tcp_port"]) as device:
             assert device.delivers(numbered(1)) == 1
-            assert figures(gateway)[OPENING] == 99
+            assert figures(gateway)[OPENING] == 98
 
 
 # Connections

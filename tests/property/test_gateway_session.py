@@ -1,5 +1,6 @@
 """`Session`: whatever devices send, however it is split, and whatever becomes of their frames."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -100,6 +101,16 @@ class Conversations(RuleBasedStateMachine):
     def settle(self, data: st.DataObject, durable: bool) -> None:  # noqa: FBT001 -- drawn
         data.draw(st.sampled_from(self._in_flight())).settle(durable=durable)
 
+    @precondition(lambda self: self._given_up_at_once())
+    @rule(data=st.data())
+    def give_up(self, data: st.DataObject) -> None:
+        data.draw(st.sampled_from(self._given_up_at_once())).give_up()
+
+    def _given_up_at_once(self) -> list[Phone]:
+        """Those that answer nothing more withdraw what was not sent."""
+        silent = {Phase.HELD, Phase.CLOSED}
+        return [phone for phone in self._in_flight() if phone.session.phase in silent]
+
     def _in_flight(self) -> list[Phone]:
         return [phone for phone in self.world.phones if phone.in_flight]
 
@@ -172,8 +183,15 @@ class Conversations(RuleBasedStateMachine):
     def the_tally_balances(self) -> None:
         tally, phones = self.world.house.tally, self.world.phones
         fates = [fate for phone in phones for fate in phone.settled]
-        assert tally.unknown_fates == fates.count(False)
-        assert sum(tally.frames.values()) == fates.count(True)
+        n_given_up = sum(phone.n_given_up for phone in phones)
+        assert tally.unknown_fates == fates.count(False) + n_given_up
+        durable = Counter(
+            shelf
+            for phone in phones
+            for (shelf, _), is_durable in zip(phone.published, phone.settled, strict=False)
+            if is_durable
+        )
+        assert tally.frames == durable
         assert sum(tally.endings.values()) == sum(
             phone.session.phase is Phase.CLOSED for phone in phones
         )
