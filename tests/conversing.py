@@ -8,22 +8,22 @@ from typing import Any, Final
 from strategies import tcp_frame
 from teltonika_processor.codec.native import FrameCutter
 from teltonika_processor.gateway.admission import Admission
-from teltonika_processor.gateway.poison import PoisonCounter
-from teltonika_processor.gateway.registry import Registry
-from teltonika_processor.gateway.session import (
+from teltonika_processor.gateway.effects import (
     Answer,
     Close,
     Effect,
     Ending,
-    House,
     Identified,
     Promote,
     Publish,
     Quarantined,
-    Session,
     Shelf,
     Supersede,
 )
+from teltonika_processor.gateway.poison import PoisonCounter
+from teltonika_processor.gateway.registry import Registry
+from teltonika_processor.gateway.session import Session
+from teltonika_processor.gateway.session_context import SessionContext
 from teltonika_processor.gateway.tally import Tally
 from teltonika_processor.gateway.throttle import Throttle
 
@@ -56,12 +56,12 @@ def damaged(n_records: int) -> bytes:
     return frame[:-1] + bytes([frame[-1] ^ 1])
 
 
-def new_house(*allowed: int, is_open: bool = False, poison_repeats: int = 3) -> House:
-    """A house with a list of these; of nobody: no list was read yet."""
+def new_context(*allowed: int, is_open: bool = False, poison_repeats: int = 3) -> SessionContext:
+    """A context with a list of these; of nobody: no list was read yet."""
     admission = Admission(is_open=is_open)
     if allowed:
         allow(admission, *allowed)
-    return House(
+    return SessionContext(
         admission=admission,
         throttle=Throttle(),
         registry=Registry(),
@@ -96,7 +96,7 @@ class Phone:
     def __init__(self, world: "World") -> None:
         self._world: Final = world
         self._cutter: Final = FrameCutter(frame_max_bytes=4096)
-        self.session: Final = Session(world.house, self, world.now_s)
+        self.session: Final = Session(world.context, self, world.now_s)
         self.sent = b""
         self.imei = 0
         self.published: Final[list[tuple[Shelf, bytes]]] = []
@@ -168,10 +168,10 @@ class Phone:
 
 
 class World:
-    """A house with its connections and their clock."""
+    """A context with its connections and their clock."""
 
-    def __init__(self, house: House) -> None:
-        self.house: Final = house
+    def __init__(self, context: SessionContext) -> None:
+        self.context: Final = context
         self.phones: Final[list[Phone]] = []
         self.now_s = 0.0
 

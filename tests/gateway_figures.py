@@ -1,13 +1,13 @@
-"""The metrics of a gateway that does not run, with a standing that says what a test wants."""
+"""The metrics of a gateway that does not run, with gauges that say what a test wants."""
 
 from teltonika_processor import error_catalogue
 from teltonika_processor.gateway.refused import RefusedDevices
 from teltonika_processor.gateway.tally import Tally
-from teltonika_processor.service.ingest_metrics import GatewayMetrics, Standing
+from teltonika_processor.service.ingest_metrics import GatewayGauges, GatewayMetrics
 
 REFUSED = RefusedDevices()
 
-STANDING = Standing(
+GAUGES = GatewayGauges(
     phases=lambda: {"opening": 3, "waiting": 1, "open": 40, "held": 2, "leaving": 5, "closed": 7},
     connections_max=16_000,
     paused=lambda: {"in_flight_full": 6, "not_durable": 9},
@@ -22,10 +22,10 @@ STANDING = Standing(
 
 
 def new_gateway_metrics(
-    tally: Tally | None = None, standing: Standing = STANDING
+    tally: Tally | None = None, gauges: GatewayGauges = GAUGES
 ) -> GatewayMetrics:
     """The page of a gateway."""
     codes = [code for _, code, _ in error_catalogue()]
     metrics = GatewayMetrics(version="1.2.3", tally=tally or Tally(), reject_codes=codes)
-    metrics.follow(standing)
+    metrics.follow(gauges)
     return metrics

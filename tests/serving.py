@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from devices import IMEI, handshake
 from teltonika_processor.events import Event
 from teltonika_processor.gateway.tally import Tally
-from teltonika_processor.service.ingest_parts import Around, Parts, make_parts
+from teltonika_processor.service.ingest_parts import GatewayInputs, Parts, make_parts
 from teltonika_processor.settings import Settings
 from teltonika_processor.stream.connection import open_client
 from teltonika_processor.tasks.companions import companions
@@ -67,7 +67,7 @@ async def serving(
     chosen = Settings(**{**ours, **settings})
     is_open, events, tally = asyncio.Event(), list[Event](), Tally()
     client = open_client(redis_url, name="gateway-1")
-    around = Around(
+    inputs = GatewayInputs(
         client=client,
         tally=tally,
         emit=events.append,
@@ -76,7 +76,7 @@ async def serving(
         answered=lambda *_: None,
         listed=lambda: None,
     )
-    parts = make_parts(chosen, around)
+    parts = make_parts(chosen, inputs)
     if send_buffer_bytes is not None:
         for listener in parts.listeners:
             listener._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
@@ -95,7 +95,7 @@ async def serving(
     finally:
         parts.gateway.close()
         await client.aclose()
-        await until(lambda: not parts.hall.connections)
+        await until(lambda: not parts.context.connections)
 
 
 class Caller:

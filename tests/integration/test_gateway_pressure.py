@@ -92,10 +92,10 @@ async def test_a_frame_that_lay_in_the_kernel_is_as_old_as_the_pause(
     async with serving(
         server.url(), ingest_in_flight_max_bytes=65_536, ingest_hold_ms=60_000
     ) as gateway:
-        hall = gateway.parts.hall
+        context = gateway.parts.context
         async with calling(gateway.port) as device:
             assert await device.delivers(numbered(1)) == 1
-            (connection,) = hall.connections
+            (connection,) = context.connections
             connection.stop_reading(_FULL)
             connection._unread_since_s -= REPLY_WITHIN_S + 0.1
             device.send(numbered(2, 2))
@@ -108,7 +108,7 @@ async def test_a_frame_that_lay_in_the_kernel_is_as_old_as_the_pause(
 async def test_who_begins_when_room_is_made_is_read(server: EmbeddedRedis) -> None:
     """It waits for room; there is some before the loop comes to stop reading it."""
     async with serving(server.url()) as gateway:
-        in_flight = gateway.parts.hall.in_flight
+        in_flight = gateway.parts.context.in_flight
         n_bytes, may_be_read = in_flight.max_bytes + 1, in_flight.may_be_read
         in_flight.add(n_bytes)
 
@@ -139,7 +139,7 @@ async def test_what_costs_no_entry_counts_against_the_rate_as_well(
         calling(gateway.port) as device,
     ):
         device.send(flood)
-        (connection,) = gateway.parts.hall.connections
+        (connection,) = gateway.parts.context.connections
         await until(lambda: connection._why_unread)
         assert await admin.xlen(STREAM) <= 1
 
@@ -171,7 +171,7 @@ async def test_a_device_that_reads_no_replies_is_not_read_and_then_answered_all(
     ):
         deaf.reader._transport.pause_reading()  # type: ignore[attr-defined]
         sending = asyncio.create_task(send_slowly(deaf.writer, frames(n_frames)))
-        (connection,) = gateway.parts.hall.connections
+        (connection,) = gateway.parts.context.connections
         await until(lambda: connection._why_unread == _DEAF and not connection._unsent)
         n_taken = await admin.xlen(STREAM)
         assert 0 < n_taken < n_frames
@@ -210,7 +210,7 @@ async def test_with_redis_frozen_bytes_in_flight_are_bounded_and_all_is_answered
                 group.create_task(deliver_all(gateway.port, OTHER + n, n_frames))
                 for n in range(n_devices)
             ]
-            in_flight = gateway.parts.hall.in_flight
+            in_flight = gateway.parts.context.in_flight
             await until(lambda: in_flight.n_waiting == n_devices)
             # Of a frame of 1 KB the entry is 1.25 KB; one read is what the kernel holds, 64 KB.
             assert 65_536 < in_flight.n_bytes <= 65_536 + n_devices * 80 * 1024
@@ -265,7 +265,7 @@ async def test_a_peer_that_is_not_there_any_more_makes_room_for_the_next_of_its_
                     assert gateway.tally.endings["superseded"] == 1
                     # The other one is found by its silence.
                     await until(lambda: gateway.tally.endings["idle"] >= 1)
-        await until(lambda: not gateway.parts.hall.connections)
+        await until(lambda: not gateway.parts.context.connections)
 
 
 async def test_devices_that_come_and_go_leave_nothing_behind(server: EmbeddedRedis) -> None:
@@ -280,17 +280,21 @@ async def test_devices_that_come_and_go_leave_nothing_behind(server: EmbeddedRed
                         await device.reply()
                     if number % 2:
                         device.writer.close()
-            await until(lambda: not gateway.parts.hall.connections)
+            await until(lambda: not gateway.parts.context.connections)
 
         await come_and_go(300)
         n_descriptors, before = process.num_fds(), process.memory_info().rss
         await come_and_go(1000)
         assert process.num_fds() == n_descriptors
         assert process.memory_info().rss - before < 4 * MIB
-        hall = gateway.parts.hall
-        left = (len(hall.deadlines), hall.limits.n_connections, hall.in_flight.n_bytes)
+        context = gateway.parts.context
+        left = (len(context.deadlines), context.limits.n_connections, context.in_flight.n_bytes)
         assert left == (0, 0, 0)
-        assert (len(hall.house.registry), hall.in_flight.n_waiting, len(hall.away)) == (0, 0, 0)
+        assert (len(context.sessions.registry), context.in_flight.n_waiting, len(context.away)) == (
+            0,
+            0,
+            0,
+        )
         assert not gateway.events
 
 
@@ -302,9 +306,11 @@ async def test_a_connection_that_is_paused_for_long_is_forgotten_when_it_is_lost
         calling(gateway.port) as device,
     ):
         device.send(b"\xff" * 2000)
-        await until(lambda: [one._why_unread for one in gateway.parts.hall.connections] == [_FAST])
+        await until(
+            lambda: [one._why_unread for one in gateway.parts.context.connections] == [_FAST]
+        )
         assert n_in_memory() == 1
-        for connection in gateway.parts.hall.connections:
+        for connection in gateway.parts.context.connections:
             connection.transport.abort()
         del connection
         await until(lambda: n_in_memory() == 0)

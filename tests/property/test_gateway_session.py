@@ -29,10 +29,11 @@ from conversing import (
     avl,
     damaged,
     handshake,
-    new_house,
+    new_context,
 )
 from teltonika_processor.codec.native import FrameCutter
-from teltonika_processor.gateway.session import Phase, Session, Shelf
+from teltonika_processor.gateway.effects import Phase, Shelf
+from teltonika_processor.gateway.session import Session
 
 IMEIS: Final = (IMEI, OTHER_IMEI)
 PING: Final = b"\xff"
@@ -73,8 +74,8 @@ class Conversations(RuleBasedStateMachine):
     phones: Bundle[Phone] = Bundle("phones")
 
     @initialize()
-    def open_the_house(self) -> None:
-        self.world = World(new_house(*IMEIS))
+    def begin(self) -> None:
+        self.world = World(new_context(*IMEIS))
         self.unsent: dict[Phone, bytes] = {}
 
     @rule(target=phones, imei=IMEIS_OFTEN_ONE, pings=st.integers(0, 1), words=TALK, cut=CUTS)
@@ -125,7 +126,7 @@ class Conversations(RuleBasedStateMachine):
 
     @rule(allowed=st.sampled_from([IMEIS, IMEIS, IMEIS[:1], IMEIS[1:]]))
     def change_the_list(self, allowed: Sequence[int]) -> None:
-        allow(self.world.house.admission, *allowed)
+        allow(self.world.context.admission, *allowed)
 
     @rule(seconds=st.sampled_from([0.25, 4.0, 29.0]))
     def time_passes(self, seconds: float) -> None:
@@ -181,7 +182,7 @@ class Conversations(RuleBasedStateMachine):
 
     @invariant()
     def the_tally_balances(self) -> None:
-        tally, phones = self.world.house.tally, self.world.phones
+        tally, phones = self.world.context.tally, self.world.phones
         fates = [fate for phone in phones for fate in phone.settled]
         n_given_up = sum(phone.n_given_up for phone in phones)
         assert tally.unknown_fates == fates.count(False) + n_given_up
@@ -204,7 +205,7 @@ class Conversations(RuleBasedStateMachine):
         for phone in self.world.phones:
             while phone.in_flight:
                 phone.settle()
-        assert len(self.world.house.registry) == 0
+        assert len(self.world.context.registry) == 0
 
     def teardown(self) -> None:
         if self.world.phones:
@@ -227,7 +228,7 @@ def test_a_conversation_is_answered_alike_however_it_was_split(
     reads.append([sent[a:b] for a, b in zip([0, *cuts], [*cuts, len(sent)], strict=True)])
     phones = []
     for pieces in reads:
-        phone = World(new_house(IMEI)).connect()
+        phone = World(new_context(IMEI)).connect()
         for piece in pieces:
             phone.says(piece)
         phone.settle_all()
@@ -237,8 +238,8 @@ def test_a_conversation_is_answered_alike_however_it_was_split(
 
 @given(reads=st.lists(st.binary(max_size=60), max_size=10), is_identified=st.booleans())
 def test_whatever_comes_in_is_in_the_table(reads: list[bytes], *, is_identified: bool) -> None:
-    house = new_house(IMEI)
-    session, cutter = Session(house, object(), 0.0), FrameCutter(frame_max_bytes=4096)
+    context = new_context(IMEI)
+    session, cutter = Session(context, object(), 0.0), FrameCutter(frame_max_bytes=4096)
     for read in [handshake(), *reads] if is_identified else reads:
         if session.reads:
             session.take(cutter.feed(read), 0.0)

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from teltonika_processor._native import error_catalogue
-from teltonika_processor.gateway.session import Ending
+from teltonika_processor.gateway.effects import Ending
 from teltonika_processor.gateway.udp import NotTaken
 from teltonika_processor.model import GATEWAY_HTTP_PORT, HTTP_PORT, TELEMETRY_STREAM
 from teltonika_processor.service.exit_codes import ExitCode

@@ -7,11 +7,11 @@ from typing import get_args
 import pytest
 
 from figures import n_series, samples
-from gateway_figures import STANDING, new_gateway_metrics
+from gateway_figures import GAUGES, new_gateway_metrics
 from teltonika_processor import error_catalogue
 from teltonika_processor.codec.native import UNIT_FOREIGN, FrameCutter
+from teltonika_processor.gateway.effects import Ending, Shelf
 from teltonika_processor.gateway.refused import RefusedDevices
-from teltonika_processor.gateway.session import Ending, Shelf
 from teltonika_processor.gateway.tally import Tally
 from teltonika_processor.gateway.udp import NotTaken
 from teltonika_processor.service.ingest_metrics import GatewayMetrics
@@ -123,8 +123,8 @@ def test_whom_it_refused_is_shown() -> None:
     refused = RefusedDevices()
     refused.n_refused, refused.n_rows_made, refused.n_held_back = 9, 4, 3
     refused.n_without_check_digit = 2
-    standing = dataclasses.replace(STANDING, refused=lambda: refused)
-    found = scrape(new_gateway_metrics(standing=standing))
+    gauges = dataclasses.replace(GAUGES, refused=lambda: refused)
+    found = scrape(new_gateway_metrics(gauges=gauges))
     assert {
         name: value for name, value in found.items() if "_device_" in name or "_devices" in name
     } == {
@@ -137,10 +137,10 @@ def test_whom_it_refused_is_shown() -> None:
 
 
 def test_what_there_is_not_is_not_a_number() -> None:
-    standing = dataclasses.replace(
-        STANDING, list_age_s=lambda: None, certificate_expires_at_s=lambda: None
+    gauges = dataclasses.replace(
+        GAUGES, list_age_s=lambda: None, certificate_expires_at_s=lambda: None
     )
-    found = scrape(new_gateway_metrics(standing=standing))
+    found = scrape(new_gateway_metrics(gauges=gauges))
     assert math.isnan(found["gateway_admission_age_seconds"])
     assert math.isnan(found["gateway_certificate_expiry_timestamp_seconds"])
 

@@ -19,7 +19,7 @@ from conversing import (
     avl,
     damaged,
     handshake,
-    new_house,
+    new_context,
     said,
 )
 from teltonika_processor.codec.native import (
@@ -31,7 +31,8 @@ from teltonika_processor.codec.native import (
     UNIT_LOST,
     UNIT_PING,
 )
-from teltonika_processor.gateway.session import TRANSITIONS, Phase, Session, Shelf
+from teltonika_processor.gateway.effects import Phase, Shelf
+from teltonika_processor.gateway.session import TRANSITIONS, Session
 
 ALL_UNITS = range(7)
 PING = b"\xff"
@@ -42,7 +43,7 @@ TELEMETRY, RESPONSES, LETTERS = Shelf.TELEMETRY, Shelf.RESPONSES, Shelf.DEAD_LET
 
 @pytest.fixture
 def world() -> World:
-    return World(new_house(IMEI, OTHER_IMEI))
+    return World(new_context(IMEI, OTHER_IMEI))
 
 
 # The table
@@ -84,7 +85,7 @@ def test_the_table_does_what_it_says() -> None:
 
 
 def test_a_second_handshake_from_the_cutter_would_be_a_bug() -> None:
-    session = Session(new_house(IMEI), object(), 0.0)
+    session = Session(new_context(IMEI), object(), 0.0)
     handshakes = [(UNIT_HANDSHAKE, b"356307042441013", 0)] * 2
     with pytest.raises(KeyError):
         session.take(handshakes, 0.0)
@@ -94,7 +95,7 @@ def test_a_second_handshake_from_the_cutter_would_be_a_bug() -> None:
 
 
 def test_an_allowed_device_is_answered_01() -> None:
-    session = Session(new_house(IMEI), object(), 0.0)
+    session = Session(new_context(IMEI), object(), 0.0)
     effects = session.take([(UNIT_HANDSHAKE, b"356307042441013", 0)], 0.0)
     assert said(effects) == [("Answer", b"\x01"), ("Identified", 356307042441013)]
     assert (session.phase, session.imei) == (Phase.OPEN, 356307042441013)
@@ -104,7 +105,7 @@ def test_a_device_that_is_not_allowed_is_answered_00_and_closed(world: World) ->
     phone = world.identified(STRANGER)
     assert (phone.sent, phone.ending) == (b"\x00", "not_allowed")
     assert not phone.session.reads
-    assert world.house.admission.refused.watched(WALL_CLOCK_MS) == [STRANGER]
+    assert world.context.admission.refused.watched(WALL_CLOCK_MS) == [STRANGER]
 
 
 def test_a_refused_device_is_closed_without_a_word_for_a_minute(world: World) -> None:
@@ -115,29 +116,29 @@ def test_a_refused_device_is_closed_without_a_word_for_a_minute(world: World) ->
     world.now_s = 60.0
     phone = world.identified(STRANGER)
     assert (phone.sent, phone.ending) == (b"\x00", "not_allowed")
-    assert world.house.admission.refused.n_refused == 2
+    assert world.context.admission.refused.n_refused == 2
 
 
 def test_a_refused_device_that_is_allowed_meanwhile_is_answered_at_once(world: World) -> None:
     world.identified(STRANGER)
-    allow(world.house.admission, STRANGER)
+    allow(world.context.admission, STRANGER)
     assert world.identified(STRANGER).sent == b"\x01"
     # It is forgiven: the next refusal is a first one.
-    allow(world.house.admission, IMEI)
+    allow(world.context.admission, IMEI)
     assert world.identified(STRANGER).ending == "not_allowed"
 
 
 def test_where_no_list_was_read_a_device_is_closed_without_a_word() -> None:
-    world = World(new_house())
+    world = World(new_context())
     phone = world.identified()
     assert (phone.sent, phone.ending) == (b"", "admission_unknown")
-    assert world.house.admission.refused.n_refused == 0
-    allow(world.house.admission, IMEI)
+    assert world.context.admission.refused.n_refused == 0
+    allow(world.context.admission, IMEI)
     assert world.identified().sent == b"\x01"
 
 
 def test_where_everybody_is_let_in_a_stranger_is() -> None:
-    assert World(new_house(is_open=True)).identified(STRANGER).sent == b"\x01"
+    assert World(new_context(is_open=True)).identified(STRANGER).sent == b"\x01"
 
 
 @pytest.mark.parametrize(
@@ -165,8 +166,8 @@ def test_foreign_clients_are_counted_by_name(world: World) -> None:
     for _ in range(2):
         world.connect().says(b"GET / HTTP/1.1\r\n\r\n")
     world.connect().says(b"\x16\x03\x01\x02\x00")
-    assert world.house.tally.foreign_clients == {"http": 2, "tls": 1}
-    assert world.house.tally.endings == {"foreign_client": 3}
+    assert world.context.tally.foreign_clients == {"http": 2, "tls": 1}
+    assert world.context.tally.endings == {"foreign_client": 3}
 
 
 # Frames and replies
@@ -177,11 +178,11 @@ def test_a_frame_is_answered_once_it_is_durable_and_not_before(world: World) -> 
     assert (phone.published, phone.sent) == ([(TELEMETRY, TWO)], b"\x01")
     phone.settle()
     assert phone.sent == b"\x01" + bytes.fromhex("00000002")
-    assert (world.house.tally.replies, world.house.tally.frames) == (1, {TELEMETRY: 1})
+    assert (world.context.tally.replies, world.context.tally.frames) == (1, {TELEMETRY: 1})
 
 
 def test_a_frame_glued_to_the_handshake_is_published_behind_the_01() -> None:
-    session = Session(new_house(IMEI), object(), 0.0)
+    session = Session(new_context(IMEI), object(), 0.0)
     units = [(UNIT_HANDSHAKE, b"356307042441013", 0), (UNIT_AVL, THREE, 3)]
     assert said(session.take(units, 0.0)) == [
         ("Answer", b"\x01"),
@@ -203,8 +204,8 @@ def test_a_reply_later_than_a_device_waits_is_not_sent_and_nothing_behind_it(
     assert (phone.sent, phone.ending) == (b"\x01\x00\x00\x00\x01", "not_durable")
     phone.settle()
     assert phone.sent == b"\x01\x00\x00\x00\x01"
-    assert world.house.tally.frames == {TELEMETRY: 3}
-    assert len(world.house.registry) == 0
+    assert world.context.tally.frames == {TELEMETRY: 3}
+    assert len(world.context.registry) == 0
 
 
 def test_more_than_eight_pings_before_the_handshake_are_no_device(world: World) -> None:
@@ -213,14 +214,14 @@ def test_more_than_eight_pings_before_the_handshake_are_no_device(world: World) 
     assert phone.ending is None
     phone.says(PING + handshake(OTHER_IMEI))
     assert (phone.sent, phone.ending) == (b"", "bad_handshake")
-    assert world.house.tally.pings == 8 + 9
+    assert world.context.tally.pings == 8 + 9
 
 
 def test_pings_are_counted_and_never_answered(world: World) -> None:
     phone = world.connect().says(PING + handshake() + PING * 2 + ONE + PING + TWO + PING)
     phone.settle_all()
     assert phone.sent == b"\x01" + bytes.fromhex("00000001 00000002")
-    assert world.house.tally.pings == 5
+    assert world.context.tally.pings == 5
     assert phone.ending is None
 
 
@@ -252,7 +253,7 @@ def test_a_command_frame_goes_to_the_responses_and_is_not_answered(world: World)
     assert phone.published == [(TELEMETRY, ONE), (RESPONSES, GETINFO), (TELEMETRY, TWO)]
     phone.settle_all()
     assert phone.sent == b"\x01" + bytes.fromhex("00000001 00000002")
-    assert world.house.tally.replies == 2
+    assert world.context.tally.replies == 2
 
 
 def test_a_frame_that_comes_again_while_in_flight_is_answered_once(world: World) -> None:
@@ -260,7 +261,7 @@ def test_a_frame_that_comes_again_while_in_flight_is_answered_once(world: World)
     assert phone.published == [(TELEMETRY, ONE)]
     phone.settle()
     assert phone.sent == b"\x01" + bytes.fromhex("00000001")
-    assert world.house.tally.repeated_frames == 2
+    assert world.context.tally.repeated_frames == 2
 
 
 def test_a_frame_that_comes_again_behind_another_in_flight_is_answered_once(world: World) -> None:
@@ -290,7 +291,7 @@ def test_behind_an_unknown_fate_nothing_is_answered_though_it_be_durable(world: 
     phone.settle(durable=True)
     assert phone.sent == b"\x01" + bytes.fromhex("00000001")
     assert phone.session.phase is Phase.HELD
-    tally = world.house.tally
+    tally = world.context.tally
     assert (tally.unknown_fates, tally.replies, tally.frames) == (1, 1, {TELEMETRY: 2})
 
 
@@ -300,7 +301,7 @@ def test_behind_an_unknown_fate_nothing_is_read_or_published(world: World) -> No
     assert not phone.session.reads
     effects = phone.session.take([(UNIT_AVL, TWO, 2), (UNIT_PING, b"", 1)], 0.0)
     assert effects == []
-    assert world.house.tally.pings == 0
+    assert world.context.tally.pings == 0
 
 
 def test_a_connection_with_an_unknown_fate_ends_within_the_hold(world: World) -> None:
@@ -332,8 +333,8 @@ def test_a_newer_frame_that_is_given_up_leaves_the_older_one_its_fate(world: Wor
     phone.give_up()
     phone.settle()
     assert phone.quarantined == [damaged(1)]
-    assert world.house.tally.frames == {Shelf.DEAD_LETTERS: 1}
-    assert len(world.house.poison) == 0
+    assert world.context.tally.frames == {Shelf.DEAD_LETTERS: 1}
+    assert len(world.context.poison) == 0
 
 
 def test_many_frames_of_unknown_fate_take_time_in_proportion(world: World) -> None:
@@ -355,7 +356,7 @@ def test_a_quiet_older_connection_is_closed_and_the_newer_one_answered(world: Wo
     older, newer = world.identified(), world.identified()
     assert (older.ending, newer.sent) == ("superseded", b"\x01")
     assert newer.session.phase is Phase.OPEN
-    assert world.house.tally.endings == {"superseded": 1}
+    assert world.context.tally.endings == {"superseded": 1}
 
 
 def test_the_newer_one_is_answered_once_the_frame_of_the_older_is_settled(world: World) -> None:
@@ -377,7 +378,7 @@ def test_what_came_behind_the_handshake_of_the_newer_one_waits_with_it(world: Wo
     assert newer.published == [(TELEMETRY, TWO), (RESPONSES, GETINFO)]
     newer.settle_all()
     assert newer.sent == b"\x01\x00\x00\x00\x02"
-    assert world.house.tally.pings == 1
+    assert world.context.tally.pings == 1
 
 
 def test_an_older_connection_that_is_lost_ends_when_its_frame_is_settled(world: World) -> None:
@@ -427,10 +428,10 @@ def test_an_heir_that_is_lost_is_not_answered(world: World) -> None:
 def test_an_heir_that_is_not_allowed_any_more_is_refused(world: World) -> None:
     older = world.identified().says(ONE)
     newer = world.connect().says(handshake() + TWO)
-    allow(world.house.admission, OTHER_IMEI)
+    allow(world.context.admission, OTHER_IMEI)
     older.settle()
     assert (newer.sent, newer.ending, newer.published) == (b"\x00", "not_allowed", [])
-    assert len(world.house.registry) == 0
+    assert len(world.context.registry) == 0
 
 
 def test_an_heir_ends_after_the_hold_though_the_older_one_never_does(world: World) -> None:
@@ -445,7 +446,7 @@ def test_an_heir_ends_after_the_hold_though_the_older_one_never_does(world: Worl
 def test_devices_do_not_supersede_each_other(world: World) -> None:
     one, other = world.identified(IMEI), world.identified(OTHER_IMEI)
     assert (one.ending, other.sent) == (None, b"\x01")
-    assert len(world.house.registry) == 2
+    assert len(world.context.registry) == 2
 
 
 # Leaving
@@ -466,7 +467,7 @@ def test_what_comes_to_a_connection_that_leaves_is_not_taken(world: World) -> No
     phone = world.identified().says(ONE)
     phone.leave("superseded")
     assert phone.session.take([(UNIT_AVL, TWO, 2), (UNIT_DAMAGED, DAMAGED, 5)], 0.0) == []
-    assert world.house.tally.damaged_frames == 0
+    assert world.context.tally.damaged_frames == 0
 
 
 def test_the_first_reason_to_leave_counts(world: World) -> None:
@@ -475,7 +476,7 @@ def test_the_first_reason_to_leave_counts(world: World) -> None:
     phone.leave("draining")
     phone.settle()
     assert phone.ending == "superseded"
-    assert world.house.tally.endings == {"superseded": 1}
+    assert world.context.tally.endings == {"superseded": 1}
 
 
 @pytest.mark.parametrize("opening", [b"", b"\x00\x0f", handshake()])
@@ -498,8 +499,8 @@ def test_a_connection_that_is_closed_answers_nothing_and_frees_its_device(world:
     phone.hang_up()
     phone.settle()
     assert phone.sent == b"\x01"
-    assert world.house.tally.endings == {"closed_by_device": 1}
-    assert len(world.house.registry) == 0
+    assert world.context.tally.endings == {"closed_by_device": 1}
+    assert len(world.context.registry) == 0
 
 
 # Deadlines
@@ -566,7 +567,7 @@ def test_an_ended_connection_ends_once(world: World) -> None:
     phone.expire()
     phone.leave("draining")
     phone.hang_up()
-    assert world.house.tally.endings == {"idle": 1}
+    assert world.context.tally.endings == {"idle": 1}
 
 
 # Poison
@@ -582,7 +583,7 @@ def test_a_damaged_frame_is_not_answered_and_the_link_is_kept(world: World) -> N
     phone.settle()
     assert (phone.sent, phone.ending) == (b"\x01\x00\x00\x00\x01", None)
     assert phone.published == [(TELEMETRY, ONE)]
-    assert world.house.tally.damaged_frames == 1
+    assert world.context.tally.damaged_frames == 1
 
 
 def test_the_same_damaged_frame_in_a_row_is_quarantined_then_answered(world: World) -> None:
@@ -592,7 +593,7 @@ def test_the_same_damaged_frame_in_a_row_is_quarantined_then_answered(world: Wor
     phone.settle()
     assert phone.quarantined == [DAMAGED]
     assert phone.sent == b"\x01\x00\x00\x00\x05"
-    assert world.house.tally.frames == {LETTERS: 1}
+    assert world.context.tally.frames == {LETTERS: 1}
 
 
 def test_after_its_quarantine_the_frame_is_counted_anew(world: World) -> None:
@@ -640,5 +641,5 @@ def test_poison_that_comes_again_while_in_flight_is_quarantined_once(world: Worl
 
 
 def test_where_one_is_enough_the_first_damaged_frame_is_quarantined() -> None:
-    world = World(new_house(IMEI, poison_repeats=1))
+    world = World(new_context(IMEI, poison_repeats=1))
     assert world.identified().says(DAMAGED).published == [(LETTERS, DAMAGED)]

@@ -13,15 +13,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from teltonika_processor.errors import ConfigError
-from teltonika_processor.gateway.hall import Hall
+from teltonika_processor.gateway.arrival import Arrival
+from teltonika_processor.gateway.context import GatewayContext
 from teltonika_processor.gateway.limits import counted_address
 from teltonika_processor.gateway.pace import Pace, Paces, Rate
-from teltonika_processor.gateway.tcp import RECEIVE_BYTES, Arrival, TcpConnection
+from teltonika_processor.gateway.tcp import RECEIVE_BYTES, TcpConnection
 from teltonika_processor.gateway_events import AcceptFailed, TlsFailed
 from teltonika_processor.tasks.ratelimit import RateLimit
 
 if TYPE_CHECKING:
-    from teltonika_processor.gateway.session import Ending
+    from teltonika_processor.gateway.effects import Ending
 
 # Bound: what waits in the kernel to be accepted; net.core.somaxconn may be lower.
 _BACKLOG: Final = 4096
@@ -104,7 +105,7 @@ class TcpListener:
     """Accepts connections of one socket until it is closed.
 
     Args:
-        hall: What the connections share.
+        context: What the connections share.
         sock: Bound, and does not listen yet.
         accepts_per_second: How many are accepted at most.
         numbers: Of the connections, as they stand in their entries.
@@ -113,18 +114,18 @@ class TcpListener:
 
     def __init__(
         self,
-        hall: Hall,
+        context: GatewayContext,
         sock: socket.socket,
         accepts_per_second: float,
         numbers: Iterator[bytes],
         *,
         tls: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
-        self._hall: Final = hall
+        self._context: Final = context
         self._sock: Final = sock
         self._pace: Final = Pace(Rate.of_accepts(accepts_per_second))
         self._shares: Final[Paces[str]] = Paces(
-            Rate.of_share(accepts_per_second, fleet=hall.limits.per_address_max),
+            Rate.of_share(accepts_per_second, fleet=context.limits.per_address_max),
             keys_max=_ADDRESSES_MAX,
         )
         self._numbers: Final = numbers
@@ -171,13 +172,13 @@ class TcpListener:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                self._hall.tally.accepts_failed += 1
+                self._context.tally.accepts_failed += 1
                 self._tell_accept_failed(error)
                 self._rest(_FAILED_PAUSE_S)
                 return
             sock.setblocking(False)
             # Who is closed at once does not count: it would take the places of others in the pace.
-            if self._begin(sock, address) and (pause_s := self._pace.take(self._hall.clock())):
+            if self._begin(sock, address) and (pause_s := self._pace.take(self._context.clock())):
                 self._rest(pause_s)
                 return
 
@@ -188,13 +189,13 @@ class TcpListener:
 
     def _begin(self, sock: socket.socket, address: str) -> bool:
         """Whether it was let in."""
-        hall = self._hall
-        connection = TcpConnection(hall, next(self._numbers), address)
+        context = self._context
+        connection = TcpConnection(context, next(self._numbers), address)
         share = self._shares.of(counted_address(address))
         why_not: Ending | None = None
         if _is_gone(sock):
             why_not = "closed_by_device"
-        elif not share.may_go(hall.clock()):
+        elif not share.may_go(context.clock()):
             why_not = "address_too_fast"
         if not connection.arrived(Arrival(sock.close), why_not):
             return False
@@ -206,14 +207,14 @@ class TcpListener:
         return True
 
     async def _connect(self, connection: TcpConnection, sock: socket.socket) -> None:
-        hall, tls = self._hall, None if self._tls is None else self._tls()
+        context, tls = self._context, None if self._tls is None else self._tls()
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: connection,
                 sock,
                 ssl=tls,
                 # The session's deadline comes first; uvloop's own would be a minute.
-                ssl_handshake_timeout=None if tls is None else hall.house.handshake_s + 1.0,
+                ssl_handshake_timeout=None if tls is None else context.sessions.handshake_s + 1.0,
             )
         except ssl.SSLError as error:
             connection.end("tls_failed")
@@ -231,12 +232,14 @@ class TcpListener:
             connection.connection_lost(None)
 
     def _tell_accept_failed(self, error: OSError) -> None:
-        suppressed = self._accept_lines.admit(self._hall.clock())
+        suppressed = self._accept_lines.admit(self._context.clock())
         if suppressed is not None:
-            self._hall.emit(AcceptFailed(error=error.strerror or str(error), suppressed=suppressed))
+            self._context.emit(
+                AcceptFailed(error=error.strerror or str(error), suppressed=suppressed)
+            )
 
     def _tell_tls_failed(self, address: str, error: ssl.SSLError) -> None:
-        suppressed = self._tls_lines.admit(self._hall.clock())
+        suppressed = self._tls_lines.admit(self._context.clock())
         if suppressed is not None:
             why = error.reason or str(error)
-            self._hall.emit(TlsFailed(address=address, error=why, suppressed=suppressed))
+            self._context.emit(TlsFailed(address=address, error=why, suppressed=suppressed))

@@ -19,9 +19,7 @@ answer, not the operator's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import IntEnum, auto
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from teltonika_processor.codec.native import (
     UNIT_AVL,
@@ -32,11 +30,21 @@ from teltonika_processor.codec.native import (
     UNIT_LOST,
     UNIT_PING,
 )
-from teltonika_processor.gateway.admission import Admission, Verdict
-from teltonika_processor.gateway.poison import PoisonCounter
-from teltonika_processor.gateway.registry import Registry
-from teltonika_processor.gateway.tally import Tally
-from teltonika_processor.gateway.throttle import Throttle
+from teltonika_processor.gateway.effects import (
+    Answer,
+    Close,
+    Effect,
+    Ending,
+    Identified,
+    Phase,
+    Promote,
+    Publish,
+    Quarantined,
+    Shelf,
+    Supersede,
+    Unit,
+)
+from teltonika_processor.gateway.session_context import SessionContext
 
 ACCEPT: Final = b"\x01"
 REFUSE: Final = b"\x00"
@@ -47,56 +55,6 @@ REPLY_WITHIN_S: Final = 4.0
 # Bound: pings before the handshake; a device that just connected has no reason to send one.
 _EARLY_PINGS_MAX: Final = 8
 
-Unit: TypeAlias = tuple[int, bytes, int]
-"""(kind, value, number) as the native cutter gives it."""
-
-Ending = Literal[
-    "address_full",
-    "address_too_fast",
-    "admission_unknown",
-    "bad_handshake",
-    "closed_by_device",
-    "connections_full",
-    "draining",
-    "foreign_client",
-    "framing_lost",
-    "handshake_timeout",
-    "handshakes_full",
-    "idle",
-    "no_handshake",
-    "no_longer_allowed",
-    "not_allowed",
-    "not_durable",
-    "superseded",
-    "throttled",
-    "tls_failed",
-]
-"""Why a connection ended: a label of the metrics and a line of the runbook."""
-
-
-TurnedAway = Literal["throttled", "admission_unknown", "not_allowed"]
-"""Why a device is not let in."""
-
-
-class Phase(IntEnum):
-    """How far a connection has come."""
-
-    OPENING = auto()  # No handshake yet.
-    WAITING = auto()  # Allowed; an older connection of the device has a frame in flight.
-    OPEN = auto()  # Answered 01.
-    HELD = auto()  # A frame's fate is unknown: nothing is read or answered any more.
-    LEAVING = auto()  # Nothing is read any more; what is in flight is answered.
-    CLOSED = auto()
-
-
-class Shelf(IntEnum):
-    """Which stream a frame goes to."""
-
-    TELEMETRY = auto()
-    RESPONSES = auto()
-    DEAD_LETTERS = auto()
-
-
 # Of every frame; to look up a member costs a call.
 _WAITING: Final = Phase.WAITING
 _OPEN: Final = Phase.OPEN
@@ -105,97 +63,11 @@ _TELEMETRY: Final = Shelf.TELEMETRY
 _DEAD_LETTERS: Final = Shelf.DEAD_LETTERS
 
 
-class Answer(NamedTuple):
-    """Send these bytes."""
-
-    data: bytes
-
-
-class Publish(NamedTuple):
-    """Make this frame durable, and then call `Session.settled`.
-
-    Frames that become durable are settled in the order of publishing, others at any time.
-    """
-
-    shelf: Shelf
-    frame: bytes
-
-
-class Supersede(NamedTuple):
-    """Call `Session.leave` of this older connection."""
-
-    connection: Any
-
-
-class Promote(NamedTuple):
-    """Call `Session.promoted` of this connection, which waited for ours to end."""
-
-    connection: Any
-
-
-class Identified(NamedTuple):
-    """The device is who it says, and is allowed in."""
-
-    imei: int
-
-
-class Quarantined(NamedTuple):
-    """A damaged frame is in the dead letters."""
-
-    frame: bytes
-
-
-class Close(NamedTuple):
-    """Close the connection after what was to be sent."""
-
-    why: Ending
-
-
-Effect: TypeAlias = Answer | Publish | Supersede | Promote | Identified | Quarantined | Close
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class House:
-    """What all connections share.
-
-    Attributes:
-        admission: Who is allowed in.
-        throttle: Who was refused a short while ago.
-        registry: Which connection speaks for a device.
-        poison: How often the same damaged frame came.
-        tally: What is counted.
-        wall_clock_ms: Unix milliseconds.
-        handshake_s: From the connection to its handshake.
-        idle_s: Without a byte of a device that has nothing in flight.
-        hold_s: From a frame, or the one before it being durable, to its being so; from an unknown
-            fate to the closing; from the handshake to the end of an older connection.
-    """
-
-    admission: Admission
-    throttle: Throttle
-    registry: Registry[Any]
-    poison: PoisonCounter
-    tally: Tally
-    wall_clock_ms: Callable[[], int]
-    handshake_s: float
-    idle_s: float
-    hold_s: float
-
-    def turn_away(self, imei: int, now_s: float) -> TurnedAway:
-        """Why a device that is not let in is not, noted for its next try."""
-        if self.throttle.left_s(imei, now_s):
-            return "throttled"
-        if self.admission.decide(imei, now_ms=self.wall_clock_ms()) is Verdict.UNDECIDED:
-            return "admission_unknown"
-        self.throttle.refused(imei, now_s)
-        return "not_allowed"
-
-
 class Session:
     """The conversation on one connection.
 
     Args:
-        house: What all connections share.
+        context: What all connections share.
         connection: Who this is, for the registry and for `Supersede` and `Promote`.
         now_s: Monotonic seconds.
 
@@ -207,8 +79,8 @@ class Session:
 
     __slots__ = (
         "_connection",
+        "_context",
         "_ending",
-        "_house",
         "_in_flight",
         "_is_silent",
         "_later",
@@ -219,8 +91,8 @@ class Session:
         "phase",
     )
 
-    def __init__(self, house: House, connection: Any, now_s: float) -> None:
-        self._house: Final = house
+    def __init__(self, context: SessionContext, connection: Any, now_s: float) -> None:
+        self._context: Final = context
         self._connection: Final = connection
         # By the frame: what it is answered with or None, where it goes, and when it came.
         self._in_flight: Final[dict[bytes, tuple[Answer | None, Shelf, float]]] = {}
@@ -231,7 +103,7 @@ class Session:
         self._speaks = False
         self.phase = Phase.OPENING
         self.imei = 0
-        self.deadline_s = now_s + house.handshake_s
+        self.deadline_s = now_s + context.handshake_s
 
     @property
     def n_in_flight(self) -> int:
@@ -256,7 +128,7 @@ class Session:
                 break
             TRANSITIONS[self.phase, kind](self, value, number, now_s, effects)
         if self.phase is _OPEN and not self._in_flight:
-            self.deadline_s = now_s + self._house.idle_s
+            self.deadline_s = now_s + self._context.idle_s
         return effects
 
     def settled(self, frame: bytes, now_s: float, *, durable: bool) -> list[Effect]:
@@ -264,19 +136,19 @@ class Session:
         reply, shelf, came_s = self._in_flight.pop(frame)
         effects: list[Effect] = []
         if not durable:
-            self._house.tally.unknown_fates += 1
+            self._context.tally.unknown_fates += 1
             self._fall_silent(now_s)
         else:
-            self._house.tally.frames[shelf] += 1
+            self._context.tally.frames[shelf] += 1
             if shelf is _DEAD_LETTERS:
-                self._house.poison.quarantined(self.imei, frame)
+                self._context.poison.quarantined(self.imei, frame)
                 effects.append(Quarantined(frame))
             if reply is not None and not self._is_silent:
                 self._reply(reply, came_s, now_s, effects)
         if not self._in_flight:
             self._rest(now_s, effects)
         elif durable and self.phase in _ANSWERS:
-            self.deadline_s = now_s + self._house.hold_s
+            self.deadline_s = now_s + self._context.hold_s
         return effects
 
     def _reply(self, reply: Answer, came_s: float, now_s: float, effects: list[Effect]) -> None:
@@ -284,14 +156,14 @@ class Session:
             self._fall_silent(now_s)
             self._close("not_durable", effects)
         elif self.phase in _ANSWERS:
-            self._house.tally.replies += 1
+            self._context.tally.replies += 1
             effects.append(reply)
 
     def promoted(self, now_s: float) -> list[Effect]:
         """The older connection has ended, and this one speaks."""
         if self.phase is not Phase.WAITING:
             return []
-        if not self._house.admission.lets_in(self.imei):
+        if not self._context.admission.lets_in(self.imei):
             effects: list[Effect] = []
             self._turn_away(self.imei, now_s, effects)
             return effects
@@ -326,7 +198,7 @@ class Session:
         """The connection is gone."""
         effects: list[Effect] = []
         if self.phase is not Phase.CLOSED:
-            self._house.tally.endings[self._ending] += 1
+            self._context.tally.endings[self._ending] += 1
             self.phase = Phase.CLOSED
             self._release(effects)
         return effects
@@ -337,47 +209,47 @@ class Session:
         """Bytes that came before the reading was stopped."""
 
     def _ping(self, _value: bytes, number: int, _now_s: float, _: list[Effect]) -> None:
-        self._house.tally.pings += number
+        self._context.tally.pings += number
 
     def _early_ping(self, _value: bytes, number: int, _now_s: float, effects: list[Effect]) -> None:
-        self._house.tally.pings += number
+        self._context.tally.pings += number
         self._n_early_pings += number
         if self._n_early_pings > _EARLY_PINGS_MAX:
             self._close("bad_handshake", effects)
 
     def _identify(self, value: bytes, _number: int, now_s: float, effects: list[Effect]) -> None:
-        house, imei = self._house, int(value)
+        context, imei = self._context, int(value)
         self.imei = imei
-        if not house.admission.lets_in(imei):
+        if not context.admission.lets_in(imei):
             self._turn_away(imei, now_s, effects)
             return
-        house.throttle.forgive(imei)
+        context.throttle.forgive(imei)
         self._speaks = True
-        claim = house.registry.claim(imei, self._connection)
+        claim = context.registry.claim(imei, self._connection)
         if claim.speaks:
             self.phase = Phase.OPEN
             effects += (Answer(ACCEPT), Identified(imei))
             return
         self.phase = Phase.WAITING
-        self.deadline_s = now_s + house.hold_s
+        self.deadline_s = now_s + context.hold_s
         if claim.superseded is not None:
             effects.append(Supersede(claim.superseded))
 
     def _publish(self, value: bytes, number: int, now_s: float, effects: list[Effect]) -> None:
-        self._house.poison.intact(self.imei)
+        self._context.poison.intact(self.imei)
         self._send(_TELEMETRY, value, _REPLIES[number], now_s, effects)
 
     def _forward(self, value: bytes, _number: int, now_s: float, effects: list[Effect]) -> None:
-        self._house.poison.intact(self.imei)
+        self._context.poison.intact(self.imei)
         self._send(Shelf.RESPONSES, value, None, now_s, effects)
 
     def _judge(self, value: bytes, number: int, now_s: float, effects: list[Effect]) -> None:
-        self._house.tally.damaged_frames += 1
-        if self._house.poison.damaged(self.imei, value):
+        self._context.tally.damaged_frames += 1
+        if self._context.poison.damaged(self.imei, value):
             self._send(_DEAD_LETTERS, value, _REPLIES[number], now_s, effects)
 
     def _foreign(self, value: bytes, _number: int, _now_s: float, effects: list[Effect]) -> None:
-        self._house.tally.foreign_clients[value.decode()] += 1
+        self._context.tally.foreign_clients[value.decode()] += 1
         self._close("foreign_client", effects)
 
     def _unasked(self, _value: bytes, _number: int, _now_s: float, effects: list[Effect]) -> None:
@@ -394,7 +266,7 @@ class Session:
     # How
 
     def _turn_away(self, imei: int, now_s: float, effects: list[Effect]) -> None:
-        why = self._house.turn_away(imei, now_s)
+        why = self._context.turn_away(imei, now_s)
         if why == "not_allowed":
             effects.append(Answer(REFUSE))
         self._close(why, effects)
@@ -404,9 +276,9 @@ class Session:
     ) -> None:
         in_flight = self._in_flight
         if not in_flight:
-            self.deadline_s = now_s + self._house.hold_s
+            self.deadline_s = now_s + self._context.hold_s
         elif frame in in_flight:
-            self._house.tally.repeated_frames += 1
+            self._context.tally.repeated_frames += 1
             return
         in_flight[frame] = (reply, shelf, now_s)
         effects.append(Publish(shelf, frame))
@@ -415,12 +287,12 @@ class Session:
         self._is_silent = True
         if self.phase is Phase.OPEN:
             self.phase = Phase.HELD
-            self.deadline_s = now_s + self._house.hold_s
+            self.deadline_s = now_s + self._context.hold_s
 
     def _rest(self, now_s: float, effects: list[Effect]) -> None:
         """Nothing is in flight any more."""
         if self.phase is _OPEN:
-            self.deadline_s = now_s + self._house.idle_s
+            self.deadline_s = now_s + self._context.idle_s
         elif self.phase is Phase.LEAVING:
             self._close(self._ending, effects)
         else:
@@ -430,7 +302,7 @@ class Session:
         if self.phase is Phase.CLOSED:
             return
         self.phase = Phase.CLOSED
-        self._house.tally.endings[why] += 1
+        self._context.tally.endings[why] += 1
         effects.append(Close(why))
         self._release(effects)
 
@@ -439,7 +311,7 @@ class Session:
         if self.phase is not Phase.CLOSED or self._in_flight or not self._speaks:
             return
         self._speaks = False
-        heir = self._house.registry.ended(self.imei, self._connection)
+        heir = self._context.registry.ended(self.imei, self._connection)
         if heir is not None:
             effects.append(Promote(heir))
 

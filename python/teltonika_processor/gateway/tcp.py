@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from typing_extensions import override
 
 from teltonika_processor.codec.native import FrameCutter
-from teltonika_processor.gateway.hall import CLOSE_S, Hall
-from teltonika_processor.gateway.limits import Place, Refusal
-from teltonika_processor.gateway.session import (
+from teltonika_processor.gateway.arrival import Arrival
+from teltonika_processor.gateway.context import CLOSE_S, GatewayContext
+from teltonika_processor.gateway.effects import (
     Answer,
     Close,
     Effect,
@@ -21,9 +21,10 @@ from teltonika_processor.gateway.session import (
     Promote,
     Publish,
     Quarantined,
-    Session,
     Supersede,
 )
+from teltonika_processor.gateway.limits import Place, Refusal
+from teltonika_processor.gateway.session import Session
 from teltonika_processor.gateway_events import FrameQuarantined
 from teltonika_processor.model import format_imei
 from teltonika_processor.stream.group_commit import REFUSED
@@ -65,41 +66,11 @@ _ENDING_OF: Final[Mapping[Refusal, Ending]] = {
 }
 
 
-class Arrival(asyncio.Transport):
-    """Stands for the transport of a connection that is not made yet: it can only be cut off.
-
-    Args:
-        cut: Does so.
-    """
-
-    __slots__ = ("_cut",)
-
-    def __init__(self, cut: Callable[[], object]) -> None:
-        super().__init__()
-        self._cut: Final = cut
-
-    @override
-    def is_reading(self) -> bool:
-        return False
-
-    @override
-    def is_closing(self) -> bool:
-        return True
-
-    @override
-    def close(self) -> None:
-        self._cut()
-
-    @override
-    def abort(self) -> None:
-        self._cut()
-
-
 class TcpConnection(asyncio.Protocol):
     """One accepted connection.
 
     Args:
-        hall: What all connections share.
+        context: What all connections share.
         number: Of this connection, as it stands in its entries.
         address: Where it comes from, as it was when it was accepted: nobody knows it of a peer that
             is gone by now.
@@ -110,8 +81,8 @@ class TcpConnection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_context",
         "_cutter",
-        "_hall",
         "_imei",
         "_look_at_s",
         "_number",
@@ -129,12 +100,12 @@ class TcpConnection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, hall: Hall, number: bytes, address: str) -> None:
-        self._hall: Final = hall
+    def __init__(self, context: GatewayContext, number: bytes, address: str) -> None:
+        self._context: Final = context
         self._number: Final = number
         self.address: Final = address
         self.is_lost = False
-        self._cutter: Final = FrameCutter(frame_max_bytes=hall.frame_max_bytes)
+        self._cutter: Final = FrameCutter(frame_max_bytes=context.frame_max_bytes)
         self._imei = b""
         self._pace: Pace | None = None
         self._place: Place | None = None
@@ -145,7 +116,7 @@ class TcpConnection(asyncio.Protocol):
         self._unread_since_s = math.inf
         self._resuming: asyncio.TimerHandle | None = None
         self._look_at_s = math.inf
-        self.session: Final = Session(hall.house, self, hall.clock())
+        self.session: Final = Session(context.sessions, self, context.clock())
 
     # What the listener calls
 
@@ -161,17 +132,17 @@ class TcpConnection(asyncio.Protocol):
             arrival: Cuts it off.
             why_not: Why it may not, if the listener knows.
         """
-        hall = self._hall
+        context = self._context
         self.transport = arrival
-        hall.tally.connections += 1
+        context.tally.connections += 1
         self._record("open")
         if why_not is not None:
             return self._turned_back(why_not)
-        admitted = hall.limits.admit(self, self.address)
+        admitted = context.limits.admit(self, self.address)
         if isinstance(admitted, Refusal):
             return self._turned_back(_ENDING_OF[admitted])
         self._place = admitted.place
-        hall.connections.add(self)
+        context.connections.add(self)
         if admitted.pushed_out is not None:
             admitted.pushed_out.end("handshakes_full")
         self._watch()
@@ -199,20 +170,20 @@ class TcpConnection(asyncio.Protocol):
         if made.get_extra_info("sslcontext") is not None:
             # uvloop reads on for TLS while we do not, up to this.
             made.set_read_buffer_limits(high=RECEIVE_BYTES)  # type: ignore[attr-defined] # uvloop's
-        if not self._hall.in_flight.may_be_read(self):
+        if not self._context.in_flight.may_be_read(self):
             self._why_unread |= _FULL
             # uvloop begins to read after this call, and a pause before that is lost.
             asyncio.get_running_loop().call_soon(self._stop_if_unread)
 
     @override
     def data_received(self, data: bytes) -> None:
-        hall = self._hall
-        hall.tally.bytes_in += len(data)
-        if hall.recording is not None:
-            hall.recording.add(self._number, _TRANSPORT, "data", data)
+        context = self._context
+        context.tally.bytes_in += len(data)
+        if context.recording is not None:
+            context.recording.add(self._number, _TRANSPORT, "data", data)
         units = self._cutter.feed(data)
         if units:
-            now_s = hall.clock()
+            now_s = context.clock()
             # What lay in the kernel came when we stopped to read, at the earliest.
             came_s, self._unread_since_s = min(now_s, self._unread_since_s), math.inf
             self.carry_out(self.session.take(units, came_s))
@@ -240,16 +211,16 @@ class TcpConnection(asyncio.Protocol):
         if self.is_lost:
             return
         self.is_lost = True
-        hall = self._hall
+        context = self._context
         self._record("close")
-        hall.deadlines.clear(self)
-        hall.in_flight.forget(self)
-        hall.away.discard(self)
-        hall.connections.discard(self)
+        context.deadlines.clear(self)
+        context.in_flight.forget(self)
+        context.away.discard(self)
+        context.connections.discard(self)
         if self._resuming is not None:
             self._resuming.cancel()  # a long pause would keep all this in memory
         if self._place is not None:
-            hall.limits.closed(self._place)
+            context.limits.closed(self._place)
         self.carry_out(self.session.closed())
         self._withdraw()
 
@@ -267,11 +238,11 @@ class TcpConnection(asyncio.Protocol):
 
     def is_due(self) -> None:
         """It asked to be looked at now."""
-        hall = self._hall
+        context = self._context
         self._look_at_s = math.inf
         if self.session.phase is Phase.CLOSED:
             self.transport.abort()
-        elif self.session.deadline_s <= hall.clock():
+        elif self.session.deadline_s <= context.clock():
             self.carry_out(self.session.expired())
         else:
             self._watch()
@@ -292,28 +263,30 @@ class TcpConnection(asyncio.Protocol):
 
     def promoted(self) -> None:
         """The older connection of the device has ended."""
-        self.carry_out(self.session.promoted(self._hall.clock()))
+        self.carry_out(self.session.promoted(self._context.clock()))
         self._watch()
         if self.session.reads:
             self.read_again(_DONE)
 
     def _answer(self, effect: Answer) -> None:
-        self._hall.tally.bytes_out += len(effect.data)
+        self._context.tally.bytes_out += len(effect.data)
         self.transport.write(effect.data)
 
     def _publish(self, effect: Publish) -> None:
-        hall = self._hall
+        context = self._context
         shelf, frame = effect
-        command = hall.press.command(shelf, self._imei, frame, _TRANSPORT, self._number)
+        command = context.publisher.command(shelf, self._imei, frame, _TRANSPORT, self._number)
         n_bytes = len(command)
-        if not hall.in_flight.take(self, n_bytes):
+        if not context.in_flight.take(self, n_bytes):
             self.stop_reading(_FULL)
         ticket = [REFUSED]
-        ticket[0] = hall.press.append(command, partial(self._settled, frame, n_bytes, ticket))
+        ticket[0] = context.publisher.append(
+            command, partial(self._settled, frame, n_bytes, ticket)
+        )
         if ticket[0] != REFUSED:
             self._unsent[ticket[0]] = None
-        if not hall.press.appender.is_open:
-            hall.away.add(self)
+        if not context.publisher.appender.is_open:
+            context.away.add(self)
             self.stop_reading(_AWAY)
 
     def _settled(
@@ -323,25 +296,25 @@ class TcpConnection(asyncio.Protocol):
         ticket: list[int],
         durable: bool,  # noqa: FBT001 -- a `Done`
     ) -> None:
-        hall = self._hall
+        context = self._context
         self._unsent.pop(ticket[0], None)
-        effects = self.session.settled(frame, hall.clock(), durable=durable)
+        effects = self.session.settled(frame, context.clock(), durable=durable)
         if effects:
             self.carry_out(effects)
         self._watch()
         if self.session.phase is _HELD:
-            hall.away.add(self)
+            context.away.add(self)
             self.stop_reading(_DONE)
             self._withdraw()  # what follows would not be answered either
-        for connection in hall.in_flight.give(n_bytes):
+        for connection in context.in_flight.give(n_bytes):
             connection.has_room()
 
     def _identified(self, effect: Identified) -> None:
-        hall = self._hall
+        context = self._context
         self._imei = format_imei(effect.imei).encode()
-        self._pace = hall.paces.of(effect.imei)
+        self._pace = context.paces.of(effect.imei)
         if self._place is not None:
-            hall.limits.authenticated(self._place)
+            context.limits.authenticated(self._place)
 
     def _supersede(self, effect: Supersede) -> None:
         effect.connection.leave("superseded")
@@ -350,34 +323,34 @@ class TcpConnection(asyncio.Protocol):
         effect.connection.promoted()
 
     def _close(self, effect: Close) -> None:
-        hall = self._hall
+        context = self._context
         if effect.why in _LOGGED:
-            hall.tell_refused(self.session.imei, _TRANSPORT, effect.why)
+            context.tell_refused(self.session.imei, _TRANSPORT, effect.why)
         self._withdraw()
         self.transport.close()
-        self._look_at_s = hall.clock() + CLOSE_S
-        hall.deadlines.set(self, self._look_at_s)
+        self._look_at_s = context.clock() + CLOSE_S
+        context.deadlines.set(self, self._look_at_s)
 
     def _watch(self) -> None:
         """Be looked at when the session's deadline ends; one that moves on is met on the way."""
         if self.session.deadline_s < self._look_at_s and self.session.phase is not Phase.CLOSED:
             self._look_at_s = self.session.deadline_s
-            self._hall.deadlines.set(self, self._look_at_s)
+            self._context.deadlines.set(self, self._look_at_s)
 
     def _withdraw(self) -> None:
         """What was not sent is not wanted any more; the newest first, as `done` comes at once."""
         unsent, self._unsent = self._unsent, {}
         for number in reversed(unsent):
-            self._hall.press.withdraw(number)
+            self._context.publisher.withdraw(number)
 
     # Saying
 
     def _record(self, event: Literal["open", "close"]) -> None:
-        if self._hall.recording is not None:
-            self._hall.recording.add(self._number, _TRANSPORT, event)
+        if self._context.recording is not None:
+            self._context.recording.add(self._number, _TRANSPORT, event)
 
     def _tell_quarantined(self, effect: Quarantined) -> None:
-        self._hall.emit(
+        self._context.emit(
             FrameQuarantined(
                 imei=self.session.imei, transport=_TRANSPORT, size_bytes=len(effect.frame)
             )
@@ -396,7 +369,7 @@ class TcpConnection(asyncio.Protocol):
         """Leave its bytes to TCP, for one more reason."""
         self._why_unread |= why
         if why & _WAITS_FOR_OTHERS:
-            self._unread_since_s = min(self._unread_since_s, self._hall.clock())
+            self._unread_since_s = min(self._unread_since_s, self._context.clock())
         if self.transport.is_reading() and not self.transport.is_closing():
             self.transport.pause_reading()
 

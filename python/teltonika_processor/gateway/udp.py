@@ -15,9 +15,10 @@ from typing import Any, Final, Literal, cast
 from typing_extensions import override
 
 from teltonika_processor.codec.native import ChannelPacket, channel_packets
-from teltonika_processor.gateway.hall import Hall
+from teltonika_processor.gateway.context import GatewayContext
+from teltonika_processor.gateway.effects import Shelf, TurnedAway
 from teltonika_processor.gateway.limits import counted_address
-from teltonika_processor.gateway.session import REPLY_WITHIN_S, Shelf, TurnedAway
+from teltonika_processor.gateway.session import REPLY_WITHIN_S
 from teltonika_processor.stream.group_commit import REFUSED
 
 # Bound: a real datagram holds one or a few; the rest of such a one is not looked at.
@@ -53,12 +54,12 @@ class UdpListener(asyncio.DatagramProtocol):
     """The UDP socket of a gateway.
 
     Args:
-        hall: What it shares with the connections.
+        context: What it shares with the connections.
         name: As it stands in the entries in the place of a connection.
     """
 
-    def __init__(self, hall: Hall, name: bytes) -> None:
-        self._hall: Final = hall
+    def __init__(self, context: GatewayContext, name: bytes) -> None:
+        self._context: Final = context
         self._name: Final = name
         self._transport: asyncio.DatagramTransport | None = None
         self._is_stopped = False
@@ -81,11 +82,11 @@ class UdpListener(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: Any) -> None:
         if self._is_stopped:
             return
-        tally = self._hall.tally
+        tally = self._context.tally
         tally.datagrams += 1
         tally.bytes_in += len(data)
-        if self._hall.recording is not None:
-            self._hall.recording.add(self._name, _TRANSPORT, "datagram", data)
+        if self._context.recording is not None:
+            self._context.recording.add(self._name, _TRANSPORT, "datagram", data)
         for packet in channel_packets(data, packets_max=_PACKETS_MAX):
             why_not = self._why_not(packet, addr)
             if why_not is None:
@@ -99,53 +100,53 @@ class UdpListener(asyncio.DatagramProtocol):
 
     def _why_not(self, packet: ChannelPacket, addr: Any) -> NotTaken | str | None:
         """Why the packet is not taken, one of `NotTaken` or a reject code; None: it is."""
-        hall = self._hall
+        context = self._context
         if packet.imei is None or not packet.avl_packet:
             return packet.reject or "truncated"
-        if not hall.press.appender.is_open:
+        if not context.publisher.appender.is_open:
             return "not_durable"
-        if not hall.in_flight.has_room:
+        if not context.in_flight.has_room:
             return "in_flight_full"
-        imei, now_s = int(packet.imei), hall.clock()
-        if not hall.house.admission.lets_in(imei):
-            why = hall.house.turn_away(imei, now_s)
+        imei, now_s = int(packet.imei), context.clock()
+        if not context.sessions.admission.lets_in(imei):
+            why = context.sessions.turn_away(imei, now_s)
             if why == "not_allowed":
-                hall.tell_refused(imei, _TRANSPORT, why)
+                context.tell_refused(imei, _TRANSPORT, why)
             return why
         # By the address as well: an IMEI is no secret, and whoever forges it takes its own pace.
-        pace = hall.paces.of((imei, counted_address(addr[0])))
+        pace = context.paces.of((imei, counted_address(addr[0])))
         return None if pace.may_go(now_s) else "too_fast"
 
     def _publish(self, packet: ChannelPacket, addr: Any) -> None:
         assert packet.imei is not None  # noqa: S101 -- one without is refused
-        hall = self._hall
+        context = self._context
         shelf = Shelf.RESPONSES if packet.is_command else Shelf.TELEMETRY
         reply = None if packet.is_command else packet.reply(packet.n_data)
-        command = hall.press.command(
+        command = context.publisher.command(
             shelf, packet.imei.encode(), packet.avl_packet, _TRANSPORT, self._name
         )
-        n_bytes, came_s = len(command), hall.clock()
-        hall.in_flight.add(n_bytes)
+        n_bytes, came_s = len(command), context.clock()
+        context.in_flight.add(n_bytes)
         self.n_in_flight += 1
         taken = _Taken(shelf, reply, addr, n_bytes, came_s)
-        taken.number = hall.press.append(command, partial(self._settled, taken))
+        taken.number = context.publisher.append(command, partial(self._settled, taken))
         if taken.number != REFUSED:
             self._unsent[taken.number] = came_s
 
     def _settled(self, taken: _Taken, durable: bool) -> None:  # noqa: FBT001 -- a `Done`
-        hall, tally = self._hall, self._hall.tally
+        context, tally = self._context, self._context.tally
         self.n_in_flight -= 1
         self._unsent.pop(taken.number, None)
         if not durable:
             tally.unknown_fates += 1
         else:
             tally.frames[taken.shelf] += 1
-            in_time = hall.clock() - taken.came_s <= REPLY_WITHIN_S
+            in_time = context.clock() - taken.came_s <= REPLY_WITHIN_S
             if taken.reply is not None and in_time and self._transport is not None:
                 tally.replies += 1
                 tally.bytes_out += len(taken.reply)
                 self._transport.sendto(taken.reply, taken.addr)
-        for connection in hall.in_flight.give(taken.n_bytes):
+        for connection in context.in_flight.give(taken.n_bytes):
             connection.has_room()
 
     def withdraw_late(self, now_s: float) -> None:
@@ -154,7 +155,7 @@ class UdpListener(asyncio.DatagramProtocol):
             number, came_s = next(iter(self._unsent.items()))
             if now_s - came_s <= REPLY_WITHIN_S:
                 return
-            if not self._hall.press.withdraw(number):
+            if not self._context.publisher.withdraw(number):
                 self._unsent.pop(number, None)  # it was sent
 
     def stop(self) -> None:

@@ -27,9 +27,9 @@ from teltonika_processor.model import GATEWAY_HTTP_PORT
 from teltonika_processor.service.dump_watch import watch_dumps
 from teltonika_processor.service.exit_codes import ExitCode
 from teltonika_processor.service.http import Answers, HttpServer
-from teltonika_processor.service.ingest_metrics import GatewayMetrics, Standing
+from teltonika_processor.service.ingest_metrics import GatewayGauges, GatewayMetrics
 from teltonika_processor.service.ingest_parts import (
-    Around,
+    GatewayInputs,
     Parts,
     make_parts,
     raise_descriptors_limit,
@@ -104,7 +104,7 @@ class Ingest:
                 name=f"teltonika-processor/{settings.ingest_name}",
             )
             closing.push_async_callback(say_farewell, client.aclose)
-            parts = make_parts(settings, self._around(client))
+            parts = make_parts(settings, self._inputs(client))
             closing.callback(parts.gateway.close)
             self._parts = parts
             panics.facts = self._facts
@@ -123,11 +123,11 @@ class Ingest:
 
     # Starting
 
-    def _around(self, client: RedisClient) -> Around:
+    def _inputs(self, client: RedisClient) -> GatewayInputs:
         recording = None
         if self._capture is not None:
             recording = Recording(self._capture, unix_ms, self.emit)
-        return Around(
+        return GatewayInputs(
             client=client,
             tally=self._tally,
             emit=self.emit,
@@ -206,7 +206,7 @@ class Ingest:
         self.emit(
             GatewayDraining(
                 reason=self._stop.reason,
-                connections=len(parts.hall.connections),
+                connections=len(parts.context.connections),
                 in_flight_frames=gateway.n_in_flight,
             )
         )
@@ -238,7 +238,7 @@ class Ingest:
     def _failings(self) -> Sequence[str]:
         """Why devices are not served, as sentences."""
         found = [self._redis_failing] if self._redis_failing else []
-        if self._parts is not None and not self._parts.hall.house.admission.is_known:
+        if self._parts is not None and not self._parts.context.sessions.admission.is_known:
             found.append("No list of allowed devices was read yet.")
         if self._stop.drain.is_set():
             found.append(f"Draining: {self._stop.reason}.")
@@ -263,11 +263,11 @@ class Ingest:
         parts, tally = self._parts, self._tally
         if parts is None:
             return {}
-        admission = parts.hall.house.admission
+        admission = parts.context.sessions.admission
         return {
             "connections": parts.gateway.phases,
             "connections_paused": parts.gateway.paused,
-            "in_flight_bytes": parts.hall.in_flight.n_bytes,
+            "in_flight_bytes": parts.context.in_flight.n_bytes,
             "appends_open": parts.appender.is_open,
             "allowed_devices": admission.n_allowed,
             "list_age_s": admission.age_s(time.monotonic()),
@@ -283,14 +283,14 @@ class Ingest:
     def _show(self, parts: Parts) -> None:
         """How it stands, on /metrics, also while it waits for its servers."""
         self._metrics.follow(
-            Standing(
+            GatewayGauges(
                 phases=lambda: parts.gateway.phases,
                 connections_max=self._settings.ingest_connections_max,
                 paused=lambda: parts.gateway.paused,
-                refused=lambda: parts.hall.house.admission.refused,
-                in_flight_bytes=lambda: parts.hall.in_flight.n_bytes,
-                allowed=lambda: parts.hall.house.admission.n_allowed,
-                list_age_s=lambda: parts.hall.house.admission.age_s(time.monotonic()),
+                refused=lambda: parts.context.sessions.admission.refused,
+                in_flight_bytes=lambda: parts.context.in_flight.n_bytes,
+                allowed=lambda: parts.context.sessions.admission.n_allowed,
+                list_age_s=lambda: parts.context.sessions.admission.age_s(time.monotonic()),
                 appends_open=lambda: parts.appender.is_open,
                 certificate_expires_at_s=lambda: _expiry(parts),
                 is_ready=lambda: not self._failings(),

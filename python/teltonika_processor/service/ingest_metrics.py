@@ -10,8 +10,8 @@ from typing_extensions import override
 
 from teltonika_processor.exposition import PREFIX, Maker
 from teltonika_processor.figures import DumpFigures
+from teltonika_processor.gateway.effects import Ending, Phase, Shelf
 from teltonika_processor.gateway.refused import RefusedDevices
-from teltonika_processor.gateway.session import Ending, Phase, Shelf
 from teltonika_processor.gateway.tally import Tally
 from teltonika_processor.gateway.udp import NotTaken
 from teltonika_processor.gauges import dumps_gauges, show
@@ -26,7 +26,7 @@ _FOREIGN: Final = ("http", "tls", "minecraft", "dual_cam")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class GatewayGauges:
     """How the gateway stands; each is asked when somebody reads the page.
 
     Attributes:
@@ -96,10 +96,10 @@ class GatewayMetrics:
         """The files in PANIC_DUMP_DIR as of now."""
         show(self._dumps, figures)
 
-    def follow(self, standing: Standing) -> None:
+    def follow(self, gauges: GatewayGauges) -> None:
         """Show from now on how it stands."""
-        self._make.follow(_Stands(standing))
-        self._make.follow(_Refused(standing.refused))
+        self._make.follow(_Stands(gauges))
+        self._make.follow(_Refused(gauges.refused))
 
 
 class _Tallied(Collector):
@@ -186,33 +186,33 @@ class _Refused(Collector):
 class _Stands(Collector):
     """How the gateway stands, as gauges."""
 
-    def __init__(self, standing: Standing) -> None:
-        self._standing: Final = standing
+    def __init__(self, gauges: GatewayGauges) -> None:
+        self._gauges: Final = gauges
 
     @override
     def collect(self) -> Iterator[Metric]:
-        standing = self._standing
-        phases = standing.phases()
+        gauges = self._gauges
+        phases = gauges.phases()
         phases.pop(Phase.CLOSED.name.lower(), None)
         yield _gauges("connections", "TCP connections by phase", "phase", phases)
         yield _gauges(
             "connections_paused",
             "TCP connections not read for the time being",
             "reason",
-            standing.paused(),
+            gauges.paused(),
         )
         for name, text, value in (
-            ("connections_max", "INGEST_CONNECTIONS_MAX", standing.connections_max),
-            ("in_flight_bytes", "Bytes received and not durable yet", standing.in_flight_bytes()),
-            ("allowed_devices", "Devices that are let in", standing.allowed()),
-            ("admission_age_seconds", "Age of the allow-list", _known(standing.list_age_s())),
+            ("connections_max", "INGEST_CONNECTIONS_MAX", gauges.connections_max),
+            ("in_flight_bytes", "Bytes received and not durable yet", gauges.in_flight_bytes()),
+            ("allowed_devices", "Devices that are let in", gauges.allowed()),
+            ("admission_age_seconds", "Age of the allow-list", _known(gauges.list_age_s())),
             (
                 "certificate_expiry_timestamp_seconds",
                 "Unix time at which the certificate ends",
-                _known(standing.certificate_expires_at_s()),
+                _known(gauges.certificate_expires_at_s()),
             ),
-            ("appends_open", "Whether frames are made durable now", standing.appends_open()),
-            ("ready", "As /readyz says", standing.is_ready()),
+            ("appends_open", "Whether frames are made durable now", gauges.appends_open()),
+            ("ready", "As /readyz says", gauges.is_ready()),
         ):
             yield GaugeMetricFamily(f"{PREFIX}_gateway_{name}", text, value=float(value))
 

@@ -14,9 +14,10 @@ from teltonika_processor.errors import ConfigError
 from teltonika_processor.events import Emit, Event
 from teltonika_processor.gateway.admission import Admission
 from teltonika_processor.gateway.certificate import Certificate, CertificateFiles
+from teltonika_processor.gateway.context import GatewayContext
 from teltonika_processor.gateway.deadlines import Deadlines
+from teltonika_processor.gateway.effects import Shelf
 from teltonika_processor.gateway.gateway import Gateway
-from teltonika_processor.gateway.hall import Hall
 from teltonika_processor.gateway.in_flight import BytesInFlight
 from teltonika_processor.gateway.limits import OTHER_DESCRIPTORS, ConnectionLimits
 from teltonika_processor.gateway.list_file import FileKeeper
@@ -32,10 +33,10 @@ from teltonika_processor.gateway.list_table import TableKeeper
 from teltonika_processor.gateway.listener import TcpListener, stream_socket
 from teltonika_processor.gateway.pace import Paces, Rate
 from teltonika_processor.gateway.poison import PoisonCounter
-from teltonika_processor.gateway.press import Press
+from teltonika_processor.gateway.publisher import FramePublisher
 from teltonika_processor.gateway.recording import Recording
 from teltonika_processor.gateway.registry import Registry
-from teltonika_processor.gateway.session import House, Shelf
+from teltonika_processor.gateway.session_context import SessionContext
 from teltonika_processor.gateway.tally import Tally
 from teltonika_processor.gateway.throttle import Throttle
 from teltonika_processor.gateway.udp import UdpListener
@@ -74,7 +75,7 @@ class Parts:
 
     Attributes:
         gateway: Listeners and connections.
-        hall: What the connections share.
+        context: What the connections share.
         appender: To Redis.
         keeper: Of the allow-list; None where everybody is let in.
         listeners: TCP, and TLS behind it if there is one.
@@ -83,7 +84,7 @@ class Parts:
     """
 
     gateway: Gateway
-    hall: Hall
+    context: GatewayContext
     appender: Appender
     keeper: TableKeeper | FileKeeper | None
     listeners: Sequence[TcpListener]
@@ -92,7 +93,7 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Around:
+class GatewayInputs:
     """What a gateway is given from outside.
 
     Attributes:
@@ -114,7 +115,7 @@ class Around:
     listed: Callable[[], None]
 
 
-def make_parts(settings: Settings, around: Around) -> Parts:
+def make_parts(settings: Settings, inputs: GatewayInputs) -> Parts:
     """Make them.
 
     Raises:
@@ -123,12 +124,12 @@ def make_parts(settings: Settings, around: Around) -> Parts:
     gateways: list[Gateway] = []  # it hears of the appender that it is made of
 
     def changed(error: Exception | None) -> None:
-        around.appends_changed(error)
+        inputs.appends_changed(error)
         gateways[0].appends_changed(error)
 
     stream = settings.redis_telemetry_stream
     appender = Appender(
-        around.client,
+        inputs.client,
         AppenderConfig(
             streams=(stream, responses_stream(stream), dead_letter_stream(stream)),
             limits=CommitLimits(held_bytes=settings.ingest_in_flight_max_bytes + _READS_BYTES),
@@ -137,18 +138,18 @@ def make_parts(settings: Settings, around: Around) -> Parts:
         ),
         clock=time.monotonic,
         jitter=random.random,
-        listener=AppendListener(changed=changed, answered=around.answered),
+        listener=AppendListener(changed=changed, answered=inputs.answered),
     )
-    hall = _make_hall(settings, appender, around)
-    udp = UdpListener(hall, b"udp") if settings.ingest_udp else None
-    certificate = None if settings.ingest_tls_port is None else _certificate(settings, around.emit)
-    listeners = _make_listeners(settings, hall, certificate)
-    gateway = Gateway(hall, listeners, udp)
+    context = _make_context(settings, appender, inputs)
+    udp = UdpListener(context, b"udp") if settings.ingest_udp else None
+    certificate = None if settings.ingest_tls_port is None else _certificate(settings, inputs.emit)
+    listeners = _make_listeners(settings, context, certificate)
+    gateway = Gateway(context, listeners, udp)
     gateways.append(gateway)
-    keeper = _make_keeper(settings, hall.house.admission, gateway, around)
+    keeper = _make_keeper(settings, context.sessions.admission, gateway, inputs)
     return Parts(
         gateway=gateway,
-        hall=hall,
+        context=context,
         appender=appender,
         keeper=keeper,
         listeners=listeners,
@@ -181,15 +182,15 @@ def connection_numbers() -> Iterator[bytes]:
     return (f"{began}-{number:x}".encode() for number in itertools.count(1))
 
 
-def _make_hall(settings: Settings, appender: Appender, around: Around) -> Hall:
+def _make_context(settings: Settings, appender: Appender, inputs: GatewayInputs) -> GatewayContext:
     stream, name = settings.redis_telemetry_stream, settings.ingest_name
     total = settings.ingest_connections_max
-    house = House(
+    sessions = SessionContext(
         admission=Admission(is_open=settings.ingest_admission == "open"),
         throttle=Throttle(),
         registry=Registry(),
         poison=PoisonCounter(repeats=settings.ingest_poison_repeats),
-        tally=around.tally,
+        tally=inputs.tally,
         wall_clock_ms=unix_ms,
         handshake_s=settings.ingest_handshake_timeout_ms / 1e3,
         idle_s=settings.ingest_idle_timeout_ms / 1e3,
@@ -198,9 +199,9 @@ def _make_hall(settings: Settings, appender: Appender, around: Around) -> Hall:
     letters = poison_letter_packer(
         stream, gateway=name, repeats=settings.ingest_poison_repeats, clock_ms=unix_ms
     )
-    return Hall(
-        house=house,
-        tally=around.tally,
+    return GatewayContext(
+        sessions=sessions,
+        tally=inputs.tally,
         limits=ConnectionLimits(
             total_max=total,
             per_address_max=settings.ingest_connections_per_address_max or max(1, 3 * total // 4),
@@ -210,14 +211,14 @@ def _make_hall(settings: Settings, appender: Appender, around: Around) -> Hall:
         paces=Paces(Rate.of_frames(settings.ingest_frames_per_second_max)),
         frame_max_bytes=settings.ingest_frame_max_bytes,
         deadlines=Deadlines(),
-        press=Press(
+        publisher=FramePublisher(
             appender,
             _packers(stream, name),
             letters,
             unix_ms,
         ),
-        emit=around.emit,
-        recording=around.recording,
+        emit=inputs.emit,
+        recording=inputs.recording,
         clock=time.monotonic,
     )
 
@@ -238,15 +239,15 @@ def _packers(stream: str, name: str) -> dict[Shelf, EntryPacker]:
 
 
 def _make_listeners(
-    settings: Settings, hall: Hall, certificate: Certificate | None
+    settings: Settings, context: GatewayContext, certificate: Certificate | None
 ) -> list[TcpListener]:
     host, numbers = settings.ingest_host, connection_numbers()
     plain = stream_socket(host, settings.ingest_tcp_port, setting="INGEST_TCP_PORT")
-    listeners = [TcpListener(hall, plain, settings.ingest_accepts_per_second_max, numbers)]
+    listeners = [TcpListener(context, plain, settings.ingest_accepts_per_second_max, numbers)]
     if settings.ingest_tls_port is not None and certificate is not None:
         sock = stream_socket(host, settings.ingest_tls_port, setting="INGEST_TLS_PORT")
         rate = settings.ingest_tls_accepts_per_second_max
-        listeners.append(TcpListener(hall, sock, rate, numbers, tls=certificate.context))
+        listeners.append(TcpListener(context, sock, rate, numbers, tls=certificate.context))
     return listeners
 
 
@@ -257,16 +258,16 @@ def _certificate(settings: Settings, emit: Emit) -> Certificate:
 
 
 def _make_keeper(
-    settings: Settings, admission: Admission, gateway: Gateway, around: Around
+    settings: Settings, admission: Admission, gateway: Gateway, inputs: GatewayInputs
 ) -> TableKeeper | FileKeeper | None:
     if admission.is_open:
-        around.listed()
+        inputs.listed()
         return None
 
     def tell(news: News) -> None:
-        around.emit(_event_of(news))
+        inputs.emit(_event_of(news))
         if isinstance(news, ListReplaced):
-            around.listed()
+            inputs.listed()
 
     listener = Listener(tell=tell, removed=gateway.not_allowed_any_more)
     if settings.ingest_admission.startswith(_FILE):

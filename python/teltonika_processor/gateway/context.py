@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from teltonika_processor.events import Emit
 from teltonika_processor.gateway.pace import Paces
-from teltonika_processor.gateway.press import Press, Transport
+from teltonika_processor.gateway.publisher import FramePublisher, Transport
 from teltonika_processor.gateway.recording import Recording
-from teltonika_processor.gateway.session import House
+from teltonika_processor.gateway.session_context import SessionContext
 from teltonika_processor.gateway.tally import Tally
 from teltonika_processor.gateway_events import DeviceRefused
 from teltonika_processor.tasks.ratelimit import RateLimit
@@ -24,18 +24,18 @@ CLOSE_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hall:
+class GatewayContext:
     """What the connections share.
 
     Attributes:
-        house: What decides their conversations.
+        sessions: What all conversations share.
         tally: What is counted.
         limits: How many there may be.
         in_flight: Bytes that are not confirmed, and who waits for room.
         paces: Of devices' frames, by IMEI; of datagrams, by IMEI and address.
         frame_max_bytes: A longer frame is framing that was lost.
         deadlines: When each connection is to be looked at.
-        press: Where frames go.
+        publisher: Where frames go.
         emit: The log.
         recording: Of all that devices send; None: nothing is recorded.
         clock: Seconds, monotonic.
@@ -44,14 +44,14 @@ class Hall:
         refusal_lines: The bound on log lines about devices that were turned away.
     """
 
-    house: House
+    sessions: SessionContext
     tally: Tally
     limits: "ConnectionLimits[TcpConnection]"
     in_flight: "BytesInFlight[TcpConnection]"
     paces: Paces[Hashable]
     frame_max_bytes: int
     deadlines: "Deadlines[TcpConnection]"
-    press: Press
+    publisher: FramePublisher
     emit: Emit
     recording: Recording | None
     clock: Callable[[], float]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, Literal, Protocol
 
 from teltonika_processor.codec.native import EntryPacker
-from teltonika_processor.gateway.session import Shelf
+from teltonika_processor.gateway.effects import Shelf
 
 Done = Callable[[bool], None]
 PackLetter = Callable[[bytes, bytes, int, bytes], bytes]
@@ -27,7 +27,7 @@ class Appends(Protocol):
         """Take it back if it was not sent."""
 
 
-class Press:
+class FramePublisher:
     """Packs frames for the streams that they go to; `append` and `withdraw` are the appender's.
 
     Args:
