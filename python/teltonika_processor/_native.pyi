@@ -14,6 +14,7 @@ __all__ = [
     "ENTRY_FIELDS",
     "FRAME_MAX_BYTES",
     "LAST_POSITION_COLUMNS",
+    "MARK_COLUMNS",
     "POSITION_COLUMNS",
     "STREAM_ENTRY_VERSION",
     "UNIT_AVL",
@@ -345,6 +346,14 @@ class Rows:
         Raises:
             DecoderBug: The native code panicked.
         """
+    def copy_marks(self) -> CopyData:
+        """Binary COPY of MARK_COLUMNS: the runs of each device's fixes that take part in timing.
+
+        By (imei, time); a hole of more than ten minutes ends a run.
+
+        Raises:
+            DecoderBug: The native code panicked.
+        """
 
 @final
 class DeviceState:
@@ -599,6 +608,9 @@ POSITION_COLUMNS: tuple[str, ...]
 
 LAST_POSITION_COLUMNS: tuple[str, ...]
 """Columns of `last_position` that `copy_last_positions` writes, in its order."""
+
+MARK_COLUMNS: tuple[str, ...]
+"""Columns of `Rows.copy_marks`, in its order."""
 
 def encode_frame(
     records: Sequence[Mapping[str, Any] | AvlRecord],

@@ -7,6 +7,7 @@ import asyncpg
 
 from teltonika_processor.codec.native import (
     LAST_POSITION_COLUMNS,
+    MARK_COLUMNS,
     POSITION_COLUMNS,
     CopyData,
     Rows,
@@ -20,8 +21,9 @@ _DAY_S = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """One batch, encoded for one session."""
+    """One batch, encoded for one session; its marks only if there are zones."""
 
+    rows: Rows
     positions: CopyData
     newest: CopyData
     # Unix seconds around the rows with a plausible clock; empty where there are none.
@@ -32,6 +34,7 @@ class Payload:
         """Encode `rows`."""
         days = rows.days
         return cls(
+            rows,
             rows.copy_positions(io=io_type),
             rows.copy_last_positions(),
             (days[0] * _DAY_S, (days[-1] + 1) * _DAY_S) if days else None,
@@ -46,24 +49,41 @@ class Paths:
         opening: What the session gets once, None: nothing.
         direct: Begins the direct path.
         staged: Begins the staged path.
+        marks: Makes the table of marks, once it is known that there are zones.
     """
 
     opening: str | None
     direct: str
     staged: str
+    marks: str
 
     @classmethod
     def of(cls, pooler: Pooler, io_type: IoType) -> Self:
         """Temporary tables live as long as what they belong to: the session or a transaction."""
         begin = "BEGIN ISOLATION LEVEL READ COMMITTED;" + queries.REQUIRE_IO.format(io_type=io_type)
         if pooler == "none":
-            return cls(queries.CREATE_NEWEST, begin, f"{begin};{queries.CREATE_STAGE}")
+            staged = f"{begin};{queries.CREATE_STAGE}"
+            return cls(queries.CREATE_NEWEST, begin, staged, queries.CREATE_MARKS)
         direct = f"{begin};{queries.CREATE_NEWEST_FOR_NOW}"
-        return cls(None, direct, f"{direct};{queries.CREATE_STAGE_FOR_NOW}")
+        staged = f"{direct};{queries.CREATE_STAGE_FOR_NOW}"
+        return cls(None, direct, staged, queries.CREATE_MARKS_FOR_NOW)
 
 
-async def write_direct(connection: Session, paths: Paths, payload: Payload) -> int | None:
-    """COPY straight into the table: the number of rows, or None where one was stored before."""
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a transaction did.
+
+    Attributes:
+        n_stored: Rows that are new.
+        marked: Whether there are zones, so that its devices were marked.
+    """
+
+    n_stored: int
+    marked: bool
+
+
+async def write_direct(connection: Session, paths: Paths, payload: Payload) -> Written | None:
+    """COPY straight into the table; None where a row was stored before, and nothing is now."""
     await connection.execute(paths.direct)
     try:
         await _copy(connection, "positions", payload.positions, POSITION_COLUMNS, schema="public")
@@ -71,27 +91,35 @@ async def write_direct(connection: Session, paths: Paths, payload: Payload) -> i
         # Of the key or of an index of the operator's: the staged path tells them apart.
         await connection.execute("ROLLBACK")
         return None
-    await _upsert_newest(connection, payload.newest)
+    has_zones = await _upsert_newest(connection, payload.newest)
+    if has_zones:
+        await connection.execute(paths.marks)
+        await _copy(connection, "marks", payload.rows.copy_marks(), MARK_COLUMNS)
+        await connection.execute(queries.MARK)
     await connection.execute("COMMIT")
-    return payload.positions.n_rows
+    return Written(payload.positions.n_rows, has_zones)
 
 
-async def write_staged(connection: Session, paths: Paths, payload: Payload) -> int:
-    """Through a temporary table, leaving out what was stored before: the number of new rows."""
+async def write_staged(connection: Session, paths: Paths, payload: Payload) -> Written:
+    """Through a temporary table, leaving out what was stored before."""
     await connection.execute(paths.staged)
     await _copy(connection, "stage", payload.positions, POSITION_COLUMNS)
     n_stored = int((await connection.execute(queries.INSERT_STAGED)).rpartition(" ")[2])
     if n_stored < payload.positions.n_rows and payload.plausible_s is not None:
         await connection.execute(queries.CLEAR_SUSPECTS, *payload.plausible_s)
-    await _upsert_newest(connection, payload.newest)
+    has_zones = await _upsert_newest(connection, payload.newest)
+    if has_zones and payload.plausible_s is not None:
+        await connection.execute(queries.MARK_STAGED, *payload.plausible_s)
     await connection.execute("COMMIT")
-    return n_stored
+    return Written(n_stored, has_zones)
 
 
-async def _upsert_newest(connection: Session, newest: CopyData) -> None:
-    if newest.n_rows:
-        await _copy(connection, "newest", newest, LAST_POSITION_COLUMNS)
-        await connection.execute(queries.UPSERT_NEWEST)
+async def _upsert_newest(connection: Session, newest: CopyData) -> bool:
+    """Whether there are zones."""
+    if not newest.n_rows:
+        return bool(await connection.fetchval(queries.HAS_ZONES))
+    await _copy(connection, "newest", newest, LAST_POSITION_COLUMNS)
+    return bool(await connection.fetchval(queries.UPSERT_NEWEST))
 
 
 async def _copy(

@@ -50,12 +50,14 @@ class Receipt:
         n_duplicates: The other storable records: copies inside the batch or stored before.
         staged: Whether the batch took the staged path.
         fell_back: Whether it took it after the direct one had met a row that was there.
+        marked: Whether there are zones, so that the crossings of its devices have to be derived.
     """
 
     n_stored: int
     n_duplicates: int
     staged: bool
     fell_back: bool = False
+    marked: bool = False
 
 
 class SharedState:
@@ -182,15 +184,21 @@ class PositionWriter:
         await self._ensure_days(session.connection, rows)
         payload = Payload.of(rows, session.io_type)
         path = self._path.choose(redelivered=redelivered)
-        n_stored = None
+        written = None
         if path is Path.DIRECT:
-            n_stored = await write_direct(session.connection, session.paths, payload)
-        staged = n_stored is None
-        if n_stored is None:
-            n_stored = await write_staged(session.connection, session.paths, payload)
+            written = await write_direct(session.connection, session.paths, payload)
+        staged = written is None
+        if written is None:
+            written = await write_staged(session.connection, session.paths, payload)
+        n_stored = written.n_stored
         self._path.note(redelivered=redelivered, duplicate=n_stored < rows.n_rows)
-        fell_back = staged and path is Path.DIRECT
-        return Receipt(n_stored, rows.n_records - n_stored, staged, fell_back)
+        return Receipt(
+            n_stored,
+            rows.n_records - n_stored,
+            staged=staged,
+            fell_back=staged and path is Path.DIRECT,
+            marked=written.marked,
+        )
 
     async def _open(self) -> _Opened:
         if self._session is None or self._session.connection.is_closed():

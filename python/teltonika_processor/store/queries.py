@@ -102,8 +102,11 @@ WHERE p.imei = s.imei AND p.recorded_at = s.recorded_at AND p.digest = s.digest
   AND p.recorded_at < to_timestamp($2::double precision)
 """
 
-# Newest wins by the pair, so that the order of batches does not matter.
+# Newest wins by the pair, so that the order of batches does not matter. Says whether there are
+# zones: asked behind the first write of the transaction, so that whoever commits the first zone
+# waits for it, and never remembered.
 UPSERT_NEWEST: Final = """
+WITH upserted AS (
 INSERT INTO public.last_position AS t (
     imei, recorded_at, digest, received_at, longitude, latitude, altitude_m, angle_deg,
     satellites, speed_kmh, priority, event_io_id
@@ -126,7 +129,61 @@ ON CONFLICT (imei) DO UPDATE SET
     priority = excluded.priority,
     event_io_id = excluded.event_io_id
 WHERE (excluded.recorded_at, excluded.digest) > (t.recorded_at, t.digest)
+)
+SELECT EXISTS (SELECT FROM public.zones)
 """
+
+HAS_ZONES: Final = "SELECT EXISTS (SELECT FROM public.zones)"
+
+CREATE_MARKS: Final = """
+CREATE TEMP TABLE IF NOT EXISTS marks (imei bigint, first_at timestamptz, last_at timestamptz)
+ON COMMIT DELETE ROWS
+"""
+CREATE_MARKS_FOR_NOW: Final = CREATE_MARKS.replace("DELETE ROWS", "DROP")
+
+# Bound: a device whose stretches take 400 bytes, some 20 of them, gets one that holds them all.
+_MERGE_RANGES: Final = """
+ON CONFLICT (imei) DO UPDATE SET ranges = CASE
+    WHEN pg_column_size(f.ranges) < 400 THEN f.ranges + excluded.ranges
+    ELSE tstzmultirange(range_merge(f.ranges + excluded.ranges))
+END
+"""
+
+MARK: Final = f"""
+INSERT INTO public.refold AS f (imei, ranges)
+SELECT imei, range_agg(tstzrange(first_at, last_at, '[]')) FROM pg_temp.marks
+GROUP BY imei ORDER BY imei
+{_MERGE_RANGES}
+"""  # noqa: S608 -- a constant of ours
+
+# Of the stage only what this transaction has written: new rows, and those that are not suspect any
+# more. $1, $2: Unix seconds around them, for the planner to leave other partitions alone. Runs end
+# with a hole as those of `Rows.copy_marks` do.
+MARK_STAGED: Final = f"""
+INSERT INTO public.refold AS f (imei, ranges)
+SELECT imei, range_agg(run) FROM (
+    SELECT imei, tstzrange(min(recorded_at), max(recorded_at), '[]') AS run FROM (
+        SELECT imei, recorded_at,
+            count(*) FILTER (WHERE is_after_hole) OVER (
+                PARTITION BY imei ORDER BY recorded_at
+            ) AS run_number
+        FROM (
+            SELECT imei, recorded_at, recorded_at - lag(recorded_at) OVER (
+                PARTITION BY imei ORDER BY recorded_at
+            ) > interval '10 minutes' AS is_after_hole
+            FROM pg_temp.stage AS s JOIN public.positions AS p USING (imei, recorded_at, digest)
+            WHERE p.xmin = pg_current_xact_id()::xid
+              AND p.satellites > 0 AND NOT p.clock_suspect
+              AND p.longitude BETWEEN -180 AND 180 AND p.latitude BETWEEN -90 AND 90
+              AND p.recorded_at >= to_timestamp($1::double precision)
+              AND p.recorded_at < to_timestamp($2::double precision)
+        ) AS changed
+    ) AS numbered
+    GROUP BY imei, run_number
+) AS runs
+GROUP BY imei ORDER BY imei
+{_MERGE_RANGES}
+"""  # noqa: S608 -- a constant of ours
 
 # $1: an `array`.
 LAST_POSITIONS: Final = """

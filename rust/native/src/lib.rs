@@ -104,6 +104,7 @@ mod native {
             "LAST_POSITION_COLUMNS",
             tuple(&::rows::LAST_POSITION_COLUMNS)?,
         )?;
+        module.add("MARK_COLUMNS", tuple(&::rows::MARK_COLUMNS)?)?;
         Ok(())
     }
 }

@@ -7,7 +7,9 @@ use batch::{caught, pool};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyMemoryView;
-use rows::{BatchView, CopyBytes, IoType, KeyColumns, copy_last_positions, copy_positions};
+use rows::{
+    BatchView, CopyBytes, IoType, KeyColumns, copy_last_positions, copy_marks, copy_positions,
+};
 
 use crate::batch::{DecodedBatch, Origin};
 use crate::buffer::{CopyData, Item, view};
@@ -197,6 +199,11 @@ impl Rows {
     /// Of rows made with a state, fixes that cannot win are left out.
     fn copy_last_positions(&self, py: Python<'_>) -> PyResult<CopyData> {
         self.copy(py, copy_last_positions)
+    }
+
+    /// Binary COPY of `MARK_COLUMNS`: the runs of each device's fixes that take part in timing.
+    fn copy_marks(&self, py: Python<'_>) -> PyResult<CopyData> {
+        self.copy(py, copy_marks)
     }
 }
 

@@ -101,7 +101,7 @@ pub(crate) fn newest_fixes(view: &BatchView<'_>, keys: &[RowKey]) -> Vec<Fix> {
     fixes
 }
 
-fn is_valid(view: &BatchView<'_>, key: RowKey) -> bool {
+pub(crate) fn is_valid(view: &BatchView<'_>, key: RowKey) -> bool {
     let record = key.record();
     view.satellites[record] > 0
         && view.longitude_e7[record].unsigned_abs() <= LONGITUDE_MAX_E7

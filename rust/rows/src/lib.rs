@@ -5,8 +5,8 @@
 //! already.
 //!
 //! [`Rows::select`] picks, digests, orders and thins the records of a run of stream entries, also by
-//! what a [`state::DeviceState`] knows of earlier commits; [`copy_positions`] and
-//! [`copy_last_positions`] write what it picked for the two tables; [`remember`] tells the state that
+//! what a [`state::DeviceState`] knows of earlier commits; [`copy_positions`],
+//! [`copy_last_positions`] and [`copy_marks`] write what it picked for the three tables; [`remember`] tells the state that
 //! it was committed.
 
 #![forbid(unsafe_code)]
@@ -24,6 +24,7 @@ mod key;
 mod key_columns;
 mod last_positions;
 mod layout;
+mod marks;
 mod order;
 mod positions;
 mod select;
@@ -34,6 +35,7 @@ pub use copy_buffer::CopyBytes;
 pub use frames::{remember, senders};
 pub use key_columns::KeyColumns;
 pub use last_positions::{LAST_POSITION_COLUMNS, copy_last_positions};
+pub use marks::{MARK_COLUMNS, copy_marks};
 pub use positions::{IoType, POSITION_COLUMNS, copy_positions};
 pub use select::Rows;
 pub use view::BatchView;
