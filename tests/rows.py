@@ -79,6 +79,20 @@ class BuiltRows:
                 newest[record.imei] = record
         return _copy([_columns(newest[imei]) for imei in sorted(newest)])
 
+    def copy_marks(self) -> CopyBytes:
+        runs: list[tuple[int, int, int]] = []
+        for record in sorted(self.records, key=lambda r: (r.imei, r.recorded_at_ms)):
+            if not record.is_valid_fix:
+                continue
+            imei, at_ms = record.imei, record.recorded_at_ms
+            if runs and runs[-1][0] == imei and at_ms - runs[-1][2] <= 600_000:
+                runs[-1] = (imei, runs[-1][1], at_ms)
+            else:
+                runs.append((imei, at_ms, at_ms))
+        return _copy(
+            [[struct.pack(">q", run[0]), _timestamp(run[1]), _timestamp(run[2])] for run in runs]
+        )
+
 
 def rows(*records: Record) -> BuiltRows:
     return BuiltRows(records)
