@@ -1,5 +1,7 @@
 //! From rings as they are written to the edges of an area, or what is wrong with them.
 
+use std::collections::HashSet;
+
 use crate::area::{Area, Bounds, Edges};
 use crate::error::{Place, ZoneError, ZoneFault};
 use crate::frame::short_way;
@@ -46,9 +48,13 @@ pub(crate) fn area(polygons: &[Vec<Vec<LonLat>>]) -> Result<Area, ZoneError> {
     let mut rings = read_rings(polygons)?;
     place_polygons(&mut rings)?;
     let edges_of: Vec<Vec<(Point, Point)>> = rings.iter().map(Ring::edges).collect();
-    let origins: Vec<Origin> = rings.iter().enumerate().flat_map(origins).collect();
-    let all = Edges::new(edges_of.iter().flatten().copied().collect())
-        .ok_or(ZoneFault::Empty.everywhere())?;
+    let cuts = cuts_at_date_line(&edges_of);
+    let is_border = |&(start, end): &(Point, Point)| !cuts.contains(&meridian_part(start, end));
+    let (all, origins): (Vec<_>, Vec<_>) = (edges_of.iter().flatten().copied())
+        .zip(rings.iter().enumerate().flat_map(origins))
+        .filter(|(edge, _)| is_border(edge))
+        .unzip();
+    let all = Edges::new(all).ok_or(ZoneFault::Empty.everywhere())?;
     find_meeting_edges(&all, &origins)?;
     for ring in &rings {
         if ring.signed_area_m2().abs() < AREA_MIN_M2 {
@@ -59,8 +65,7 @@ pub(crate) fn area(polygons: &[Vec<Vec<LonLat>>]) -> Result<Area, ZoneError> {
     let oriented = rings.iter().zip(edges_of).flat_map(|(ring, edges)| {
         let left = ring.number == 0;
         let turn = (ring.signed_area_m2() > 0.0) != left;
-        edges
-            .into_iter()
+        (edges.into_iter().filter(is_border))
             .map(move |(start, end)| if turn { (end, start) } else { (start, end) })
     });
     let edges = Edges::new(oriented.collect()).ok_or(ZoneFault::Empty.everywhere())?;
@@ -235,7 +240,7 @@ fn unwrapped(written: &[LonLat]) -> (Vec<RingPoint>, f64) {
     let mut previous: Option<LonLat> = None;
     let mut points: Vec<RingPoint> = Vec::with_capacity(written.len());
     for (number, &[longitude, latitude]) in written.iter().enumerate() {
-        if let Some([from, from_latitude]) = previous {
+        if let Some([from, from_latitude]) = previous.replace([longitude, latitude]) {
             turns += short_way(from, longitude) - (longitude - from);
             // A whole number of turns, of which the subtraction leaves a few bits.
             turns = (turns / 360.0).round() * 360.0;
@@ -243,7 +248,6 @@ fn unwrapped(written: &[LonLat]) -> (Vec<RingPoint>, f64) {
                 continue;
             }
         }
-        previous = Some([longitude, latitude]);
         points.push(RingPoint {
             number,
             longitude,
@@ -251,13 +255,15 @@ fn unwrapped(written: &[LonLat]) -> (Vec<RingPoint>, f64) {
             turns,
         });
     }
-    // The last point is the first; it was left out above if it also repeats its neighbour.
-    if points.len() > 1
-        && points.last().map(|point| (point.longitude, point.latitude))
-            == written
-                .first()
-                .map(|&[longitude, latitude]| (longitude, latitude))
-    {
+    // The last point is the first.
+    let repeated = points
+        .first()
+        .zip(points.last())
+        .is_some_and(|(first, last)| {
+            short_way(first.longitude, last.longitude) == 0.0
+                && first.latitude - last.latitude == 0.0
+        });
+    if repeated {
         points.pop();
     }
     (points, turns)
@@ -277,6 +283,30 @@ fn origins((number, ring): (usize, &Ring)) -> impl Iterator<Item = Origin> + '_ 
             },
             order: (at, length),
         })
+}
+
+/// A part of a meridian, by bits: its longitude, and its latitudes from south to north.
+fn meridian_part(start: Point, end: Point) -> [u64; 3] {
+    let (south, north) = (start.y.min(end.y), start.y.max(end.y));
+    // Adding 0 makes one zero of two.
+    [start.x, south, north].map(|degrees| (degrees + 0.0).to_bits())
+}
+
+/// The edges on the date line that two rings have in common: RFC 7946 has areas cut there.
+fn cuts_at_date_line(edges_of: &[Vec<(Point, Point)>]) -> HashSet<[u64; 3]> {
+    let mut seen = HashSet::new();
+    let mut cuts = HashSet::new();
+    for edges in edges_of {
+        let on_date_line = edges.iter().filter(|(start, end)| {
+            start.x.rem_euclid(360.0) - 180.0 == 0.0 && end.x.rem_euclid(360.0) - 180.0 == 0.0
+        });
+        let parts: HashSet<_> = on_date_line
+            .map(|edge| meridian_part(edge.0, edge.1))
+            .collect();
+        cuts.extend(seen.intersection(&parts));
+        seen.extend(parts);
+    }
+    cuts
 }
 
 /// What two edges have in common.
