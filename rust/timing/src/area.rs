@@ -1,0 +1,275 @@
+//! An area: polygons with holes, on a plane of its own.
+
+use static_aabb2d_index::{Control, StaticAABB2DIndex, StaticAABB2DIndexBuilder};
+
+use crate::capsule::{Metres, is_near, near};
+use crate::fix::Fix;
+use crate::frame::{Frame, Leg};
+use crate::path::Path;
+use crate::predicate::{Point, crossing, ray_meets};
+use crate::sphere::{DEGREE_M, cos_degrees};
+use crate::trace::{Piece, Trace};
+
+/// Straight edges in the frame of a zone, found by where they are; of an area or of a gate.
+pub(crate) struct Edges {
+    pub(crate) list: Vec<(Point, Point)>,
+    index: Option<StaticAABB2DIndex<f64>>,
+    pub(crate) frame: Frame,
+    pub(crate) bounds: Bounds,
+    scale: Metres,
+}
+
+/// A box in degrees, its longitudes in the frame of a zone.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Bounds {
+    pub(crate) west: f64,
+    pub(crate) south: f64,
+    pub(crate) east: f64,
+    pub(crate) north: f64,
+}
+
+/// Edges up to which looking at all is faster than the index.
+const UNINDEXED_MAX: usize = 24;
+
+/// What is added to boxes in degrees, so that rounding loses nothing: a tenth of a millimetre.
+pub(crate) const SLACK_DEGREES: f64 = 1e-9;
+
+impl Bounds {
+    pub(crate) const NOWHERE: Self = Self {
+        west: f64::INFINITY,
+        south: f64::INFINITY,
+        east: f64::NEG_INFINITY,
+        north: f64::NEG_INFINITY,
+    };
+
+    pub(crate) fn of(points: impl IntoIterator<Item = Point>) -> Self {
+        points
+            .into_iter()
+            .fold(Self::NOWHERE, |bounds, point| Self {
+                west: bounds.west.min(point.x),
+                south: bounds.south.min(point.y),
+                east: bounds.east.max(point.x),
+                north: bounds.north.max(point.y),
+            })
+    }
+
+    pub(crate) fn widened(self, east: f64, north: f64) -> Self {
+        Self {
+            west: self.west - east - SLACK_DEGREES,
+            south: self.south - north - SLACK_DEGREES,
+            east: self.east + east + SLACK_DEGREES,
+            north: self.north + north + SLACK_DEGREES,
+        }
+    }
+
+    pub(crate) fn meets(&self, other: &Self) -> bool {
+        self.west <= other.east
+            && other.west <= self.east
+            && self.south <= other.north
+            && other.south <= self.north
+    }
+}
+
+impl Edges {
+    /// Edges whose points are in one frame; `None` if there are none.
+    pub(crate) fn new(list: Vec<(Point, Point)>) -> Option<Self> {
+        let bounds = Bounds::of(list.iter().flat_map(|&(start, end)| [start, end]));
+        if list.is_empty() {
+            return None;
+        }
+        let centre = bounds.west.midpoint(bounds.east);
+        let scale = Metres {
+            x: DEGREE_M * cos_degrees(bounds.south.midpoint(bounds.north)),
+            y: DEGREE_M,
+        };
+        let index = (list.len() > UNINDEXED_MAX)
+            .then(|| index_of(&list))
+            .flatten();
+        Some(Self {
+            list,
+            index,
+            frame: Frame::around(centre),
+            bounds,
+            scale,
+        })
+    }
+
+    /// How many degrees a distance on the plane is, to the east and to the north.
+    pub(crate) fn degrees(&self, distance_m: f64) -> (f64, f64) {
+        (distance_m / self.scale.x, distance_m / self.scale.y)
+    }
+
+    pub(crate) fn metres(&self, point: Point) -> Metres {
+        // Relative to a corner of the zone, so that nothing cancels.
+        Metres {
+            x: (point.x - self.bounds.west) * self.scale.x,
+            y: (point.y - self.bounds.south) * self.scale.y,
+        }
+    }
+
+    /// Calls `visit` for every edge whose box meets `bounds`, and perhaps for others, until it is true.
+    pub(crate) fn any(
+        &self,
+        bounds: &Bounds,
+        stack: &mut Vec<usize>,
+        mut visit: impl FnMut(usize, Point, Point) -> bool,
+    ) -> bool {
+        let Some(index) = &self.index else {
+            return (self.list.iter().enumerate()).any(|(at, &(start, end))| visit(at, start, end));
+        };
+        let mut visitor = |at: usize| match self.list.get(at) {
+            Some(&(start, end)) if visit(at, start, end) => Control::Break(()),
+            _ => Control::Continue,
+        };
+        let found = index.visit_query_with_stack(
+            bounds.west,
+            bounds.south,
+            bounds.east,
+            bounds.north,
+            &mut visitor,
+            stack,
+        );
+        matches!(found, Control::Break(()))
+    }
+
+    /// Whether a point is within the rings: the ray to the east meets an odd number of edges.
+    pub(crate) fn ring_holds(&self, point: Point, stack: &mut Vec<usize>) -> bool {
+        let ray = Bounds {
+            west: point.x,
+            south: point.y,
+            east: self.bounds.east,
+            north: point.y,
+        };
+        if !self.bounds.meets(&ray) {
+            return false;
+        }
+        let mut inside = false;
+        self.any(&ray, stack, |_, start, end| {
+            inside ^= ray_meets(start, end, point);
+            false
+        });
+        inside
+    }
+
+    /// The crossings of the path, settled.
+    pub(crate) fn cross(&self, path: &Path<'_>, trace: &mut Trace) {
+        let mut stack = std::mem::take(&mut trace.stack);
+        let (once, again) = self.frame.copies(path);
+        for (from, to) in std::iter::once(once).chain(again) {
+            let bounds = Bounds::of([from, to]);
+            if !self.bounds.meets(&bounds) {
+                continue;
+            }
+            let way = self.metres(to).minus(self.metres(from));
+            self.any(&bounds, &mut stack, |_, start, end| {
+                if let Some(hit) = crossing(from, to, start, end) {
+                    let edge = self.metres(end).minus(self.metres(start));
+                    let across_m = (edge.cross(way) / edge.length()).abs();
+                    trace.cross(path, hit.s, across_m, hit.from_left);
+                }
+                false
+            });
+        }
+        trace.stack = stack;
+        trace.settle_crossings();
+    }
+}
+
+/// An index of the boxes of edges; none if it cannot be built, for then all are looked at.
+fn index_of(edges: &[(Point, Point)]) -> Option<StaticAABB2DIndex<f64>> {
+    let mut builder = StaticAABB2DIndexBuilder::new(edges.len());
+    for &(start, end) in edges {
+        let bounds = Bounds::of([start, end]);
+        builder.add(bounds.west, bounds.south, bounds.east, bounds.north);
+    }
+    builder.build().ok()
+}
+
+/// Polygons with holes. Invariant: the inside is on the left of every edge.
+pub(crate) struct Area {
+    pub(crate) edges: Edges,
+}
+
+impl Area {
+    pub(crate) fn holds(&self, fix: &Fix, stack: &mut Vec<usize>) -> bool {
+        let point = self.edges.frame.point(fix.longitude, fix.latitude);
+        self.edges.ring_holds(point, stack)
+    }
+
+    /// The side of a fix that is beyond the band; none within it.
+    pub(crate) fn side_beyond(
+        &self,
+        fix: &Fix,
+        hysteresis_m: f64,
+        stack: &mut Vec<usize>,
+    ) -> Option<bool> {
+        let point = self.edges.frame.point(fix.longitude, fix.latitude);
+        let in_band = hysteresis_m > 0.0 && {
+            let (east, north) = self.edges.degrees(hysteresis_m);
+            let bounds = Bounds::of([point]).widened(east, north);
+            let place = self.edges.metres(point);
+            self.edges.bounds.meets(&bounds)
+                && self.edges.any(&bounds, stack, |_, start, end| {
+                    let (start, end) = (self.edges.metres(start), self.edges.metres(end));
+                    is_near(place, start, end, hysteresis_m)
+                })
+        };
+        (!in_band).then(|| self.edges.ring_holds(point, stack))
+    }
+
+    /// Crossings and pieces of the path, in order.
+    pub(crate) fn trace(&self, path: &Path<'_>, hysteresis_m: f64, trace: &mut Trace) {
+        self.edges.cross(path, trace);
+        if hysteresis_m > 0.0 {
+            self.collect_bands(path, hysteresis_m, trace);
+            self.pieces_between_bands(path, trace);
+        } else {
+            let inside = self.holds(path.from, &mut trace.stack);
+            trace.piece(0.0, inside);
+            trace.pieces_at_crossings();
+        }
+    }
+
+    fn collect_bands(&self, path: &Path<'_>, hysteresis_m: f64, trace: &mut Trace) {
+        let (east, north) = self.edges.degrees(hysteresis_m);
+        let Trace { bands, stack, .. } = trace;
+        let (once, again): (Leg, Option<Leg>) = self.edges.frame.copies(path);
+        for (from, to) in std::iter::once(once).chain(again) {
+            let bounds = Bounds::of([from, to]).widened(east, north);
+            if !self.edges.bounds.meets(&bounds) {
+                continue;
+            }
+            let place = self.edges.metres(from);
+            let way = self.edges.metres(to).minus(place);
+            self.edges.any(&bounds, stack, |_, start, end| {
+                let (start, end) = (self.edges.metres(start), self.edges.metres(end));
+                bands.extend(near(place, way, start, end, hysteresis_m));
+                false
+            });
+        }
+        bands.sort_by(|a, b| a.0.total_cmp(&b.0));
+    }
+
+    /// What is left of the path without the bands; each piece has one side, that of its middle.
+    fn pieces_between_bands(&self, path: &Path<'_>, trace: &mut Trace) {
+        let Trace {
+            bands,
+            stack,
+            pieces,
+            ..
+        } = trace;
+        let mut free_from = 0.0;
+        let path_end = (1.0, 1.0);
+        for &(near_from, near_to) in bands.iter().chain(std::iter::once(&path_end)) {
+            if near_from > free_from {
+                let (longitude, latitude) = path.place(near_from.midpoint(free_from));
+                let middle = self.edges.frame.point(longitude, latitude);
+                pieces.push(Piece {
+                    s: free_from,
+                    inside: self.edges.ring_holds(middle, stack),
+                });
+            }
+            free_from = near_to.max(free_from);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! All versions of all zones, found by where and when.
+
+use std::fmt;
+
+use static_aabb2d_index::{StaticAABB2DIndex, StaticAABB2DIndexBuilder};
+
+use crate::area::Bounds;
+use crate::fix::Fix;
+use crate::membership::Membership;
+use crate::path::Path;
+use crate::zone::{Zone, split_at_date_line};
+
+/// All versions of all zones. Immutable: a change of zones makes a new one; share it by `Arc`.
+pub struct ZoneIndex {
+    /// Sorted by zone and version, so that the order of places is that of zone ids.
+    zones: Vec<Zone>,
+    /// For each place the places of its zone's versions: the first, and the one after the last.
+    versions: Vec<(usize, usize)>,
+    boxes: Option<StaticAABB2DIndex<f64>>,
+    /// The zone of each box; one that meets the date line has two.
+    box_places: Vec<usize>,
+}
+
+/// Zones that cannot be in one index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexError {
+    /// A version of a zone is there twice.
+    DuplicateVersion {
+        /// The zone.
+        zone_id: i32,
+        /// The version.
+        version: i32,
+    },
+}
+
+impl fmt::Display for IndexError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::DuplicateVersion { zone_id, version } = self;
+        write!(f, "zone {zone_id} has its version {version} twice")
+    }
+}
+
+impl std::error::Error for IndexError {}
+
+impl ZoneIndex {
+    /// An index of these versions, in any order.
+    ///
+    /// # Errors
+    /// The same version of a zone twice.
+    pub fn new(mut zones: Vec<Zone>) -> Result<Self, IndexError> {
+        zones.sort_by_key(|zone| (zone.version().zone_id, zone.version().version));
+        for (one, next) in zones.iter().zip(zones.iter().skip(1)) {
+            let (one, next) = (one.version(), next.version());
+            if (one.zone_id, one.version) == (next.zone_id, next.version) {
+                return Err(IndexError::DuplicateVersion {
+                    zone_id: one.zone_id,
+                    version: one.version,
+                });
+            }
+        }
+        let mut versions = Vec::with_capacity(zones.len());
+        for group in zones.chunk_by(|one, next| one.version().zone_id == next.version().zone_id) {
+            let first = versions.len();
+            let after = first.saturating_add(group.len());
+            versions.extend(group.iter().map(|_| (first, after)));
+        }
+        let boxes: Vec<(usize, Bounds)> = zones
+            .iter()
+            .enumerate()
+            .flat_map(|(place, zone)| zone.boxes().into_iter().flatten().map(move |b| (place, b)))
+            .collect();
+        let mut builder = StaticAABB2DIndexBuilder::new(boxes.len());
+        for (_, bounds) in &boxes {
+            builder.add(bounds.west, bounds.south, bounds.east, bounds.north);
+        }
+        Ok(Self {
+            zones,
+            versions,
+            boxes: builder.build().ok(),
+            box_places: boxes.into_iter().map(|(place, _)| place).collect(),
+        })
+    }
+
+    /// How many versions it holds.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.zones.len()
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.zones.is_empty()
+    }
+
+    /// The zones in whose band the fix is and that are live then, in ascending order: what geometry
+    /// cannot say of the fix (R6).
+    #[must_use]
+    pub fn in_band(&self, fix: &Fix) -> Vec<i32> {
+        self.of_side(fix, None)
+    }
+
+    /// The zones that the fix is inside of and beyond the band, and that are live then: what geometry
+    /// can say (R6). With what is stored of the zones of [`Self::in_band`] this is the membership.
+    #[must_use]
+    pub fn membership_beyond_band(&self, fix: &Fix) -> Membership {
+        self.of_side(fix, Some(true)).into_iter().collect()
+    }
+
+    /// Whether no live zone has the fix in its band, so that what was before it cannot matter (R7).
+    #[must_use]
+    pub fn is_beyond_every_band(&self, fix: &Fix) -> bool {
+        self.in_band(fix).is_empty()
+    }
+
+    fn of_side(&self, fix: &Fix, side: Option<bool>) -> Vec<i32> {
+        let (mut places, mut stack) = (Vec::new(), Vec::new());
+        self.live_around_fix(fix, &mut places, &mut stack);
+        places
+            .into_iter()
+            .filter_map(|place| self.zones.get(place))
+            .filter(|zone| zone.side_beyond(fix, &mut stack) == side)
+            .map(|zone| zone.version().zone_id)
+            .collect()
+    }
+
+    pub(crate) fn zone(&self, place: usize) -> Option<&Zone> {
+        self.zones.get(place)
+    }
+
+    /// The places of all versions of the zone at this place.
+    fn versions_of(&self, place: usize) -> std::ops::Range<usize> {
+        let (first, after) = self.versions.get(place).copied().unwrap_or_default();
+        first..after
+    }
+
+    /// Whether any version of the zone at this place is valid at the instant.
+    pub(crate) fn is_any_live(&self, place: usize, t_us: i64) -> bool {
+        self.live_version(place, t_us).is_some()
+    }
+
+    /// The live version of the zone at this place: of those that are valid the greatest.
+    fn live_version(&self, place: usize, t_us: i64) -> Option<usize> {
+        let valid = |&place: &usize| self.zone(place).is_some_and(|zone| zone.is_valid_at(t_us));
+        self.versions_of(place).rev().find(valid)
+    }
+
+    /// Where a zone is judged at the instant: at its live version, else at the one that ended last.
+    pub(crate) fn place_of(&self, zone_id: i32, t_us: i64) -> Option<usize> {
+        let first = (self.zones).partition_point(|zone| zone.version().zone_id < zone_id);
+        let zone = self.zone(first)?;
+        if zone.version().zone_id != zone_id {
+            return None;
+        }
+        let ended = || {
+            self.versions_of(first)
+                .filter_map(|place| Some((self.zone(place)?.version().valid_to_us, place)))
+                .filter(|&(valid_to_us, _)| valid_to_us <= t_us)
+                .max()
+                .map(|(_, place)| place)
+        };
+        self.live_version(first, t_us)
+            .or_else(ended)
+            .or(Some(first))
+    }
+
+    /// The live zones whose box holds the fix, in ascending order.
+    pub(crate) fn live_around_fix(
+        &self,
+        fix: &Fix,
+        places: &mut Vec<usize>,
+        stack: &mut Vec<usize>,
+    ) {
+        let bounds = Bounds {
+            west: fix.longitude,
+            south: fix.latitude,
+            east: fix.longitude,
+            north: fix.latitude,
+        };
+        self.live_in(bounds, fix.t_us, places, stack);
+    }
+
+    /// The zones that are live at the end of the path and whose box meets it, in ascending order.
+    pub(crate) fn live_around_path(
+        &self,
+        path: &Path<'_>,
+        places: &mut Vec<usize>,
+        stack: &mut Vec<usize>,
+    ) {
+        let (from, to) = (path.from, path.to);
+        let east_end = from.longitude + path.east;
+        let bounds = Bounds {
+            west: from.longitude.min(east_end),
+            south: from.latitude.min(to.latitude),
+            east: from.longitude.max(east_end),
+            north: from.latitude.max(to.latitude),
+        };
+        self.live_in(bounds, to.t_us, places, stack);
+    }
+
+    fn live_in(&self, bounds: Bounds, t_us: i64, places: &mut Vec<usize>, stack: &mut Vec<usize>) {
+        places.clear();
+        let mut visit = |number: usize| {
+            if let Some(&place) = self.box_places.get(number)
+                && self.live_version(place, t_us) == Some(place)
+            {
+                places.push(place);
+            }
+        };
+        let Some(boxes) = &self.boxes else {
+            (0..self.box_places.len()).for_each(visit);
+            return;
+        };
+        for part in split_at_date_line(bounds).into_iter().flatten() {
+            let (west, south, east, north) = (part.west, part.south, part.east, part.north);
+            boxes.visit_query_with_stack(west, south, east, north, &mut visit, stack);
+        }
+        if places.len() > 1 {
+            places.sort_unstable();
+            places.dedup();
+        }
+    }
+}
+
+impl fmt::Debug for ZoneIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ZoneIndex")
+            .field("versions", &self.zones.len())
+            .finish_non_exhaustive()
+    }
+}
