@@ -21,6 +21,7 @@ def test_a_capture_holds_what_was_sent_and_only_its_owner_may_read_it(
 ) -> None:
     capture, frame = tmp_path / "devices.capture", frame_at(BASE_MS)
     with Gateway(redis_url, "--capture", str(capture), **QUICK) as gateway:
+        assert gateway.wait_for("capture.started")["path"] == str(capture)
         with Device(gateway.tcp_port) as device:
             assert device.delivers(frame) == 1
         assert gateway.terminate() == 0
