@@ -128,8 +128,8 @@ def test_a_password_in_a_broken_address_stays_out_of_the_text() -> None:
 @pytest.mark.parametrize("sqlstate", ["42P01", "42703", "42883", "3F000"])
 def test_what_is_missing_names_the_command_that_makes_it(sqlstate: str) -> None:
     assert str(translate(reply(sqlstate))) == (
-        f"Postgres: {sqlstate} what happened: teltonika-processor migrate makes what this version "
-        "needs"
+        f"Postgres: {sqlstate} what happened: "
+        "`teltonika-processor migrate` makes what this version needs"
     )
 
 

@@ -21,7 +21,7 @@ from teltonika_processor.errors import (
 from teltonika_processor.store.pooler import POOLER_FOUND
 
 # A trigger of the operator's may miss something too, which this does not make.
-_MAKES_THEM: Final = ": teltonika-processor migrate makes what this version needs"
+_MAKES_THEM: Final = ": `teltonika-processor migrate` makes what this version needs"
 
 Meaning = type[SinkUnavailable] | type[SinkRejected] | type[SchemaMismatch] | type[ConfigError]
 
