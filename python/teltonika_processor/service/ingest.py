@@ -53,7 +53,7 @@ def run_ingest(settings: Settings, *, capture: TextIO | None = None) -> ExitCode
 
     Args:
         settings: What it is to do.
-        capture: Where all that devices send is written to.
+        capture: Where all that devices send is written to; it is closed at the end.
     """
     return run_service(settings, lambda log: Ingest(settings, log, capture))
 
@@ -104,7 +104,10 @@ class Ingest:
                 name=f"teltonika-processor/{settings.ingest_name}",
             )
             closing.push_async_callback(say_farewell, client.aclose)
-            parts = make_parts(settings, self._around(client))
+            recording = self._recording()
+            if recording is not None:
+                closing.callback(recording.close)
+            parts = make_parts(settings, self._around(client, recording))
             closing.callback(parts.gateway.close)
             self._parts = parts
             panics.facts = self._facts
@@ -123,10 +126,10 @@ class Ingest:
 
     # Starting
 
-    def _around(self, client: RedisClient) -> Around:
-        recording = None
-        if self._capture is not None:
-            recording = Recording(self._capture, unix_ms, self.emit)
+    def _recording(self) -> Recording | None:
+        return None if self._capture is None else Recording(self._capture, unix_ms, self.emit)
+
+    def _around(self, client: RedisClient, recording: Recording | None) -> Around:
         return Around(
             client=client,
             tally=self._tally,
