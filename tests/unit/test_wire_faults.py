@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -9,7 +10,14 @@ from teltonika_processor.codec import reference
 from teltonika_processor.errors import DecodeError
 from teltonika_processor.simulate.device import UNSET_CLOCK_MS, Device
 from teltonika_processor.simulate.envelope import avl_packet, tcp_frame
-from teltonika_processor.simulate.outbox import MadeRecord, PoisonOutbox, RecordOutbox
+from teltonika_processor.simulate.outbox import (
+    BuiltOutbox,
+    MadeRecord,
+    Outbox,
+    Parcel,
+    PoisonOutbox,
+    RecordOutbox,
+)
 from teltonika_processor.simulate.wire_faults import (
     Fault,
     Spoken,
@@ -108,18 +116,30 @@ def test_a_flipped_bit_is_always_a_wrong_crc() -> None:
             reference.decode_frame(with_a_bit_flipped(FRAME, rng), transport="tcp")
 
 
-def test_poison_is_the_same_damage_each_time() -> None:
-    inner = RecordOutbox(0x08)
-    inner.add([MadeRecord(1, 0, bytes(30))])
-    outbox = PoisonOutbox(inner)
-    assert (outbox.n_made, outbox.n_kept(), outbox.is_empty) == (1, 1, False)
+def record_outbox() -> Outbox:
+    outbox = RecordOutbox(0x08)
+    outbox.add([MadeRecord(1, 0, bytes(30))])
+    return outbox
+
+
+def built_outbox() -> Outbox:
+    return BuiltOutbox([Parcel(FRAME, 2)], n_frames=1)
+
+
+@pytest.mark.parametrize("inner", [record_outbox, built_outbox])
+def test_poison_is_the_same_damage_each_time(inner: Callable[[], Outbox]) -> None:
+    outbox = PoisonOutbox(inner())
+    assert not outbox.is_empty
     first = outbox.take()
     assert first is not None
+    assert outbox.n_made == first.n_records
     assert outbox.take() is None
-    with pytest.raises(DecodeError, match="crc_mismatch"):
-        reference.decode_frame(first.wire, transport="tcp")
-    outbox.put_back(first)
-    assert outbox.take() == first
+    for _ in range(3):
+        with pytest.raises(DecodeError, match="crc_mismatch"):
+            reference.decode_frame(first.wire, transport="tcp")
+        outbox.put_back(first)
+        assert outbox.n_kept() == first.n_records
+        assert outbox.take() == first
 
 
 def device() -> Device:

@@ -15,6 +15,7 @@ from teltonika_processor.model import format_imei
 from teltonika_processor.simulate.keys import Key
 from teltonika_processor.simulate.outcome import DeviceOutcome, Outcome
 from teltonika_processor.simulate.wire_faults import Fault
+from teltonika_processor.store.simulated import StoredKey
 from teltonika_processor.texts import time_text
 
 _SHARES: Final = (0.5, 0.9, 0.99, 0.999)
@@ -51,7 +52,8 @@ def print_report(report: Report) -> None:
     _print_amiss(outcome)
     if report.verification is not None:
         for what, keys in (
-            ("not stored", report.verification.missing),
+            ("not stored", [_in_us(key) for key in report.verification.missing]),
+            ("different", report.verification.different),
             ("never sent", report.verification.invented),
         ):
             _print_keys(what, keys)
@@ -69,17 +71,28 @@ def _print_amiss(outcome: Outcome) -> None:
             print(f"and {len(amiss) - _NAMED_MAX:,} more; --json names all devices")
 
 
-def _print_keys(what: str, keys: Sequence[Key]) -> None:
+def _in_us(key: Key) -> StoredKey:
+    imei, recorded_at_ms, digest = key
+    return imei, recorded_at_ms * 1000, digest
+
+
+def _print_keys(what: str, keys: Sequence[StoredKey]) -> None:
     if not keys:
         return
     rows = [
-        (what, format_imei(imei), time_text(recorded_at_ms), str(digest))
-        for imei, recorded_at_ms, digest in keys[:_NAMED_MAX]
+        (what, format_imei(imei), _us_text(recorded_at_us), str(digest))
+        for imei, recorded_at_us, digest in keys[:_NAMED_MAX]
     ]
     headings = ("record", "IMEI", "recorded at", "digest")
     print_rows(headings, rows, terminal=sys.stdout.isatty(), unfolded=headings)
     if len(keys) > _NAMED_MAX:
         print(f"and {len(keys) - _NAMED_MAX:,} more")
+
+
+def _us_text(at_us: int) -> str:
+    """A time, with its microseconds where it has any."""
+    at_ms, us = divmod(at_us, 1000)
+    return time_text(at_ms) + (f" + {us} us" if us else "")
 
 
 def print_report_json(report: Report) -> None:
@@ -179,14 +192,21 @@ def _verified_object(report: Report) -> dict[str, Any] | None:
         "stored": found.n_stored,
         "waited_s": round(found.waited_s, 3),
         "missing_records": len(found.missing),
-        "missing": list(map(_key_object, found.missing[:_IN_JSON_MAX])),
+        "missing": [_key_object(_in_us(key)) for key in found.missing[:_IN_JSON_MAX]],
+        "different_records": len(found.different),
+        "different": list(map(_key_object, found.different[:_IN_JSON_MAX])),
         "invented_records": len(found.invented),
         "invented": list(map(_key_object, found.invented[:_IN_JSON_MAX])),
+        "unreadable_records": found.n_unreadable,
+        "earlier_records": found.n_earlier,
+        "elsewhere_records": found.n_elsewhere,
     }
 
 
-def _key_object(key: Key) -> dict[str, str | int]:
-    imei, recorded_at_ms, digest = key
+def _key_object(key: StoredKey) -> dict[str, str | int | float]:
+    imei, recorded_at_us, digest = key
+    at_ms, us = divmod(recorded_at_us, 1000)
+    recorded_at_ms = recorded_at_us / 1000 if us else at_ms
     return {"imei": format_imei(imei), "recorded_at_ms": recorded_at_ms, "digest": digest}
 
 

@@ -27,6 +27,9 @@ _SAME_MILLISECOND_SHARE: Final = 0.01
 _PERIODIC: Final = 0
 _PRIORITY_OFFSET: Final = 8
 
+IMEIS: Final = (1_000_000_000_000, 1_099_999_999_999)
+"""The least and the greatest IMEI that `imei_of` makes, as numbers."""
+
 # Source: records of real devices whose clock was never set count from here.
 UNSET_CLOCK_MS: Final = 1_072_915_200_000  # 2004-01-01T00:00:00Z
 _TCP: Final = "tcp"
