@@ -215,7 +215,7 @@ def simulate_command(  # noqa: PLR0913 -- the options of the command
     if replay_file is not None:
         with failures_told():
             found = replay(replay_file, target, speed=speed, drain_s=drain, as_json=as_json)
-        raise typer.Exit(EXIT_FINDING if any(one.unsent or one.refused for one in found) else 0)
+        raise typer.Exit(EXIT_FINDING if any(one.is_amiss for one in found) else 0)
     records_per_frame = range_of(records)
     period_s = period or (devices / rate if rate else _PERIOD_S)
     patience = Patience(response_s=response_timeout, ping_s=ping or math.inf)

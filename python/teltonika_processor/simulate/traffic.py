@@ -22,13 +22,13 @@ from teltonika_processor.simulate.wire_faults import Fault
 from teltonika_processor.tasks.companions import companions
 
 CONNECT_TIMEOUT_S: Final = 5.0
+SPARE_DESCRIPTORS: Final = 64
+"""Standard streams, the loop's own, and what a verification opens."""
 
 _TICK_S: Final = 0.01
 _SWEEP_EVERY_S: Final = 0.25
 _CONNECTORS: Final = 64
 _CLOSE_S: Final = 2.0
-# Standard streams, the loop's own, and what a verification opens.
-_SPARE_DESCRIPTORS: Final = 64
 
 
 class GatewayUnreachable(TransientError):  # noqa: N818 -- states a fact, as its family does
@@ -125,7 +125,7 @@ class Traffic:
         """
         self._address = await self._resolved()
         n_foreigners = self._foreigners.n_clients if self._foreigners else 0
-        demand_descriptors(len(self._trackers) + n_foreigners + _SPARE_DESCRIPTORS)
+        demand_descriptors(len(self._trackers) + n_foreigners + SPARE_DESCRIPTORS)
 
     async def run(self, limits: Limits, *, stop: asyncio.Event, at_once: asyncio.Event) -> None:
         """Send until the limits are reached, or all is sent and acknowledged.
