@@ -1,10 +1,13 @@
 """`simulate` as it is called: what it says, and how it ends."""
 
+import itertools
 import json
 import re
 import signal
 import subprocess
 from pathlib import Path
+
+import pytest
 
 import teltonika_processor as tp
 from book_gateways import Conversation, in_a_thread
@@ -87,9 +90,39 @@ def test_choices_that_exclude_each_other_and_wrong_ones_are_usage() -> None:
         ("--codec", "9"),
         ("--records-per-frame", "0"),
         ("--records-per-frame", "9-3"),
+        ("--records-per-frame", "\u0663"),
+        ("--speed", "2"),
+        ("--duration", "0s"),
+        ("--newest-first", "--full-speed"),
+        ("--newest-first", "--built", "3"),
+        ("--fault", "gap", "--full-speed"),
+        ("--fault", "split", "--udp-share", "1"),
     ):
         done = run_command("simulate", *arguments, environment=own_environment())
         assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_a_replay_refuses_what_it_has_no_use_for() -> None:
+    arguments = ("--replay", __file__, "--verify", "--fault", "split", "--devices", "10")
+    done = run_command("simulate", *arguments, environment=own_environment())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "--replay has no use for --devices, --fault, --verify\n"
+
+
+@pytest.mark.parametrize("order", [(), ("--newest-first",)])
+def test_a_backlog_is_sent_in_the_order_that_was_asked_for(order: tuple[str, ...]) -> None:
+    more = ("--period", "0.05", "--frames", "150", "--fault", "gap:1", *order)
+    with in_a_thread() as gateway:
+        done = run_command(*options(gateway.port, *more), environment=own_environment())
+    assert done.returncode == 0, done.stdout + done.stderr
+    rises, falls = 0, 0
+    for frame in gateway.frames():
+        records = tp.decode_frame(frame).records
+        for one, other in itertools.pairwise(records):
+            if one.priority == other.priority:
+                rises += one.recorded_at_ms < other.recorded_at_ms
+                falls += one.recorded_at_ms > other.recorded_at_ms
+    assert (rises, falls) == ((0, max(falls, 5)) if order else (max(rises, 5), 0))
 
 
 def test_ctrl_c_ends_the_run_in_order() -> None:

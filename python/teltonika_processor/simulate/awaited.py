@@ -12,12 +12,12 @@ from teltonika_processor.codec.native import (
     FrameCutter,
     channel_packets,
 )
+from teltonika_processor.simulate import datagram_link
+from teltonika_processor.simulate.link import REPLY_BYTES
 
 # Bound: a gateway may be told to take longer frames than the vendor's; no frame is longer.
 _FRAME_MAX_BYTES: Final = 1 << 20
 _ACCEPTED: Final = b"\x01"
-_TCP_REPLY_BYTES: Final = 4
-_UDP_REPLY_BYTES: Final = 7
 
 
 class TcpAwaited:
@@ -40,7 +40,7 @@ class TcpAwaited:
         """Frames that were answered."""
         if self._head != _ACCEPTED:
             return 0
-        return min((self._n_bytes - len(self._head)) // _TCP_REPLY_BYTES, self.n_frames)
+        return min((self._n_bytes - len(self._head)) // REPLY_BYTES, self.n_frames)
 
     @property
     def is_settled(self) -> bool:
@@ -80,7 +80,7 @@ class UdpAwaited:
     @property
     def n_answered(self) -> int:
         """Channel packets that were answered."""
-        return min(self._n_bytes // _UDP_REPLY_BYTES, self.n_frames)
+        return min(self._n_bytes // datagram_link.REPLY_BYTES, self.n_frames)
 
     @property
     def is_settled(self) -> bool:

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from teltonika_processor.capture import Captured
 from teltonika_processor.simulate.awaited import TcpAwaited, UdpAwaited
+from teltonika_processor.simulate.connections import open_datagrams
 from teltonika_processor.simulate.traffic import (
     CONNECT_TIMEOUT_S,
     SPARE_DESCRIPTORS,
@@ -170,9 +171,7 @@ class Replay:
                 if captured.transport == "tcp":
                     await loop.create_connection(lambda: end, target.host, target.tcp_port)
                 else:
-                    await loop.create_datagram_endpoint(
-                        lambda: end, remote_addr=(target.host, target.udp_port)
-                    )
+                    await open_datagrams(end, target.host, target.udp_port)
         except (OSError, TimeoutError) as error:
             why = f"no connection within {CONNECT_TIMEOUT_S:.0f} s"
             end.replayed.refused = str(error) or why

@@ -30,6 +30,7 @@ _BUILT_EVERY_MS: Final = 1000
 _PATIENCE: Final = Patience()
 # Records of a device that was just switched on, before it knows place or time.
 _BAD_RECORDS_MAX: Final = 20
+_BACKLOG_RECORDS_MAX: Final = 25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +112,10 @@ class Tracker:
         self._records: Final = RecordOutbox(
             device.codec_id,
             transport=device.transport,
-            records_max=plan.records_per_frame[1],
+            # After a gap there is more than a period's records to send.
+            records_max=max(
+                plan.records_per_frame[1], _BACKLOG_RECORDS_MAX if Fault.GAP in faults else 0
+            ),
             order=plan.order,
         )
         if plan.built_frames:
@@ -164,7 +168,8 @@ def trackers_of(
     rng = random.Random(plan.seed)
     devices = [_device(index, plan, rng) for index in range(plan.devices)]
     by_tcp = [index for index, device in enumerate(devices) if device.transport == "tcp"]
-    faulty = faulty_devices(by_tcp, plan.faults, rng)
+    by_udp = [index for index, device in enumerate(devices) if device.transport == "udp"]
+    faulty = faulty_devices(by_tcp, by_udp, plan.faults, rng)
     trackers = []
     for index, device in enumerate(devices):
         faults = faulty.get(index, frozenset())
