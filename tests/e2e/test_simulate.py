@@ -26,8 +26,44 @@ def test_a_run_ends_with_the_accounts() -> None:
         done = run_command(*options(gateway.port, "--frames", "20"), environment=own_environment())
     assert done.returncode == 0, done.stdout + done.stderr
     assert "records    20 made, 20 acknowledged (0 in doubt), 0 kept" in done.stdout
-    assert done.stdout.splitlines()[-1] == "all acknowledged by the book"
+    *_, headings, first, second, third, last = done.stdout.splitlines()
+    assert headings.split()[:4] == ["IMEI", "by", "made", "acknowledged"]
+    rows = [row.split() for row in (first, second, third)]
+    assert sum(int(made) for _, _, made, *_ in rows) == 20
+    assert all(made == acknowledged for _, _, made, acknowledged, *_ in rows)
+    assert last == "all acknowledged by the book"
     assert sum(frame[9] for frame in gateway.frames()) == 20
+
+
+def test_more_devices_than_a_screen_holds_are_not_listed() -> None:
+    with in_a_thread() as gateway:
+        arguments = ("--port", str(gateway.port), "--devices", "21", "--period", "0.1")
+        done = run_command("simulate", *arguments, "--frames", "30", environment=own_environment())
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "IMEI" not in done.stdout
+
+
+def test_a_run_that_sends_nothing_is_a_finding() -> None:
+    with in_a_thread() as gateway:
+        arguments = ("--port", str(gateway.port), "--devices", "1", "--period", "1000")
+        done = run_command(
+            "simulate", *arguments, "--duration", "1s", environment=own_environment()
+        )
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "nothing was sent")
+
+
+def test_poisoned_frames_are_counted_while_it_runs_and_at_the_end() -> None:
+    with in_a_thread() as gateway:
+        gateway.quarantine_after = 1
+        more = ("--duration", "6s", "--fault", "poison:1,deaf:0.3", "--drain", "1")
+        done = run_command(*options(gateway.port, *more), environment=own_environment())
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = re.match(r"5 s: 3 connected, (\d+) frames acknowledged", done.stderr)
+    assert found is not None
+    assert int(found[1]) > 0
+    assert re.search(
+        r"by the book; let off: \d+ records kept by deaf or poisoned trackers$", done.stdout
+    )
 
 
 def test_json_holds_every_device() -> None:

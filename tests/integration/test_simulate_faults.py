@@ -10,6 +10,8 @@ from book_gateways import Gateway, listening
 from teltonika_processor.cli.simulate_run import Order, Run, simulate
 from teltonika_processor.codec import reference
 from teltonika_processor.service.signals import StopRequests
+from teltonika_processor.simulate import foreigners
+from teltonika_processor.simulate.foreigners import ForeignAccount
 from teltonika_processor.simulate.keys import Keys, SentKeys
 from teltonika_processor.simulate.link import DeviceLink, Patience
 from teltonika_processor.simulate.outbox import Order as RecordOrder
@@ -180,7 +182,29 @@ async def test_clients_that_are_no_devices_are_closed_without_an_answer() -> Non
         outcome, _ = await run(gateway, Fault.GARBAGE, n_frames=150)
     assert outcome.findings() == []
     assert outcome.foreign is not None
-    assert outcome.foreign.connections >= outcome.foreign.closed == gateway.n_foreign > 0
+    assert outcome.foreign.closed == gateway.n_foreign > 0
+    assert_adds_up(outcome.foreign)
+
+
+def assert_adds_up(account: ForeignAccount) -> None:
+    assert account.connections == account.closed + account.held + account.still_open
+
+
+@pytest.mark.parametrize("handshake_s", [0.5, 100.0])
+async def test_a_gateway_that_closes_no_stranger_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, handshake_s: float
+) -> None:
+    monkeypatch.setattr(foreigners, "_HANDSHAKE_S", handshake_s)
+    async with listening() as gateway:
+        server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
+        port, gateway.port = gateway.port, server.sockets[0].getsockname()[1]
+        outcome, _ = await run(gateway, Fault.GARBAGE, n_frames=100, drain_s=2.0)
+        gateway.port = port
+        server.close()
+    assert outcome.foreign is not None
+    assert_adds_up(outcome.foreign)
+    is_found = outcome.foreign.held > 0
+    assert is_found == any("not closed" in one for one in outcome.findings()) == (handshake_s < 1)
 
 
 async def test_an_answer_to_no_device_is_a_finding() -> None:

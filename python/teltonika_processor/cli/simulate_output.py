@@ -22,7 +22,17 @@ _SHARES: Final = (0.5, 0.9, 0.99, 0.999)
 # Bound: devices and records that are named one by one; --json names all devices.
 _NAMED_MAX: Final = 20
 _IN_JSON_MAX: Final = 1000
-_HEADINGS: Final = ("IMEI", "by", "made", "acknowledged", "kept", "resent", "wrong", "timeouts")
+_HEADINGS: Final = (
+    "IMEI",
+    "by",
+    "made",
+    "acknowledged",
+    "kept",
+    "resent",
+    "wrong",
+    "timeouts",
+    "faults",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +55,14 @@ class Report:
 
 
 def print_report(report: Report) -> None:
-    """Some lines, tables of the devices and the records that something is amiss with, a verdict."""
+    """Some lines, tables of the devices and of the records that something is amiss with, a verdict.
+
+    Of many devices only those are shown that something is amiss with.
+    """
     outcome = report.outcome
     for line in (*_lines(outcome), *_log_lines(report)):
         print(line)
-    _print_amiss(outcome)
+    _print_devices(outcome)
     if report.verification is not None:
         for what, keys in (
             ("not stored", [_in_us(key) for key in report.verification.missing]),
@@ -61,14 +74,18 @@ def print_report(report: Report) -> None:
         print(line)
 
 
-def _print_amiss(outcome: Outcome) -> None:
-    amiss = [device for device in outcome.devices if _is_amiss(device)]
-    if amiss:
-        rows = [_row(device) for device in amiss[:_NAMED_MAX]]
-        terminal = sys.stdout.isatty()
-        print_rows(_HEADINGS, rows, terminal=terminal, unfolded=_HEADINGS, right=_HEADINGS[2:])
-        if len(amiss) > _NAMED_MAX:
-            print(f"and {len(amiss) - _NAMED_MAX:,} more; --json names all devices")
+def _print_devices(outcome: Outcome) -> None:
+    """All of them; where they are many, those that something is amiss with."""
+    shown = list(outcome.devices)
+    if len(shown) > _NAMED_MAX:
+        shown = [device for device in shown if _is_amiss(device)]
+    if not shown:
+        return
+    rows = [_row(device) for device in shown[:_NAMED_MAX]]
+    terminal = sys.stdout.isatty()
+    print_rows(_HEADINGS, rows, terminal=terminal, unfolded=_HEADINGS, right=_HEADINGS[2:-1])
+    if len(shown) > _NAMED_MAX:
+        print(f"and {len(shown) - _NAMED_MAX:,} more; --json names all devices")
 
 
 def _in_us(key: Key) -> StoredKey:
@@ -161,7 +178,8 @@ def _fault_lines(outcome: Outcome) -> Iterator[str]:
     if foreign is not None:
         yield (
             f"strangers  {foreign.connections:,} connections, {foreign.closed:,} closed by the "
-            f"gateway, {foreign.answered:,} answered, {foreign.held:,} held"
+            f"gateway, {foreign.held:,} held, {foreign.still_open:,} still open; "
+            f"{foreign.answered:,} answered"
         )
 
 
@@ -177,9 +195,11 @@ def _log_lines(report: Report) -> Iterator[str]:
 
 
 def _verdict(report: Report) -> list[str]:
-    good = "all acknowledged by the book"
-    if report.verification is not None:
-        good += ", and stored once"
+    is_verified = report.verification is not None
+    good = "all acknowledged by the book" + (", and stored once" if is_verified else "")
+    let_off = report.outcome.let_off(stored=is_verified)
+    if let_off:
+        good += f"; let off: {', '.join(let_off)}"
     return report.findings() or [good]
 
 
@@ -228,7 +248,8 @@ def _row(device: DeviceOutcome) -> tuple[str, ...]:
         *(device.n_made, account.records_acknowledged, device.n_kept, account.frames_resent),
         *(account.replies_wrong, account.timeouts),
     )
-    return (device.imei, device.transport, *(f"{number:,}" for number in numbers))
+    faults = ", ".join(sorted(device.faults))
+    return (device.imei, device.transport, *(f"{number:,}" for number in numbers), faults)
 
 
 def _device_object(device: DeviceOutcome) -> dict[str, str | int | list[Fault]]:
