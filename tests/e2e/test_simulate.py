@@ -220,7 +220,7 @@ def test_options_that_are_text_are_refused_by_name(tmp_path: Path) -> None:
     for arguments, shown in (
         (("--fault", "flood"), "--fault: 'flood' is none of"),
         (("--fault", "split:2"), "--fault: '2' is no share"),
-        (("--model", "x"), "--model: 'x' is none of"),
+        (("--model", "x"), "--model: 'x' is none of fmb120, fmb920, fmc003, fmc650, mixed, random"),
         (("--route", "sea"), "--route: 'sea' is none of"),
         (("--lap-times", "60"), "--lap-times goes with --route circuit:FILE"),
         (("--route", "circuit:x"), "--route circuit:FILE goes with --lap-times"),

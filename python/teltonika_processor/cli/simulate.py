@@ -46,7 +46,7 @@ from teltonika_processor.cli.simulate_arguments import (
 from teltonika_processor.cli.simulate_options import (
     codec_id_of,
     faults_of,
-    model_of,
+    models_of,
     range_of,
     route_of,
 )
@@ -142,7 +142,7 @@ def simulate_command(  # noqa: PLR0913 -- the options of the command
         built_frames=built or (_BUILT_FRAMES if full_speed else 0),
         faults=faults_of(fault or [], n_by_tcp=devices - int(devices * udp_share)),
         route=route_of(route, lap_times),
-        model=model_of(model),
+        models=models_of(model),
     )
     pace = Pace(
         period_s=period or (devices / rate if rate else _PERIOD_S),

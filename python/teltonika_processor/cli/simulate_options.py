@@ -23,6 +23,10 @@ _CODECS: Final[Mapping[str, int | None]] = {
     "mixed": None,
 }
 _ROUTES: Final[Mapping[str, Callable[[Random], Drive]]] = {"city": Route, "motorway": Motorway}
+_MODEL_MIXTURES: Final[Mapping[str, Sequence[Model]]] = {
+    "mixed": tuple(MODELS.values()),
+    "random": (),
+}
 _CIRCUIT: Final = "circuit:"
 
 
@@ -73,12 +77,12 @@ def _share_of(text: str) -> float:
     raise typer.BadParameter(f"--fault: {text!r} is no share above 0 and up to 1")
 
 
-def model_of(text: str) -> Model | None:
-    """The model by its name; None: mixed."""
-    name = text.lower()
-    if name not in {"mixed", *MODELS}:
-        raise typer.BadParameter(f"--model: {text!r} is none of mixed, {', '.join(MODELS)}")
-    return MODELS.get(name)
+def models_of(text: str) -> Sequence[Model]:
+    """The model by its name, all of them for mixed; none for random."""
+    known = {**{name: (model,) for name, model in MODELS.items()}, **_MODEL_MIXTURES}
+    if text.lower() not in known:
+        raise typer.BadParameter(f"--model: {text!r} is none of {', '.join(known)}")
+    return known[text.lower()]
 
 
 def route_of(text: str, lap_times: str | None) -> Callable[[Random], Drive]:

@@ -252,11 +252,12 @@ def _row(device: DeviceOutcome) -> tuple[str, ...]:
     return (device.imei, device.transport, *(f"{number:,}" for number in numbers), faults)
 
 
-def _device_object(device: DeviceOutcome) -> dict[str, str | int | list[Fault]]:
+def _device_object(device: DeviceOutcome) -> dict[str, str | int | list[Fault] | None]:
     return {
         "imei": device.imei,
         "transport": device.transport,
         "faults": sorted(device.faults),
+        "first_record_ms": device.first_record_ms,
         "records_made": device.n_made,
         "records_kept": device.n_kept,
         **dataclasses.asdict(device.account),

@@ -22,6 +22,7 @@ class DeviceOutcome:
         n_kept: Records that were not acknowledged.
         account: Everything else.
         faults: What was wrong with it.
+        first_record_ms: When its drive started, Unix milliseconds; None: it made nothing.
     """
 
     imei: str
@@ -30,6 +31,7 @@ class DeviceOutcome:
     n_made: int
     n_kept: int
     account: Account
+    first_record_ms: int | None = None
 
     @property
     def may_keep(self) -> bool:
@@ -48,6 +50,7 @@ class DeviceOutcome:
             n_made=link.outbox.n_made,
             n_kept=link.n_kept(),
             account=link.account,
+            first_record_ms=tracker.first_record_ms,
         )
 
 
