@@ -121,7 +121,8 @@ Verify = Annotated[
     bool,
     typer.Option(
         "--verify",
-        help="Demand at the end that the log, at DATABASE_URL, holds what was acknowledged.",
+        help="Demand at the end that the log, at DATABASE_URL, holds what was acknowledged, every "
+        "column as it was sent, and of these trackers nothing else.",
     ),
 ]
 VerifyTimeout = Annotated[
