@@ -19,6 +19,11 @@ FRAME = bytes.fromhex(
     "000000000000003608010000016B40D8EA30010000000000000000000000000000000"
     "105021503010101425E0F01F10000601A014E0000000000000000010000C7CF"
 )
+# Of the same document, its second example.
+OTHER_FRAME = bytes.fromhex(
+    "000000000000002808010000016B40D9AD80010000000000000000000000000000000"
+    "103021503010101425E100000010000F22A"
+)
 DATAGRAM = bytes.fromhex(
     "003DCAFE0105000F33353230393330383634303336353508010000016B4F815B30010000"
     "000000000000000000000000000103021503010101425DBC000001"
@@ -131,12 +136,39 @@ async def test_no_frame_is_lost_where_a_device_comes_back_at_once(*, closes: boo
         events += [
             Captured(number, name, "tcp", "open"),
             Captured(number, name, "tcp", "data", HANDSHAKE + FRAME[:30]),
-            Captured(number, name, "tcp", "data", FRAME[30:] + FRAME),
+            Captured(number, name, "tcp", "data", FRAME[30:] + OTHER_FRAME),
             *([Captured(number, name, "tcp", "close")] if closes else []),
         ]
     async with listening(NewestWins()) as gateway:
         found = await play(events, gateway.port)
     assert [(one.n_frames, one.n_answered, one.is_amiss) for one in found] == [(2, 2, False)] * 5
+
+
+class AnswersCopiesOnce(NewestWins):
+    """As the gateway does: a frame that comes again while it is in flight is answered once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.in_flight: set[Conversation] = set()
+
+    def __call__(self, conversation: Conversation, answer: bytes) -> bytes:
+        if len(answer) > 4 or (len(answer) == 4 and conversation in self.in_flight):
+            raise AssertionError("the copy came while the frame was in flight")
+        if len(answer) == 4:
+            self.in_flight.add(conversation)
+        return super().__call__(conversation, answer)
+
+    def say(self, conversation: Conversation, answer: bytes) -> None:
+        self.in_flight.discard(conversation)
+        super().say(conversation, answer)
+
+
+async def test_a_frame_that_was_sent_again_is_sent_again_after_its_answer() -> None:
+    events = [Captured(0, "a", "tcp", "data", HANDSHAKE)]
+    events += [Captured(number, "a", "tcp", "data", FRAME) for number in range(3)]
+    async with listening(AnswersCopiesOnce()) as gateway:
+        (one,) = await play(events, gateway.port)
+    assert (one.n_frames, one.n_answered) == (3, 3)
 
 
 async def test_a_frame_that_is_never_answered_is_amiss(monkeypatch: pytest.MonkeyPatch) -> None:

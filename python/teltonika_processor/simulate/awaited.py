@@ -1,9 +1,12 @@
 """Which replies the bytes of a replayed connection call for. Pure.
 
 Rules. A frame whose CRC is right and that is of no command codec is answered with four bytes, once
-the handshake was answered with 01; a channel packet is answered with seven. Nothing else is.
+once the handshake was answered with 01; a channel packet is answered with seven. Nothing else is.
+A gateway that gets a frame again while it is in flight answers one of them, so whoever wants both
+answered says the second one after the answer to the first.
 """
 
+from itertools import groupby
 from typing import Final
 
 from teltonika_processor.codec.native import (
@@ -32,6 +35,8 @@ class TcpAwaited:
         self.imei = ""
         self.n_frames = 0
         self._cutter: Final = FrameCutter(frame_max_bytes=_FRAME_MAX_BYTES)
+        self._last = b""
+        self._n_cut = 0
         self._head = b""
         self._n_bytes = 0
 
@@ -50,12 +55,22 @@ class TcpAwaited:
         is_greeted = bool(self._head) or not self.imei
         return is_greeted and self.n_answered == self.n_frames
 
-    def say(self, data: bytes) -> None:
-        """The device says so."""
+    def cut(self, data: bytes) -> bool:
+        """Look at what the device will say next; whether it begins with its last frame again."""
+        is_again, frames = False, list[bytes]()
         for kind, value, _ in self._cutter.feed(data):
             if kind == UNIT_HANDSHAKE:
                 self.imei = value.decode()
-            self.n_frames += kind == UNIT_AVL
+            if kind == UNIT_AVL:
+                is_again = is_again or (not frames and value == self._last)
+                frames.append(value)
+        self._n_cut = len([frame for frame, _ in groupby(frames)])
+        self._last = frames[-1] if frames else self._last
+        return is_again
+
+    def said(self) -> None:
+        """The device says it."""
+        self.n_frames += self._n_cut
 
     def hear(self, data: bytes) -> None:
         """The gateway says so."""
@@ -75,6 +90,7 @@ class UdpAwaited:
 
     def __init__(self) -> None:
         self.n_frames = 0
+        self._n_cut = 0
         self._n_bytes = 0
 
     @property
@@ -87,11 +103,16 @@ class UdpAwaited:
         """Whether nothing is awaited."""
         return self.n_answered == self.n_frames
 
-    def say(self, data: bytes) -> None:
-        """The device says so."""
-        self.n_frames += sum(
+    def cut(self, data: bytes) -> bool:
+        """Look at what a device will say next; never its last frame: a datagram has an id."""
+        self._n_cut = sum(
             one.reject is None and not one.is_command for one in channel_packets(data)
         )
+        return False
+
+    def said(self) -> None:
+        """The device says it."""
+        self.n_frames += self._n_cut
 
     def hear(self, data: bytes) -> None:
         """The gateway says so."""

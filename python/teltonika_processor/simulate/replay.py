@@ -145,7 +145,8 @@ class Replay:
                 await self._until_answered(end, stop)
             end = await self._open(captured)
         if captured.data:
-            end.awaited.say(captured.data)
+            if end.awaited.cut(captured.data):
+                await self._until_answered(end, stop)
             imei = end.awaited.imei
             before = self._newest.get(imei, end) if imei else end
             if before is not end:  # which the gateway ends once it knows whose this one is
@@ -216,6 +217,7 @@ class _End(asyncio.Protocol, asyncio.DatagramProtocol):
     def say(self, data: bytes) -> None:
         """Send it, unless the gateway has closed."""
         self._heard_at = monotonic()
+        self.awaited.said()
         error, self._error = self._error, ""
         if self._transport is None:
             self.replayed.unsent += len(data)
