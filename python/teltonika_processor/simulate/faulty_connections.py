@@ -36,13 +36,14 @@ def connection_of(
         period_s: Between two frames of a tracker; 0.0: one follows the other.
     """
     link = tracker.link
-    wire = Wire(tracker.faults, rng, response_s=link.patience.response_s, period_s=period_s)
-    is_faulty = bool(tracker.faults & ON_THE_WIRE)
-    if isinstance(link, DatagramLink):
-        return FaultyUdpConnection(link, wire) if is_faulty else UdpConnection(link)
-    if Fault.DEAF in tracker.faults:
+    if Fault.DEAF in tracker.faults and isinstance(link, DeviceLink):
         return DeafConnection(link, lost)
-    return FaultyConnection(link, lost, wire) if is_faulty else TcpConnection(link, lost)
+    if not tracker.faults & ON_THE_WIRE:
+        return UdpConnection(link) if isinstance(link, DatagramLink) else TcpConnection(link, lost)
+    wire = Wire(tracker.faults, rng, response_s=link.patience.response_s, period_s=period_s)
+    if isinstance(link, DatagramLink):
+        return FaultyUdpConnection(link, wire)
+    return FaultyConnection(link, lost, wire)
 
 
 class FaultyConnection(TcpConnection):
