@@ -1,6 +1,7 @@
 """Files that a gateway reads and writes: its certificate, its capture."""
 
 import re
+import resource
 import shutil
 import socket
 import ssl
@@ -77,6 +78,28 @@ def test_the_documented_commands_make_what_devices_verify(redis_url: str, tmp_pa
     assert [line for line in expected if not line.startswith(vague)] == [
         line for line in shown if line in expected and not line.startswith(vague)
     ]
+
+
+def small_files_only() -> None:
+    """The disk is full once a file has 4 KiB."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+
+@pytest.mark.parametrize("n_frames", [40, 600])
+def test_a_disk_that_is_full_ends_the_capture_and_not_the_gateway(
+    redis_url: str, tmp_path: Path, n_frames: int
+) -> None:
+    capture = tmp_path / "devices.capture"
+    settings = {**QUICK, "INGEST_FRAMES_PER_SECOND_MAX": "10000"}
+    with Gateway(
+        redis_url, "--capture", str(capture), first=small_files_only, **settings
+    ) as gateway:
+        with Device(gateway.tcp_port) as device:
+            for number in range(n_frames):
+                assert device.delivers(frame_at(BASE_MS + number)) == 1
+        assert gateway.terminate() == 0
+    assert gateway.wait_for("capture.ended")["why"] == "File too large"
+    assert not any("Errno" in line for line in gateway.output)
 
 
 def test_a_device_is_served_by_tls_and_the_end_of_the_certificate_is_shown(

@@ -56,7 +56,7 @@ def run_ingest(settings: Settings, *, capture: TextIO | None = None) -> ExitCode
 
     Args:
         settings: What it is to do.
-        capture: Where all that devices send is written to.
+        capture: Where all that devices send is written to; it is closed at the end.
     """
     return run_service(settings, lambda log: Ingest(settings, log, capture))
 
@@ -109,7 +109,10 @@ class Ingest:
                 name=f"teltonika-processor/{settings.ingest_name}",
             )
             closing.push_async_callback(say_farewell, client.aclose)
-            parts = make_parts(settings, self._inputs(client))
+            recording = self._recording()
+            if recording is not None:
+                closing.callback(recording.close)
+            parts = make_parts(settings, self._inputs(client, recording))
             closing.callback(parts.gateway.close)
             self._parts = parts
             panics.facts = self._facts
@@ -128,11 +131,13 @@ class Ingest:
 
     # Starting
 
-    def _inputs(self, client: RedisClient) -> GatewayInputs:
-        recording = None
-        if self._capture is not None:
-            recording = Recording(self._capture, unix_ms, self.emit)
-            self.emit(CaptureStarted(path=str(self._capture.name)))
+    def _recording(self) -> Recording | None:
+        if self._capture is None:
+            return None
+        self.emit(CaptureStarted(path=str(self._capture.name)))
+        return Recording(self._capture, unix_ms, self.emit)
+
+    def _inputs(self, client: RedisClient, recording: Recording | None) -> GatewayInputs:
         return GatewayInputs(
             client=client,
             tally=self._tally,
