@@ -1,7 +1,6 @@
 """Trackers with faults at a gateway by the book: what is acknowledged arrived, and all of it is."""
 
 import asyncio
-from time import monotonic
 
 import pytest
 from typing_extensions import override
@@ -10,7 +9,7 @@ from book_gateways import Gateway, listening
 from teltonika_processor.cli.simulate_run import Order, Run, simulate
 from teltonika_processor.codec import reference
 from teltonika_processor.service.signals import StopRequests
-from teltonika_processor.simulate import foreigners
+from teltonika_processor.simulate import foreigners, wire_faults
 from teltonika_processor.simulate.foreigners import ForeignAccount
 from teltonika_processor.simulate.keys import Keys, SentKeys
 from teltonika_processor.simulate.link import DeviceLink, Patience
@@ -35,7 +34,6 @@ async def run(
     gateway: Gateway,
     *faults: Fault,
     n_frames: int = 40,
-    period_s: float = 0.05,
     drain_s: float = 30.0,
     built_frames: int = 0,
     udp_share: float = 0.0,
@@ -55,7 +53,7 @@ async def run(
         ),
         target=Target(host="127.0.0.1", tcp_port=gateway.port, udp_port=gateway.port),
         limits=Limits(duration_s=60.0, drain_s=drain_s),
-        pace=Pace(period_s=period_s, records_per_frame=(1, 2), n_frames=n_frames),
+        pace=Pace(period_s=0.05, records_per_frame=(1, 2), n_frames=n_frames),
         n_frames=None,
     )
     return await simulate(order, watch, StopRequests(), sent), sent
@@ -143,12 +141,14 @@ async def test_trackers_by_udp_have_the_faults_that_need_no_connection() -> None
         assert sent.acknowledged.of(imei)
 
 
-async def test_a_gap_ends_with_the_run() -> None:
+@pytest.mark.parametrize("udp_share", [0.0, 1.0])
+async def test_a_gap_ends_with_the_run(monkeypatch: pytest.MonkeyPatch, udp_share: float) -> None:
+    monkeypatch.setattr(wire_faults, "_GAP_PERIODS", (10_000.0, 10_000.0))
     async with listening() as gateway:
-        started_at = monotonic()
-        outcome, _ = await run(gateway, Fault.GAP, n_frames=30, period_s=0.5)
+        outcome, _ = await run(gateway, Fault.GAP, n_frames=150, drain_s=8.0, udp_share=udp_share)
     assert outcome.findings() == []
-    assert monotonic() - started_at < 12.0
+    frames = gateway.frames() or [datagram[23:] for datagram in gateway.datagrams]
+    assert len(frames) < 100
 
 
 async def test_a_deaf_tracker_keeps_everything_and_is_no_finding() -> None:
