@@ -91,6 +91,7 @@ def test_accounts_of_a_small_run_balance(temporary: Path) -> None:
     assert numbers_of("in frames that are dead letters", output) == [52]
     assert numbers_of("acknowledged, but not stored", output) == [0, 0]
     assert numbers_of("stored, but sent by nobody", output) == [0, 0]
+    assert numbers_of("stored, but not as it was sent", output) == [0, 0]
     assert numbers_of("devices with every record of theirs", output) == [27, 27]
     added, settled = numbers_of("stream entries, and settled", output)
     assert added == settled > 300
