@@ -234,7 +234,8 @@ class Serving:
     def wait_until(self, fact: Callable[[], bool], *others: "subprocess.Popen[str]") -> None:
         deadline = time.monotonic() + _DEADLINE_S
         while not self._holds(fact):
-            if self.process.status() == psutil.STATUS_ZOMBIE or any(one.poll() for one in others):
+            have_ended = [one.poll() is not None for one in others]
+            if self.process.status() == psutil.STATUS_ZOMBIE or any(have_ended):
                 raise RuntimeError("the gateway or the simulator ended")
             if time.monotonic() > deadline:
                 raise TimeoutError("the gateway did not come so far")

@@ -8,7 +8,7 @@ whole. Keys that a reader does not know it ignores.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
@@ -81,8 +81,15 @@ def event_line(captured: Captured) -> str:
     return json.dumps(fields) + "\n"
 
 
-def read_capture(lines: Iterable[str]) -> Iterator[Captured]:
+def read_capture(
+    lines: Iterable[str], *, cut: Callable[[int], None] | None = None
+) -> Iterator[Captured]:
     """The events of a capture; empty lines are skipped.
+
+    Args:
+        lines: With their ends.
+        cut: Told the number of the last line where that has no end and is no event, as after a
+            crash of the gateway: it is skipped. None: such a line is wrong like any other.
 
     Raises:
         CaptureError: At the first line that is not as it must be: what was found, what was
@@ -92,7 +99,14 @@ def read_capture(lines: Iterable[str]) -> Iterator[Captured]:
     number, first = next(numbered, (1, ""))
     _check_header(number, first)
     for number, line in numbered:
-        yield _captured(number, _object(number, line))
+        try:
+            captured = _captured(number, _object(number, line))
+        except CaptureError:
+            if cut is None or line.endswith("\n"):
+                raise
+            cut(number)
+            return
+        yield captured
 
 
 def _check_header(number: int, line: str) -> None:
@@ -109,7 +123,7 @@ def _check_header(number: int, line: str) -> None:
 def _object(number: int, line: str) -> Mapping[str, Any]:
     try:
         found = json.loads(line)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # a ValueError also where a number has 5,000 digits
         found = None
     if not isinstance(found, dict):
         raise CaptureError(number, f"{line.strip()!r:.40} is no JSON object")

@@ -89,12 +89,13 @@ class AdmissionReplaced(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmissionUnreadable(Event):
-    """The list cannot be read: the last one goes on; `age_s` is None where there is none."""
+    """The list cannot be read; `age_s` is that of the last one, None where there is none."""
 
     name = "admission.unreadable"
     level = "warning"
     error: str
     age_s: float | None
+    meanwhile: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +177,15 @@ class TlsFailed(Event):
     address: str
     error: str
     suppressed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureStarted(Event):
+    """All that devices send is written to this file as well."""
+
+    name = "capture.started"
+    level = "info"
+    path: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,6 +61,10 @@ def replayed_key(stream: str) -> str:
     return f"{stream}:replayed"
 
 
+MOVED_LETTER: Final = "letter:"
+"""Before a letter's id, as a field of these two: the ids of both streams may be alike."""
+
+
 def audit_key(stream: str) -> str:
     """Name of the hash that says what the last recorded audit found."""
     return f"{stream}:audit"

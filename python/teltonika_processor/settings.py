@@ -25,6 +25,13 @@ _NEAR_MISS_RATIO: Final = 0.85
 _REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
 _POSTGRES_SCHEMES: Final = ("postgresql", "postgres")
 
+# Instead of the patterns, which are for machines.
+_EXPECTED: Final = {
+    "INGEST_ADMISSION": "expected postgres, open, or file:PATH",
+    "INGEST_DURABILITY": "expected fsync, memory, or replicated:N with N from 1 to 20",
+}
+_EXPECTED_NAME: Final = "expected printable ASCII characters, without a space"
+
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
 
 
@@ -190,7 +197,8 @@ class Settings(BaseSettings):
         default=65_536,
         ge=15,
         le=16_777_216,
-        description="A longer frame is dead-lettered. The vendor's 1,280 is the gateway's policy.",
+        description="A longer frame is dead-lettered. "
+        "A gateway of ours takes no longer one than INGEST_FRAME_MAX_BYTES.",
     )
     clock_ahead_max_ms: int = Field(
         default=86_400_000,
@@ -545,6 +553,8 @@ def _explain(detail: Mapping[str, object], files: Mapping[str, str]) -> str:
     message = str(detail.get("msg", "")).removeprefix("Value error, ")
     if not name:
         return message
+    if detail.get("type") == "string_pattern_mismatch":
+        message = _EXPECTED.get(name, _EXPECTED_NAME)
     return f"{name}{_found(name, files)}: {message}"
 
 

@@ -70,7 +70,15 @@ def test_check_reads_the_certificate_and_the_list_of_the_gateway(tmp_path: Path)
     chain.write_text(
         (directory / "server.pem").read_text() + (directory / "server.key").read_text()
     )
-    assert config("check", **tls).returncode == 0
+    chain.chmod(0o644)
+    checked = config("check", **tls)
+    assert (checked.returncode, checked.stderr) == (
+        0,
+        f"{chain}: every user of this machine may read this private key\n",
+    )
+    chain.chmod(0o600)
+    checked = config("check", **tls)
+    assert (checked.returncode, checked.stderr) == (0, "")
     admission = {"INGEST_ADMISSION": f"file:{devices}"}
     checked = config("check", **admission)
     assert (checked.returncode, checked.stderr) == (

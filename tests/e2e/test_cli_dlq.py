@@ -227,6 +227,17 @@ def test_of_an_unknown_id_it_is_said_where_it_went(client: redis.Redis, dlq: Dlq
     ((entry_id, _),) = client.xrange(STREAM)
     assert f"was replayed as {entry_id.decode()}\n" in dlq("show", "1790000000000-7").stderr
     assert f'"letter_id":"{dropped}"' in dlq("show", "1790000000000-8").stderr
+    by_its_own_id = dlq("show", replayed).stderr
+    assert f"the dead letter {replayed} was replayed as {entry_id.decode()}\n" in by_its_own_id
+    assert f"the dead letter {dropped} was dropped: {{" in dlq("show", dropped).stderr
+
+
+def test_of_a_frame_that_was_never_an_entry_no_entry_is_named(
+    client: redis.Redis, dlq: Dlq
+) -> None:
+    letter_id = add_damaged(client, reason="poison_frame", source_id="0-0")
+    lines = dlq("show", letter_id).stdout.splitlines()
+    assert "  source_id         - (the frame was never an entry)" in lines
 
 
 def test_reading_changes_nothing(client: redis.Redis, dlq: Dlq, tmp_path: Path) -> None:
@@ -387,7 +398,7 @@ def test_letters_are_dropped_by_reason_or_all(client: redis.Redis, dlq: Dlq) -> 
     )
     assert {fields[b"reason"] for _, fields in client.xrange(LETTERS)} == {b"crc_mismatch"}
     assert dlq("drop", "--all", "--yes").stdout == "dropped 300 dead letters: crc_mismatch 300\n"
-    assert (client.xlen(LETTERS), client.hlen(f"{STREAM}:dropped")) == (0, 600)
+    assert (client.xlen(LETTERS), client.hlen(f"{STREAM}:dropped")) == (0, 1200)
 
 
 # Asking first.

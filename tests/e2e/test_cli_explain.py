@@ -224,6 +224,9 @@ def test_an_entry_that_has_its_dead_letter_says_so(client: redis.Redis, redis_ur
         f"stream entry {entry_id} in telemetry:teltonika",
         "  dead letter       crc_mismatch",
     ]
+    client.hset(f"{STREAM}:replayed", entry_id, "1790000000001-0")
+    lines = explain(entry_id, REDIS_URL=redis_url).stdout.splitlines()
+    assert lines[1] == "  dead letter       crc_mismatch, replayed as 1790000000001-0"
 
 
 def test_an_entry_of_udp_is_its_array(client: redis.Redis, redis_url: str) -> None:

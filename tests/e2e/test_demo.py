@@ -1,17 +1,20 @@
 """The demo as a newcomer runs it: it balances, and leaves nothing behind however it ends."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from commands import own_environment, run_command
 from readme import README
 from waiting import eventually
 
@@ -88,6 +91,7 @@ def test_accounts_of_a_small_run_balance(temporary: Path) -> None:
     assert numbers_of("in frames that are dead letters", output) == [52]
     assert numbers_of("acknowledged, but not stored", output) == [0, 0]
     assert numbers_of("stored, but sent by nobody", output) == [0, 0]
+    assert numbers_of("stored, but not as it was sent", output) == [0, 0]
     assert numbers_of("devices with every record of theirs", output) == [27, 27]
     added, settled = numbers_of("stream entries, and settled", output)
     assert added == settled > 300
@@ -131,6 +135,43 @@ def test_services_killed_in_the_middle_change_nothing_in_the_accounts(temporary:
     assert shapes_of(blocks_of_readme()[1]) <= shapes_of(output)
     assert list(temporary.iterdir()) == []
     assert processes_below(temporary) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_demo_that_is_kept_can_be_used_until_a_signal(
+    temporary: Path, number: signal.Signals
+) -> None:
+    options = ["--keep", "--devices", "20", "--records", "1000"]
+    with subprocess.Popen(
+        [*DEMO, *options], env=environment(temporary), stdout=subprocess.PIPE, text=True
+    ) as demo:
+        assert demo.stdout is not None
+        shown = ""
+        while "processor-2  http" not in shown:
+            shown += demo.stdout.readline()
+        assert "The accounts balance" in shown
+        addresses = dict(re.findall(r"export (\w+)='(.*)'", shown))
+        (simulate,) = re.findall(r"^  teltonika-processor (simulate .*)$", shown, re.MULTILINE)
+        simulated = run_command(
+            *simulate.replace("10s", "1s").split(), environment=own_environment(**addresses)
+        )
+        assert simulated.returncode == 0, simulated.stdout + simulated.stderr
+        assert simulated.stdout.endswith("all acknowledged by the book, and stored once\n")
+        for url in re.findall(r"http://\S+", shown):
+            with urllib.request.urlopen(url) as document:  # noqa: S310 -- on 127.0.0.1
+                assert json.load(document)["ready"]
+        documented = shapes_of(blocks_of_readme()[2])
+        assert {line for line in documented if "export" not in line} <= shapes_of(shown)
+        demo.send_signal(number)
+        ended = demo.communicate()[0]
+    assert (demo.returncode, "Stopping all three" in ended) == (0, True)
+    assert list(temporary.iterdir()) == []
+    assert processes_below(temporary) == []
+
+
+def test_where_a_demo_listens_is_asked_of_one_that_is_kept() -> None:
+    refused = run_command("demo", "--port", "5027", environment=own_environment())
+    assert (refused.returncode, refused.stderr) == (2, "--listen and --port go with --keep\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

@@ -1,10 +1,13 @@
 """`simulate` as it is called: what it says, and how it ends."""
 
+import itertools
 import json
 import re
 import signal
 import subprocess
 from pathlib import Path
+
+import pytest
 
 import teltonika_processor as tp
 from book_gateways import Conversation, in_a_thread
@@ -23,8 +26,44 @@ def test_a_run_ends_with_the_accounts() -> None:
         done = run_command(*options(gateway.port, "--frames", "20"), environment=own_environment())
     assert done.returncode == 0, done.stdout + done.stderr
     assert "records    20 made, 20 acknowledged (0 in doubt), 0 kept" in done.stdout
-    assert done.stdout.splitlines()[-1] == "all acknowledged by the book"
+    *_, headings, first, second, third, last = done.stdout.splitlines()
+    assert headings.split()[:4] == ["IMEI", "by", "made", "acknowledged"]
+    rows = [row.split() for row in (first, second, third)]
+    assert sum(int(made) for _, _, made, *_ in rows) == 20
+    assert all(made == acknowledged for _, _, made, acknowledged, *_ in rows)
+    assert last == "all acknowledged by the book"
     assert sum(frame[9] for frame in gateway.frames()) == 20
+
+
+def test_more_devices_than_a_screen_holds_are_not_listed() -> None:
+    with in_a_thread() as gateway:
+        arguments = ("--port", str(gateway.port), "--devices", "21", "--period", "0.1")
+        done = run_command("simulate", *arguments, "--frames", "30", environment=own_environment())
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "IMEI" not in done.stdout
+
+
+def test_a_run_that_sends_nothing_is_a_finding() -> None:
+    with in_a_thread() as gateway:
+        arguments = ("--port", str(gateway.port), "--devices", "1", "--period", "1000")
+        done = run_command(
+            "simulate", *arguments, "--duration", "1s", environment=own_environment()
+        )
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "nothing was sent")
+
+
+def test_poisoned_frames_are_counted_while_it_runs_and_at_the_end() -> None:
+    with in_a_thread() as gateway:
+        gateway.quarantine_after = 1
+        more = ("--duration", "6s", "--fault", "poison:1,deaf:0.3", "--drain", "1")
+        done = run_command(*options(gateway.port, *more), environment=own_environment())
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = re.match(r"5 s: 3 connected, (\d+) frames acknowledged", done.stderr)
+    assert found is not None
+    assert int(found[1]) > 0
+    assert re.search(
+        r"by the book; let off: \d+ records kept by deaf or poisoned trackers$", done.stdout
+    )
 
 
 def test_json_holds_every_device() -> None:
@@ -87,9 +126,39 @@ def test_choices_that_exclude_each_other_and_wrong_ones_are_usage() -> None:
         ("--codec", "9"),
         ("--records-per-frame", "0"),
         ("--records-per-frame", "9-3"),
+        ("--records-per-frame", "\u0663"),
+        ("--speed", "2"),
+        ("--duration", "0s"),
+        ("--newest-first", "--full-speed"),
+        ("--newest-first", "--built", "3"),
+        ("--fault", "gap", "--full-speed"),
+        ("--fault", "split", "--udp-share", "1"),
     ):
         done = run_command("simulate", *arguments, environment=own_environment())
         assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_a_replay_refuses_what_it_has_no_use_for() -> None:
+    arguments = ("--replay", __file__, "--verify", "--fault", "split", "--devices", "10")
+    done = run_command("simulate", *arguments, environment=own_environment())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "--replay has no use for --devices, --fault, --verify\n"
+
+
+@pytest.mark.parametrize("order", [(), ("--newest-first",)])
+def test_a_backlog_is_sent_in_the_order_that_was_asked_for(order: tuple[str, ...]) -> None:
+    more = ("--period", "0.05", "--frames", "150", "--fault", "gap:1", *order)
+    with in_a_thread() as gateway:
+        done = run_command(*options(gateway.port, *more), environment=own_environment())
+    assert done.returncode == 0, done.stdout + done.stderr
+    rises, falls = 0, 0
+    for frame in gateway.frames():
+        records = tp.decode_frame(frame).records
+        for one, other in itertools.pairwise(records):
+            if one.priority == other.priority:
+                rises += one.recorded_at_ms < other.recorded_at_ms
+                falls += one.recorded_at_ms > other.recorded_at_ms
+    assert (rises, falls) == ((0, max(falls, 5)) if order else (max(rises, 5), 0))
 
 
 def test_ctrl_c_ends_the_run_in_order() -> None:
@@ -151,7 +220,7 @@ def test_options_that_are_text_are_refused_by_name(tmp_path: Path) -> None:
     for arguments, shown in (
         (("--fault", "flood"), "--fault: 'flood' is none of"),
         (("--fault", "split:2"), "--fault: '2' is no share"),
-        (("--model", "x"), "--model: 'x' is none of"),
+        (("--model", "x"), "--model: 'x' is none of fmb120, fmb920, fmc003, fmc650, mixed, random"),
         (("--route", "sea"), "--route: 'sea' is none of"),
         (("--lap-times", "60"), "--lap-times goes with --route circuit:FILE"),
         (("--route", "circuit:x"), "--route circuit:FILE goes with --lap-times"),

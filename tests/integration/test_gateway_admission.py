@@ -131,7 +131,8 @@ def test_with_postgres_away_the_last_list_goes_on(
         port = gateway.tcp_port
         with Device(port, IMEI) as device:
             own_postgres.kill()
-            gateway.wait_for("admission.unreadable")
+            told = gateway.wait_for("admission.unreadable")
+            assert told["meanwhile"] == "the last list goes on"
             assert device.delivers(numbered(1)) == 1
         assert first_answer(port, IMEI) == b"\x01"
         assert first_answer(port, UNKNOWN) == b"\x00"
@@ -151,7 +152,8 @@ def test_with_postgres_away_at_the_start_nobody_is_let_in_until_a_list_was_read(
     order(own_postgres.dsn(), "allow", IMEI)
     own_postgres.stop()
     with Gateway(server.url(), DATABASE_URL=own_postgres.dsn(), **BY_TABLE) as gateway:
-        gateway.wait_for("admission.unreadable")
+        told = gateway.wait_for("admission.unreadable")
+        assert told["meanwhile"] == "devices wait until there is a list"
         unlisted = (503, "No list of allowed devices was read yet.\n")
         eventually(lambda: answer(gateway, "/readyz") == unlisted)
         assert "gateway.started" not in [event["event"] for event in gateway.events]

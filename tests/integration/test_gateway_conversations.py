@@ -428,6 +428,12 @@ def test_the_pages_say_how_the_gateway_stands(server: EmbeddedRedis) -> None:
         assert status["about"]["gateway"] == "gateway-1"
         assert status["accounts"]["frames"] == 3
         assert status["accounts"]["replies"] == 2
+        settings = status["settings"]
+        assert settings["HTTP_PORT"] == gateway.wait_for("http.started")["port"]
+        assert settings["INGEST_TCP_PORT"] == gateway.tcp_port
+        total = settings["INGEST_CONNECTIONS_MAX"]
+        assert settings["INGEST_CONNECTIONS_PER_ADDRESS_MAX"] == 3 * total // 4
+        assert settings["INGEST_UNAUTHENTICATED_MAX"] == max(total // 8, min(256, total - 1))
         assert gateway.terminate() == 0
         stopped = gateway.wait_for("gateway.stopped")
         assert (stopped["connections"], stopped["frames"], stopped["replies"]) == (2, 3, 2)

@@ -112,8 +112,8 @@ def test_without_a_usable_certificate_it_does_not_start(
     certificate = (TLS / "server.pem").read_text()
     for content, why in (
         (None, "No such file or directory"),
-        ("no certificate\n", "no usable certificate and key: "),
-        (certificate, "no usable certificate and key: "),
+        ("no certificate\n", "no certificate in PEM in it"),
+        (certificate, "no private key in it, and INGEST_TLS_KEY_FILE is not set"),
         (
             certificate + (TLS / "encrypted.key").read_text(),
             "the private key is encrypted: store it without a passphrase",

@@ -154,8 +154,12 @@ async def test_a_replayed_entry_is_as_it_was_with_the_mark_and_its_letter_is_gon
         b"replays": b"1",
     }
     assert client.xlen(LETTERS) == 0
-    assert client.hgetall(f"{STREAM}:replayed") == {b"1790000000000-7": entry_id}
+    assert client.hgetall(f"{STREAM}:replayed") == {
+        b"1790000000000-7": entry_id,
+        f"letter:{letter_id}".encode(): entry_id,
+    }
     assert await letters.replayed_as("1790000000000-7") == entry_id.decode()
+    assert await letters.letter_replayed_as(letter_id) == entry_id.decode()
 
 
 async def test_fields_that_stand_twice_are_replayed_twice(
@@ -210,7 +214,10 @@ async def test_a_letter_of_very_many_fields_is_replayed_whole(
     assert (moved.outcome, moved.entry_id) == (Outcome.DONE, entry_id.decode())
     assert len(found) == 4 + n_foreign + 2
     assert client.xlen(LETTERS) == 0
-    assert client.hgetall(f"{STREAM}:replayed") == {b"1790000000000-7": entry_id}
+    assert client.hgetall(f"{STREAM}:replayed") == {
+        b"1790000000000-7": entry_id,
+        f"letter:{letter_id}".encode(): entry_id,
+    }
 
 
 async def test_a_wide_letter_is_replayed_although_others_are_written_meanwhile(
@@ -309,13 +316,15 @@ async def test_a_dropped_letter_is_gone_and_noted_under_the_id_of_its_entry(
     assert [move.outcome for move in moves] == [Outcome.DONE, Outcome.GONE]
     assert (client.xlen(LETTERS), client.exists(STREAM)) == (0, 0)
     notes = client.hgetall(f"{STREAM}:dropped")
+    about = {
+        "letter_id": letter_id,
+        "reason": "crc_mismatch",
+        "dropped_at_ms": 1_790_000_000_123,
+        "by": "ann@desk",
+    }
     assert {key: json.loads(value) for key, value in notes.items()} == {
-        b"1790000000000-7": {
-            "letter_id": letter_id,
-            "reason": "crc_mismatch",
-            "dropped_at_ms": 1_790_000_000_123,
-            "by": "ann@desk",
-        }
+        b"1790000000000-7": about,
+        f"letter:{letter_id}".encode(): about,
     }
 
 
@@ -330,7 +339,8 @@ async def test_of_a_replay_and_a_drop_at_once_one_has_the_letter(
             )
             assert {replayed.outcome, dropped.outcome} == {Outcome.DONE, Outcome.GONE}
     n_replayed, n_dropped = (client.hlen(f"{STREAM}:{key}") for key in ("replayed", "dropped"))
-    assert (n_replayed + n_dropped, client.xlen(STREAM)) == (20, n_replayed)
+    # Two fields each: of the entry, and of the letter.
+    assert (n_replayed + n_dropped, 2 * client.xlen(STREAM)) == (40, n_replayed)
 
 
 async def test_a_trimmed_payload_can_be_dropped_and_a_stranger_not(

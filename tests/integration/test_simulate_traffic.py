@@ -195,6 +195,18 @@ async def test_refused_trackers_send_nothing_and_keep_everything() -> None:
     assert gateway.frames() == []
 
 
+@pytest.mark.parametrize("order", ["oldest", "newest"])
+async def test_a_backlog_is_sent_high_priority_first_then_in_its_order(order: Order) -> None:
+    trackers = fleet(devices=1, records=(1, 25), order=order)
+    trackers[0].make(60, since_ms=STARTED_AT_MS - 600_000, at_ms=STARTED_AT_MS)
+    async with listening() as gateway:
+        await run(trackers, gateway.port, n_frames=0)
+    packets = [reference.decode_frame(frame, transport="tcp") for frame in gateway.frames()]
+    sent = [(one.priority, one.recorded_at_ms) for packet in packets for one in packet.records]
+    assert {priority for priority, _ in sent} > {0}
+    assert sent == sorted(sent, key=lambda one: (-one[0], one[1] if order == "oldest" else -one[1]))
+
+
 async def test_built_frames_follow_each_reply_until_they_are_sent() -> None:
     async with listening() as gateway:
         trackers = fleet(built_frames=5)
@@ -234,6 +246,39 @@ async def test_nobody_there_is_told_with_the_reason() -> None:
     traffic = await run(fleet(), port, n_frames=3, limits=Limits(duration_s=0.3, drain_s=0.0))
     with pytest.raises(GatewayUnreachable, match=rf"^127.0.0.1:{port}: .*refused"):
         traffic.demand_one_connection()
+
+
+async def test_nobody_there_is_told_by_trackers_of_udp_as_well() -> None:
+    async with listening() as gateway:
+        port = gateway.port
+    limits = Limits(duration_s=0.3, drain_s=0.0)
+    traffic = await run(fleet(udp_share=1.0), port, n_frames=3, limits=limits)
+    with pytest.raises(GatewayUnreachable, match=rf"^127.0.0.1:{port}: no reply by UDP$"):
+        traffic.demand_one_connection()
+
+
+async def test_a_gateway_that_answers_datagrams_is_reached() -> None:
+    async with listening() as gateway:
+        target = Target(host="127.0.0.1", tcp_port=1, udp_port=gateway.port)
+        trackers = fleet(devices=2, udp_share=0.5)
+        pace = Pace(period_s=0.05, records_per_frame=(1, 1), n_frames=6)
+        schedule = Schedule(trackers, pace, seed=1, started_at_ms=STARTED_AT_MS)
+        traffic = Traffic(trackers, schedule, target, seed=1)
+        limits = Limits(duration_s=0.5, drain_s=0.5)
+        await traffic.run(limits, stop=asyncio.Event(), at_once=asyncio.Event())
+    traffic.demand_one_connection()
+
+
+async def test_an_address_that_no_datagram_reaches_is_told() -> None:
+    trackers = fleet(udp_share=1.0)
+    target = Target(host="255.255.255.255", tcp_port=1, udp_port=1)
+    traffic = Traffic(trackers, None, target, seed=1)
+    await traffic.prepare()
+    limits = Limits(duration_s=0.2, drain_s=0.0)
+    await traffic.run(limits, stop=asyncio.Event(), at_once=asyncio.Event())
+    with pytest.raises(GatewayUnreachable, match=r"^255.255.255.255:1: .*[Pp]ermission denied"):
+        traffic.demand_one_connection()
+    assert account_of(trackers).unreached == 3
 
 
 def test_more_files_than_allowed_are_refused_by_name() -> None:

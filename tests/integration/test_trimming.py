@@ -386,6 +386,15 @@ async def test_the_hashes_of_an_empty_stream_forget_all_that_it_had(client: Redi
     assert await fields_of(client, "attempts") == [f"{NOW_MS + 30}-0"]
 
 
+async def test_letters_that_were_moved_are_forgotten_by_their_own_ids(client: RedisClient) -> None:
+    await add(client, 1, from_ms=NOW_MS)
+    await make_group(client)
+    moved = {f"letter:{at_ms}-0": "1" for at_ms in (NOW_MS - 1, NOW_MS)}
+    await client.hset(f"{STREAM}:replayed", mapping=moved)
+    assert await trimmer(client).forget_old() == 1
+    assert await fields_of(client, "replayed") == [f"letter:{NOW_MS}-0"]
+
+
 async def test_a_pending_entry_that_somebody_trimmed_is_not_forgotten(
     client: RedisClient,
 ) -> None:

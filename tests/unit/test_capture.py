@@ -117,7 +117,21 @@ def test_a_wrong_value_is_named_with_its_line(changed: dict[str, object], why: s
     assert raised.value.line == 4
 
 
-@pytest.mark.parametrize("line", ["{", "[]", "[" * 100_000, "no", "1"])
+def test_a_last_line_without_an_end_is_skipped_where_it_is_no_event() -> None:
+    cut: list[int] = []
+    whole = [HEADER, json.dumps(DATA) + "\n"]
+    events = [Captured(1, "a", "tcp", "data", b"\xff")]
+    assert list(read_capture([*whole, json.dumps(DATA)[:30]], cut=cut.append)) == events
+    assert cut == [3]
+    assert list(read_capture([*whole, json.dumps(DATA)], cut=cut.append)) == events * 2
+    with pytest.raises(CaptureError, match=r"^line 3: "):
+        list(read_capture([*whole, "{\n"], cut=cut.append))
+    assert cut == [3]
+
+
+@pytest.mark.parametrize(
+    "line", ["{", "[]", "[" * 100_000, "no", "1", f'{{"at_ms": {"9" * 5000}}}']
+)
 def test_a_line_that_is_no_object_is_named(line: str) -> None:
     with pytest.raises(CaptureError, match=r"^line 2: '.{1,40} is no JSON object$"):
         list(read_capture([HEADER, line]))

@@ -1,11 +1,20 @@
 """Laps on a circuit take the times that were given, and its file must hold a circuit."""
 
 import json
+import math
 from typing import Any
 
 import pytest
 
-from teltonika_processor.simulate.circuit import NotACircuitError, Race, circuit_of
+from teltonika_processor.codec import reference
+from teltonika_processor.simulate.circuit import (
+    Crossing,
+    NotACircuitError,
+    Race,
+    circuit_of,
+    crossings,
+)
+from teltonika_processor.simulate.tracker import FleetPlan, trackers_of
 
 # A rectangle at the equator: 1113.2 m to the east, 556.6 m to the north.
 CORNERS = [[10.0, 0.0, 100], [10.01, 0.0, 110], [10.01, 0.005], [10.0, 0.005, 90]]
@@ -70,6 +79,16 @@ def test_the_first_line_is_found_wherever_it_is(wrapped: dict[str, Any]) -> None
         (geojson([[1, 2], [181, 0], [4, 5]]), r"\[181, 0\] is no longitude"),
         (geojson([[1, 2], ["x", 0], [4, 5]]), r"\['x', 0\] is no position"),
         (geojson([[1, 2], 7, [4, 5]]), "7 is no position"),
+        (geojson([[1, 2], [math.nan, 0], [4, 5]]), r"\[nan, 0\] is no position"),
+        (
+            geojson([[1, 2], [0, 0, 1e9], [4, 5]]),
+            "\\[0, 0, 1000000000.0\\] has no altitude from -32",
+        ),
+        (geojson().replace("110", "1e400"), r"\[10.01, 0.0, inf\] is no position"),
+        (geojson().replace("110", "9" * 5000), "no JSON: "),
+        (geojson().replace("110", "9" * 500), r"\[10.01, 0.0, 9{20}.* has no altitude"),
+        (geojson([[1, 2, 0], [1, 2, 5], [1, 2, 9]]), "a LineString of 1 places, and a circuit has"),
+        (geojson([[1, 2], [1, 2.00000000001], [1, 3]]), "a LineString of 2 places, and a circuit"),
     ],
 )
 def test_what_is_no_circuit_is_refused_with_the_reason(text: str, why: str) -> None:
@@ -123,3 +142,78 @@ def test_a_race_stands_at_the_start_first() -> None:
         0,
         90,
     )
+
+
+def test_the_odometer_counts_laps_and_what_is_driven_of_the_present_one() -> None:
+    one = race(60.0, 50.0)
+    seen = []
+    for _ in range(200):
+        one.advance(1.0)
+        seen.append(one.odometer_m)
+    assert seen == sorted(seen)
+    assert seen[109] == pytest.approx(2 * circuit_of(geojson()).length_m)
+
+
+def test_crossings_are_the_exact_sums_of_the_lap_times() -> None:
+    found = list(
+        crossings(circuit_of(geojson()), [62.5, 61.9000015], first_record_ms=1000, until_ms=200_000)
+    )
+    assert found == [
+        Crossing(1, 0, 1_000_000),
+        Crossing(2, 0, 63_500_000),
+        Crossing(3, 0, 125_400_002),
+        Crossing(4, 0, 187_900_002),
+    ]
+
+
+def test_a_race_is_on_the_line_when_it_crosses_it() -> None:
+    circuit, sectors_m = circuit_of(geojson()), [556.6, 1113.2, 2500.0]
+    one, elapsed_us, places = Race(circuit, [62.5, 61.9]), 0, []
+    for crossing in crossings(
+        circuit, [62.5, 61.9], first_record_ms=0, until_ms=300_000, sectors_m=sectors_m
+    ):
+        one.advance((crossing.at_us - elapsed_us) / 1e6)
+        elapsed_us = crossing.at_us
+        places.append((crossing.line, one.longitude_e7, one.latitude_e7))
+    assert {line for line, _, _ in places} == {0, 1, 2, 3}
+    by_line = {line: (lon, lat) for line, lon, lat in places}
+    # Within half a metre: the time is exact to a microsecond, the place to 1e-7 degree.
+    assert all(
+        abs(lon - by_line[line][0]) <= 2 and abs(lat - by_line[line][1]) <= 2
+        for line, lon, lat in places
+    )
+    assert by_line[0] == (100_000_000, 0)
+    assert by_line[1] == (pytest.approx(100_050_000, abs=5), 0)
+    assert by_line[2] == (pytest.approx(100_100_000, abs=5), pytest.approx(0, abs=5))
+
+
+@pytest.mark.parametrize("built_frames", [0, 5])
+def test_a_tracker_is_at_the_start_with_its_first_record(built_frames: int) -> None:
+    circuit, laps_s, now_ms = circuit_of(geojson()), [6.25, 6.19], 1_790_000_000_000
+    plan = FleetPlan(
+        devices=1,
+        seed=1,
+        started_at_ms=now_ms,
+        built_frames=built_frames,
+        records_per_frame=(1, 5),
+        route=lambda _rng: Race(circuit, laps_s),
+    )
+    (tracker,) = trackers_of(plan, jitter=lambda: 0.5)
+    if built_frames:
+        tracker.grant(built_frames)
+    else:
+        tracker.make(40, since_ms=now_ms, at_ms=now_ms + 40_000)
+    parcels = tracker.link.unacknowledged()
+    records = [
+        record for parcel in parcels for record in reference.decode_frame(parcel.wire).records
+    ]
+    first_ms = tracker.first_record_ms
+    assert first_ms == min(record.recorded_at_ms for record in records)
+    at_start = [record for record in records if record.recorded_at_ms == first_ms]
+    assert (at_start[0].longitude_e7, at_start[0].latitude_e7) == (100_000_000, 0)
+    for record in records:
+        truth = Race(circuit, laps_s)
+        truth.advance((record.recorded_at_ms - first_ms) / 1000)
+        if record.satellites:
+            assert abs(record.longitude_e7 - truth.longitude_e7) <= 1
+            assert abs(record.latitude_e7 - truth.latitude_e7) <= 1

@@ -25,6 +25,7 @@ FOUND = FoundAccounts(
     acknowledged=14,
     n_missing=0,
     n_invented=0,
+    n_different=0,
     n_refused=1,
     n_foreign_answers=0,
     progress=PROGRESS,
@@ -69,6 +70,7 @@ def test_what_the_stream_held_is_told_unless_it_was_trimmed() -> None:
         ({"acknowledged": 13}, ["AVL records made, and acknowledged"]),
         ({"n_missing": 1}, ["acknowledged, but not stored"]),
         ({"n_invented": 1}, ["stored, but sent by nobody"]),
+        ({"n_different": 1}, ["stored, but not as it was sent"]),
         ({"n_refused": 0}, ["devices that nobody allowed, refused"]),
         ({"n_foreign_answers": 1}, ["clients that are no devices, answered"]),
         (

@@ -8,6 +8,7 @@ import pytest
 from teltonika_processor.doctor.findings import Finding
 from teltonika_processor.doctor.gateway import (
     HereFacts,
+    exposed_key,
     here_findings,
     is_expected_here,
     read_here_facts,
@@ -161,6 +162,37 @@ def test_the_table_of_devices(allows_any: bool | None, status: str) -> None:  # 
     assert findings(allows_any=allows_any)["allow-list"].status == status
 
 
+def test_where_postgres_is_away_grants_are_not_to_blame() -> None:
+    found = {
+        one.check: one
+        for one in here_findings(
+            HERE, Settings(), server=SERVER, is_asked=False, allows_any=None, now_s=NOW_S
+        )
+    }["allow-list"]
+    assert (found.status, found.remedy) == (
+        "unknown",
+        "see what is said of Postgres, and look again",
+    )
+
+
+def test_a_key_that_everybody_may_read_is_told(tmp_path: Path) -> None:
+    chain, key = tmp_path / "gateway.pem", tmp_path / "gateway.key"
+    chain.write_bytes((TLS / "server.pem").read_bytes())
+    key.write_bytes((TLS / "server.key").read_bytes())
+    settings = Settings(
+        ingest_tls_port=0, ingest_tls_cert_file=str(chain), ingest_tls_key_file=str(key)
+    )
+    key.chmod(0o640)
+    assert exposed_key(settings) is None
+    key.chmod(0o644)
+    assert exposed_key(settings) == key
+    facts = replace(HERE, expires_at_s=NOW_S + 86_400 * 365, exposed_key=key)
+    found = findings(facts, settings)["certificate"]
+    assert told(found) == ("warning", f"every user of this machine may read its key, {key}")
+    key.unlink()
+    assert exposed_key(settings) is None
+
+
 def test_a_gateway_that_lets_everybody_in_is_told() -> None:
     found = findings(settings=Settings(ingest_admission="open"))["allow-list"]
     assert told(found) == ("warning", "open: everybody is let in")
@@ -191,10 +223,13 @@ def test_a_certificate_that_ends_soon(expires_at_s: float | str, expected: tuple
     assert told(findings(replace(HERE, expires_at_s=expires_at_s))["certificate"]) == expected
 
 
-async def test_the_certificate_is_read_with_its_key() -> None:
+async def test_the_certificate_is_read_with_its_key(tmp_path: Path) -> None:
     named = {"ingest_tls_port": 5028, "ingest_tls_cert_file": str(TLS / "server.pem")}
-    settings = Settings(**named, ingest_tls_key_file=str(TLS / "server.key"))
+    key = tmp_path / "server.key"
+    key.write_bytes((TLS / "server.key").read_bytes())
+    key.chmod(0o600)
+    settings = Settings(**named, ingest_tls_key_file=str(key))
     assert findings(await read_here_facts(settings))["certificate"].status == "ok"
     found = findings(await read_here_facts(Settings(**named)))["certificate"]
     assert found.status == "failure"
-    assert found.found.startswith(f"INGEST_TLS_CERT_FILE: {TLS}/server.pem: no usable")
+    assert found.found.startswith(f"INGEST_TLS_CERT_FILE: {TLS}/server.pem: no private key")

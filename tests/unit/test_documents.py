@@ -47,6 +47,8 @@ DEFAULT_TEXTS = {
     "ingest_tls_port": "none",
     "ingest_tls_cert_file": "none",
     "ingest_tls_key_file": "none",
+    "ingest_connections_per_address_max": "see text",
+    "ingest_unauthenticated_max": "see text",
 }
 
 
@@ -78,6 +80,7 @@ def allowed(name: str, field: FieldInfo) -> str:
 
 def settings_row(name: str, field: FieldInfo) -> str:
     default = DEFAULT_TEXTS.get(name) or f"`{plain_default(field)}`"
+    assert default != "`None`", name
     why = (field.description or "").replace("<", r"\<")
     return f"| `{name.upper()}` | {default} | {allowed(name, field)} | {why} |"
 

@@ -34,6 +34,11 @@ def options_of(name: str) -> Iterator[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
+def test_a_paragraph_is_folded_by_the_terminal_alone(name: str) -> None:
+    assert "\n" not in (COMMANDS[name].help or "").replace("\n\n", "")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_json_has_one_wording_and_seconds_are_named(name: str) -> None:
     options = dict(options_of(name))
     if "--json" in options:

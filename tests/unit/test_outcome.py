@@ -16,7 +16,7 @@ def device(*faults: Fault, acknowledged: int = 0, kept: int = 0, wrong: int = 0)
         faults=frozenset(faults),
         n_made=acknowledged + kept,
         n_kept=kept,
-        account=Account(records_acknowledged=acknowledged, replies_wrong=wrong),
+        account=Account(frames_sent=1, records_acknowledged=acknowledged, replies_wrong=wrong),
     )
 
 
@@ -58,9 +58,25 @@ def test_the_deaf_may_keep_and_the_poisoned_once_they_were_let_go(
     assert (outcome(one).findings() == []) is may_keep
 
 
+def test_nothing_sent_is_a_finding() -> None:
+    idle = DeviceOutcome(
+        imei="1", transport="tcp", faults=frozenset(), n_made=0, n_kept=0, account=Account()
+    )
+    assert outcome(idle).findings() == ["nothing was sent"]
+
+
+def test_what_is_let_off_is_named() -> None:
+    one = outcome(
+        device(Fault.DEAF, kept=7), device(Fault.POISON, acknowledged=2, kept=1), device(kept=9)
+    )
+    assert one.let_off(stored=False) == ["8 records kept by deaf or poisoned trackers"]
+    assert one.let_off(stored=True)[1:] == ["2 records acknowledged in poisoned frames"]
+    assert outcome(device(acknowledged=5)).let_off(stored=True) == []
+
+
 def test_strangers_must_be_closed_without_a_word() -> None:
     foreign = ForeignAccount(connections=9, closed=6, answered=2, held=1)
-    assert outcome(foreign=foreign).findings() == [
+    assert outcome(device(), foreign=foreign).findings() == [
         "2 clients that are no devices got an answer",
         "1 clients that are no devices were not closed",
     ]

@@ -123,3 +123,16 @@ def test_a_server_that_cannot_write_is_said() -> None:
 def test_a_password_in_a_broken_address_stays_out_of_the_text() -> None:
     error = asyncpg.exceptions.ClientConfigurationError("invalid port: 'secret'")
     assert "secret" not in str(translate(error))
+
+
+@pytest.mark.parametrize("sqlstate", ["42P01", "42703", "42883", "3F000"])
+def test_what_is_missing_names_the_command_that_makes_it(sqlstate: str) -> None:
+    assert str(translate(reply(sqlstate))) == (
+        f"Postgres: {sqlstate} what happened: "
+        "`teltonika-processor migrate` makes what this version needs"
+    )
+
+
+def test_a_connection_that_ends_under_a_statement_is_lost() -> None:
+    error = asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in")
+    assert str(translate(error)) == "Postgres: the connection is lost"

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -9,8 +10,16 @@ from teltonika_processor.codec import reference
 from teltonika_processor.errors import DecodeError
 from teltonika_processor.simulate.device import UNSET_CLOCK_MS, Device
 from teltonika_processor.simulate.envelope import avl_packet, tcp_frame
-from teltonika_processor.simulate.outbox import MadeRecord, PoisonOutbox, RecordOutbox
+from teltonika_processor.simulate.outbox import (
+    BuiltOutbox,
+    MadeRecord,
+    Outbox,
+    Parcel,
+    PoisonOutbox,
+    RecordOutbox,
+)
 from teltonika_processor.simulate.wire_faults import (
+    BY_UDP,
     Fault,
     Spoken,
     Wire,
@@ -80,24 +89,34 @@ def test_disconnect_cuts_at_any_byte() -> None:
 
 
 def test_replies_are_missed_and_gaps_begin_now_and_then() -> None:
-    wire = Wire(frozenset({Fault.DUPLICATE, Fault.GAP}), random.Random(1), response_s=5.0)
+    faults = frozenset({Fault.DUPLICATE, Fault.GAP})
+    wire = Wire(faults, random.Random(1), response_s=5.0, period_s=10.0)
     assert 0 < sum(wire.misses_reply() for _ in range(200)) < 50
     gaps = [gap_s for gap_s in (wire.gap_s() for _ in range(200)) if gap_s]
     assert 0 < len(gaps) < 50
-    assert all(2.0 <= gap_s <= 10.0 for gap_s in gaps)
+    assert all(50.0 <= gap_s <= 500.0 for gap_s in gaps)
+    assert max(gaps) > 2 * min(gaps)
 
 
 def test_each_fault_has_its_share_and_one_device_at_least() -> None:
     shares = {Fault.SPLIT: 0.5, Fault.SLOW: 0.001, Fault.GARBAGE: 1.0}
-    faulty = faulty_devices(range(100), shares, random.Random(1))
+    faulty = faulty_devices(range(100), [], shares, random.Random(1))
     counts = Counter(fault for faults in faulty.values() for fault in faults)
     assert counts == {Fault.SPLIT: 50, Fault.SLOW: 1}
-    assert faulty_devices([], shares, random.Random(1)) == {}
+    assert faulty_devices([], [], shares, random.Random(1)) == {}
+
+
+def test_a_device_by_udp_has_what_needs_no_connection() -> None:
+    faulty = faulty_devices(
+        [0], [1], dict.fromkeys(set(Fault) - {Fault.DEAF}, 1.0), random.Random(1)
+    )
+    assert faulty[1] == BY_UDP
+    assert faulty[0] == set(Fault) - {Fault.DEAF, Fault.GARBAGE}
 
 
 def test_a_deaf_device_has_no_other_fault() -> None:
     shares = dict.fromkeys(Fault, 1.0)
-    faulty = faulty_devices(range(3), shares, random.Random(1))
+    faulty = faulty_devices(range(3), [], shares, random.Random(1))
     assert faulty == dict.fromkeys(range(3), frozenset({Fault.DEAF}))
 
 
@@ -108,18 +127,30 @@ def test_a_flipped_bit_is_always_a_wrong_crc() -> None:
             reference.decode_frame(with_a_bit_flipped(FRAME, rng), transport="tcp")
 
 
-def test_poison_is_the_same_damage_each_time() -> None:
-    inner = RecordOutbox(0x08)
-    inner.add([MadeRecord(1, 0, bytes(30))])
-    outbox = PoisonOutbox(inner)
-    assert (outbox.n_made, outbox.n_kept(), outbox.is_empty) == (1, 1, False)
+def record_outbox() -> Outbox:
+    outbox = RecordOutbox(0x08)
+    outbox.add([MadeRecord(1, 0, bytes(30))])
+    return outbox
+
+
+def built_outbox() -> Outbox:
+    return BuiltOutbox([Parcel(FRAME, 2)], n_frames=1)
+
+
+@pytest.mark.parametrize("inner", [record_outbox, built_outbox])
+def test_poison_is_the_same_damage_each_time(inner: Callable[[], Outbox]) -> None:
+    outbox = PoisonOutbox(inner())
+    assert not outbox.is_empty
     first = outbox.take()
     assert first is not None
+    assert outbox.n_made == first.n_records
     assert outbox.take() is None
-    with pytest.raises(DecodeError, match="crc_mismatch"):
-        reference.decode_frame(first.wire, transport="tcp")
-    outbox.put_back(first)
-    assert outbox.take() == first
+    for _ in range(3):
+        with pytest.raises(DecodeError, match="crc_mismatch"):
+            reference.decode_frame(first.wire, transport="tcp")
+        outbox.put_back(first)
+        assert outbox.n_kept() == first.n_records
+        assert outbox.take() == first
 
 
 def device() -> Device:

@@ -3,6 +3,7 @@
 So `decode` loads no event loop and no client of a server.
 """
 
+import inspect
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -48,7 +49,22 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
     app.callback()(teltonika_processor)
     for module in _modules_for(arguments):
         app.add_typer(import_module(module).app)
+    _unfold_help(app)
     return app
+
+
+def _unfold_help(app: typer.Typer) -> None:
+    """Give every command its docstring as paragraphs: the help folds them for the terminal."""
+    for command in app.registered_commands:
+        text = inspect.cleandoc(command.help or getattr(command.callback, "__doc__", None) or "")
+        command.help = "\n\n".join(map(_unfolded, text.split("\n\n")))
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            _unfold_help(group.typer_instance)
+
+
+def _unfolded(paragraph: str) -> str:
+    return paragraph if "\n " in paragraph else paragraph.replace("\n", " ")
 
 
 def _modules_for(arguments: Sequence[str]) -> list[str]:

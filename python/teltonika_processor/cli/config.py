@@ -13,7 +13,7 @@ from teltonika_processor.cli.arguments import JsonObject
 from teltonika_processor.cli.configuration import command_settings, name_near_misses
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.tables import print_rows
-from teltonika_processor.doctor.gateway import certificate_files, list_path
+from teltonika_processor.doctor.gateway import certificate_files, exposed_key, list_path
 from teltonika_processor.errors import ConfigError
 from teltonika_processor.gateway.certificate import load_certificate
 from teltonika_processor.gateway.list_file import list_in
@@ -83,11 +83,14 @@ def check(
     with failures_told():
         name_near_misses()
         try:
-            check_settings(load_settings())
+            settings = load_settings()
+            check_settings(settings)
         except ConfigError as error:
             if as_json:
                 _print_check(str(error).splitlines())
             raise
+    if key := exposed_key(settings):
+        typer.echo(f"{key}: every user of this machine may read this private key", err=True)
     if as_json:
         _print_check([])
     else:

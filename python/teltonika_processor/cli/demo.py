@@ -6,9 +6,17 @@ from typing import Annotated, Final
 
 import typer
 
+from teltonika_processor.cli.confirmation import refuse
 from teltonika_processor.cli.demo_accounts import FoundAccounts, Wanted, compare
+from teltonika_processor.cli.demo_keep import Keeping, keep_on
 from teltonika_processor.cli.demo_output import DemoOutput
-from teltonika_processor.cli.demo_processes import Gateway, Processor, Servers, Services
+from teltonika_processor.cli.demo_processes import (
+    LOOPBACK,
+    Gateway,
+    Processor,
+    Servers,
+    Services,
+)
 from teltonika_processor.cli.demo_run import Simulated, run_through
 from teltonika_processor.cli.interruption import Interruption
 from teltonika_processor.embedded import EmbeddedPostgres, EmbeddedRedis
@@ -22,7 +30,8 @@ _PROCESSORS: Final = 2
 
 
 @app.command()
-def demo(
+def demo(  # noqa: PLR0913 -- the options of the command
+    *,
     devices: Annotated[int, typer.Option(min=1, max=10_000, help="Simulated trackers.")] = 100,
     records: Annotated[
         int, typer.Option(min=100, max=2_000_000, help="AVL records that they send.")
@@ -35,15 +44,35 @@ def demo(
             help="Kill the gateway and a processor in the middle, and start them again.",
         ),
     ] = False,
+    keep: Annotated[
+        bool,
+        typer.Option("--keep", help="Go on after the accounts, until Ctrl-C or SIGTERM."),
+    ] = False,
+    listen: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="With --keep, where the gateway listens, for every IMEI: 0.0.0.0 for a device.",
+        ),
+    ] = LOOPBACK,
+    port: Annotated[
+        int,
+        typer.Option(min=0, max=65_535, help="With --keep, its TCP and UDP port; 0: free ones."),
+    ] = 0,
 ) -> None:
     """Show the main job on this machine: trackers, gateway, processors, and exact accounts.
 
     Starts a Valkey and a PostgreSQL of its own, which are gone afterwards; touches no other server.
+    --keep says where they are and goes on, so that "simulate", psql or a device can be tried.
     """
+    if not keep and (listen, port) != (LOOPBACK, 0):
+        refuse("--listen and --port go with --keep")
+    keeping = Keeping(listen, port) if keep else None
     output = DemoOutput()
     with Interruption() as interruption:
         try:
-            balanced = _show(output, interruption, Simulated(devices, records, seed, chaos))
+            simulated = Simulated(devices, records, seed, chaos)
+            balanced = _show(output, interruption, simulated, keeping)
         except KeyboardInterrupt:
             output.say("\nInterrupted: the servers are stopped and their files are gone.")
             raise typer.Exit(_INTERRUPTED) from None
@@ -53,13 +82,17 @@ def demo(
     raise typer.Exit(0 if balanced else EXIT_FINDING)
 
 
-def _show(output: DemoOutput, interruption: Interruption, simulated: Simulated) -> bool:
+def _show(
+    output: DemoOutput, interruption: Interruption, simulated: Simulated, keeping: Keeping | None
+) -> bool:
     output.greet()
     with contextlib.ExitStack() as running:
         with output.step("Starting a Valkey and a PostgreSQL of our own"):
-            postgres = running.enter_context(EmbeddedPostgres())
-            redis = running.enter_context(EmbeddedRedis(appendfsync="always"))
-        servers = Servers(redis.url(), postgres.dsn())
+            # Of whom it is kept for, not everybody may open their sockets.
+            tcp = keeping is not None
+            postgres = running.enter_context(EmbeddedPostgres(tcp=tcp))
+            redis = running.enter_context(EmbeddedRedis(tcp=tcp, appendfsync="always"))
+        servers = Servers(redis.url(over_tcp=tcp), postgres.dsn(over_tcp=tcp))
         services = Services(
             running.enter_context(contextlib.closing(Gateway(servers, devices=simulated.devices))),
             [
@@ -68,13 +101,16 @@ def _show(output: DemoOutput, interruption: Interruption, simulated: Simulated) 
             ],
         )
         wanted, found = interruption.run(run_through(servers, services, simulated, output))
-    return _report(output, wanted, found)
+        if keeping is not None:
+            balanced = _report(output, wanted, found, goes_on=True)
+            return keep_on(servers, services, keeping, output, interruption) and balanced
+    return _report(output, wanted, found, goes_on=False)
 
 
-def _report(output: DemoOutput, wanted: Wanted, found: FoundAccounts) -> bool:
+def _report(output: DemoOutput, wanted: Wanted, found: FoundAccounts, *, goes_on: bool) -> bool:
     lines = compare(wanted, found)
     output.accounts(lines)
     output.rows(found.rows)
     balanced = all(line.balances for line in lines)
-    output.verdict(balanced=balanced)
+    output.verdict(balanced=balanced, goes_on=goes_on)
     return balanced

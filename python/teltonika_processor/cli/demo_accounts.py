@@ -29,6 +29,7 @@ class FoundAccounts:
         acknowledged: Records, by the replies that devices got.
         n_missing: Acknowledged records that are not in the log.
         n_invented: Records in the log that no device sent.
+        n_different: Records of which the log holds something else than what was sent.
         n_refused: Devices that were refused and noted as seen.
         n_foreign_answers: Answers that clients got that are no devices.
         progress: Of the consumer group, from Redis.
@@ -43,6 +44,7 @@ class FoundAccounts:
     acknowledged: int
     n_missing: int
     n_invented: int
+    n_different: int
     n_refused: int
     n_foreign_answers: int
     progress: GroupProgress
@@ -82,6 +84,7 @@ def compare(wanted: Wanted, found: FoundAccounts) -> list[AccountLine]:
         AccountLine("in frames that are dead letters", frames.unreadable, None, nested=True),
         AccountLine("acknowledged, but not stored", 0, found.n_missing, nested=True),
         AccountLine("stored, but sent by nobody", 0, found.n_invented, nested=True),
+        AccountLine("stored, but not as it was sent", 0, found.n_different, nested=True),
         AccountLine(
             "devices with every record of theirs",
             len(frames.stored_by_imei),

@@ -57,6 +57,10 @@ class DemoOutput:
         """Print one paragraph."""
         self._console.print(text)
 
+    def plain(self, text: str) -> None:
+        """Print lines as they are: what is copied from a terminal must not be folded."""
+        self._console.print(text, soft_wrap=True, markup=False)
+
     def greet(self) -> None:
         """Say what is going to happen."""
         self.say(
@@ -136,13 +140,14 @@ class DemoOutput:
         self.say("\nThe newest rows of positions (io: raw values by IO id):")
         self._console.print(table)
 
-    def verdict(self, *, balanced: bool) -> None:
+    def verdict(self, *, balanced: bool, goes_on: bool) -> None:
         """The last line."""
         if balanced:
+            end = "" if goes_on else " The servers and their files are gone."
             self.say(
                 "\nThe accounts balance: every record that was acknowledged to its device is\n"
                 "stored once, and every frame that cannot be read is in the dead letters with\n"
-                "the reason. The servers and their files are gone."
+                f"the reason.{end}"
             )
         else:
             self.say("\n[bold red]The accounts do not balance: see the lines marked DIFFERS.[/]")

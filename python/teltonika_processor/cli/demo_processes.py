@@ -16,7 +16,7 @@ from typing_extensions import override
 from teltonika_processor.embedded.account import temporary_root
 from teltonika_processor.embedded.guarded import GuardedProcess
 from teltonika_processor.errors import TeltonikaProcessorError
-from teltonika_processor.events import ConsumerStarted
+from teltonika_processor.events import ConsumerStarted, HttpStarted
 from teltonika_processor.gateway_events import GatewayStarted
 from teltonika_processor.settings import Settings
 
@@ -82,7 +82,7 @@ class Service:
 
     def spawn(self) -> None:
         """Start it, deaf to every other setting of the environment."""
-        self._n_before = len(self._said_started())
+        self._n_before = len(self._said(self._started))
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -99,7 +99,7 @@ class Service:
             DemoError: It ended, or takes too long.
         """
         give_up_s = time.monotonic() + _START_S
-        while len(self._said_started()) == self._n_before:
+        while len(self._said(self._started)) == self._n_before:
             self.check_alive()
             if time.monotonic() > give_up_s:
                 raise self.failure(f"{self.name} did not start within {_START_S:.0f} s")
@@ -149,9 +149,14 @@ class Service:
     def _own_settings(self) -> Mapping[str, str]:
         return self._settings
 
-    def _said_started(self) -> list[dict[str, Any]]:
-        """The lines of its log that say that it serves, one for each time it was started."""
-        marked = (line for line in self._log() if f'"{self._started}"' in line)
+    @property
+    def http_port(self) -> int:
+        """Where it answers on 127.0.0.1, once it is ready."""
+        return int(self._said(HttpStarted.name)[-1]["port"])
+
+    def _said(self, event: str) -> list[dict[str, Any]]:
+        """The lines of its log with this event, of all its starts."""
+        marked = (line for line in self._log() if f'"{event}"' in line)
         return [json.loads(line) for line in marked if line.endswith("}")]
 
     def _log(self) -> list[str]:
@@ -185,6 +190,7 @@ class Gateway(Service):
             },
         )
         self._ports = Address(tcp_port=0, udp_port=0)
+        self._instead: Mapping[str, str] = {}
 
     @property
     def address(self) -> Address:
@@ -194,7 +200,7 @@ class Gateway(Service):
     @override
     async def ready(self) -> None:
         await super().ready()
-        line = self._said_started()[-1]
+        line = self._said(self._started)[-1]
         self._ports = Address(tcp_port=line["tcp_port"], udp_port=line["udp_port"])
 
     @override
@@ -203,7 +209,12 @@ class Gateway(Service):
             **super()._own_settings(),
             "INGEST_TCP_PORT": str(self._ports.tcp_port),
             "INGEST_UDP_PORT": str(self._ports.udp_port),
+            **self._instead,
         }
+
+    def serve_all(self, settings: Mapping[str, str]) -> None:
+        """Settings for its next start, which go before what it was given."""
+        self._instead = settings
 
 
 class Processor(Service):

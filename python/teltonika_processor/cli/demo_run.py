@@ -152,6 +152,7 @@ async def _found(
         acknowledged=clients.n_acknowledged,
         n_missing=len(verified.missing),
         n_invented=len(verified.invented),
+        n_different=len(verified.different),
         n_foreign_answers=clients.foreigners.account.answered,
         n_refused=await _n_refused(session, clients.showcase.stranger),
         progress=await group_progress(client, TELEMETRY_STREAM, GROUP),

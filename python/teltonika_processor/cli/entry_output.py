@@ -43,7 +43,7 @@ def cause_lines(letter: Letter, now_ms: int) -> Iterator[tuple[str, str]]:
     yield "error", printable(cause.error)
     yield "offset", str(cause.offset) if cause.reason not in NOT_OF_BYTES else "-"
     yield "attempts", str(cause.attempts)
-    yield "source_id", cause.source_id
+    yield "source_id", cause.source_id if cause.has_entry else "- (the frame was never an entry)"
     age = age_text(now_ms - cause.failed_at_ms)
     yield "failed_at", f"{time_text(cause.failed_at_ms)} ({age} ago)"
     yield "instance", printable(cause.instance)

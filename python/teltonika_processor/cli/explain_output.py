@@ -107,7 +107,8 @@ def _print_entry(explained: Explained, entry: "FoundEntry") -> None:
     if letter.cause is not None:
         print_lines(cause_lines(letter, time.time_ns() // 1_000_000))
     if entry.lettered is not None:
-        print_lines(iter([("dead letter", printable(entry.lettered))]))
+        went = f", {entry.letter_went}" if entry.letter_went else ""
+        print_lines(iter([("dead letter", f"{printable(entry.lettered)}{went}")]))
     print(f"\nfields of the entry: {len(letter.pairs)}")
     print_lines(field_lines(letter))
     decodes = explained.verdict is None and letter.cause is None

@@ -52,9 +52,13 @@ def _opened(path: Path | None) -> Iterator[TextIO | None]:
         yield None
         return
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _OWNER_ONLY)
+        file = open(path, "x", encoding="ascii", buffering=_BUFFER_BYTES, opener=_owned)  # noqa: SIM115 -- Path.open has no opener; closed below
     except OSError as error:
         typer.echo(f"--capture: {path}: {error.strerror}", err=True)
         sys.exit(EXIT_USAGE)
-    with os.fdopen(descriptor, "w", encoding="ascii", buffering=_BUFFER_BYTES) as file:
+    with file:
         yield file
+
+
+def _owned(path: str, flags: int) -> int:
+    return os.open(path, flags, _OWNER_ONLY)

@@ -3,20 +3,50 @@
 import asyncio
 import math
 import time
-from pathlib import Path
-from typing import Annotated, Final
+from typing import Final, NoReturn
 
 import typer
 import uvloop
 
-from teltonika_processor.cli.arguments import JsonObject, duration_s
+from teltonika_processor.cli.arguments import JsonObject
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.confirmation import refuse
 from teltonika_processor.cli.failures import failures_told
+from teltonika_processor.cli.simulate_arguments import (
+    Built,
+    CodecName,
+    Connects,
+    Devices,
+    Drain,
+    Duration,
+    FaultShares,
+    Frames,
+    FullSpeed,
+    Host,
+    Imeis,
+    LapTimes,
+    ModelName,
+    NewestFirst,
+    Period,
+    Ping,
+    Port,
+    Rate,
+    Records,
+    ReplayFile,
+    ResponseTimeout,
+    RouteName,
+    Seed,
+    Speed,
+    UdpPort,
+    UdpShare,
+    Verify,
+    VerifyTimeout,
+    WarmUp,
+)
 from teltonika_processor.cli.simulate_options import (
     codec_id_of,
     faults_of,
-    model_of,
+    models_of,
     range_of,
     route_of,
 )
@@ -35,169 +65,53 @@ from teltonika_processor.service.signals import StopRequests
 from teltonika_processor.simulate.device import imei_of
 from teltonika_processor.simulate.keys import SentKeys
 from teltonika_processor.simulate.link import Patience
-from teltonika_processor.simulate.models import MODELS
 from teltonika_processor.simulate.schedule import Pace
 from teltonika_processor.simulate.tracker import FleetPlan
 from teltonika_processor.simulate.traffic import Limits, Target
-from teltonika_processor.simulate.wire_faults import SHARE, Fault
+from teltonika_processor.simulate.wire_faults import Fault
 
 app = typer.Typer()
 
 _BUILT_FRAMES: Final = 200
 _PERIOD_S: Final = 10.0
+_OF_A_REPLAY: Final = frozenset(
+    {"replay_file", "host", "port", "udp_port", "drain", "speed", "as_json"}
+)
 
 
 @app.command("simulate")
 def simulate_command(  # noqa: PLR0913 -- the options of the command
+    context: typer.Context,
     *,
-    host: Annotated[str, typer.Option(help="The gateway: name or address.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65_535, help="Its TCP port.")] = 5027,
-    udp_port: Annotated[
-        int | None,
-        typer.Option(min=1, max=65_535, help="Its UDP port.", show_default="as --port"),
-    ] = None,
-    devices: Annotated[int, typer.Option(min=1, max=100_000, help="Trackers.")] = 10,
-    rate: Annotated[
-        float | None,
-        typer.Option(
-            min=0.001,
-            metavar="FRAMES/S",
-            help="Frames a second, of all together.",
-            show_default=False,
-        ),
-    ] = None,
-    period: Annotated[
-        float | None,
-        typer.Option(
-            min=0.01,
-            metavar="SECONDS",
-            help="Time between two frames of a tracker.",
-            show_default="10",
-        ),
-    ] = None,
-    full_speed: Annotated[
-        bool,
-        typer.Option(
-            "--full-speed", help="The next frame follows each reply; frames are built before."
-        ),
-    ] = False,
-    built: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=100_000,
-            metavar="FRAMES",
-            help="Build so many frames of each before the run, and send them in turn.",
-            show_default=False,
-        ),
-    ] = None,
-    records: Annotated[
-        str,
-        typer.Option(
-            "--records-per-frame",
-            metavar="N|MIN-MAX",
-            help="At most 255, and as many as fit into 1,280 bytes.",
-        ),
-    ] = "1",
-    codec: Annotated[str, typer.Option(metavar="8|8e|16|mixed", help="What they speak.")] = "mixed",
-    udp_share: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Part of them that sends by UDP.")
-    ] = 0.0,
-    duration: Annotated[
-        float | None,
-        typer.Option(
-            parser=duration_s,
-            metavar="DURATION",
-            help="Make records for so long: 90s, 15min, 2h.",
-            show_default="until Ctrl-C",
-        ),
-    ] = None,
-    frames: Annotated[
-        int | None,
-        typer.Option(min=1, help="Make so many frames, of all together.", show_default=False),
-    ] = None,
-    model: Annotated[
-        str, typer.Option(metavar="NAME", help=f"Whose elements: mixed, {', '.join(MODELS)}.")
-    ] = "mixed",
-    route: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="city, motorway, or circuit:FILE, a closed LineString of GeoJSON.",
-        ),
-    ] = "city",
-    lap_times: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SECONDS,..",
-            help="Of the laps on a circuit, one after the other, again and again.",
-            show_default=False,
-        ),
-    ] = None,
-    fault: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME[:SHARE],..",
-            help=f"What is wrong with which share of them, by default {SHARE:g}: "
-            f"{', '.join(Fault)}.",
-            show_default=False,
-        ),
-    ] = None,
-    newest_first: Annotated[
-        bool, typer.Option("--newest-first", help="Send the newest records first.")
-    ] = False,
-    response_timeout: Annotated[
-        float,
-        typer.Option(min=0.05, max=300.0, metavar="SECONDS", help="Then a frame is sent again."),
-    ] = 5.0,
-    ping: Annotated[
-        float | None,
-        typer.Option(
-            min=0.1, metavar="SECONDS", help="Ping after this silence.", show_default=False
-        ),
-    ] = None,
-    connects: Annotated[
-        float, typer.Option(min=0.1, metavar="N/S", help="Connect so many a second.")
-    ] = 1000.0,
-    drain: Annotated[
-        float,
-        typer.Option(
-            min=0.0, metavar="SECONDS", help="At the end wait so long for the last replies."
-        ),
-    ] = 15.0,
-    verify: Annotated[
-        bool,
-        typer.Option(
-            "--verify",
-            help="Demand at the end that the log, at DATABASE_URL, holds what was acknowledged.",
-        ),
-    ] = False,
-    verify_timeout: Annotated[
-        float,
-        typer.Option(min=0.0, metavar="SECONDS", help="Wait so long for the log to hold it."),
-    ] = 60.0,
-    warm_up: Annotated[
-        float, typer.Option(min=0.0, metavar="SECONDS", help="Count reply times from then on.")
-    ] = 0.0,
-    replay_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--replay",
-            exists=True,
-            dir_okay=False,
-            metavar="FILE",
-            help="Instead of trackers, send again what a capture holds.",
-            show_default=False,
-        ),
-    ] = None,
-    speed: Annotated[
-        float,
-        typer.Option(min=0.0, help="Of --replay: so many times as fast; 0: without a pause."),
-    ] = 1.0,
-    imeis: Annotated[
-        bool, typer.Option("--imeis", help="Print the trackers' IMEIs, one a line; send nothing.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same fleet.")] = 1,
+    host: Host = "127.0.0.1",
+    port: Port = 5027,
+    udp_port: UdpPort = None,
+    devices: Devices = 10,
+    rate: Rate = None,
+    period: Period = None,
+    full_speed: FullSpeed = False,
+    built: Built = None,
+    records: Records = "1",
+    codec: CodecName = "mixed",
+    udp_share: UdpShare = 0.0,
+    duration: Duration = None,
+    frames: Frames = None,
+    model: ModelName = "mixed",
+    route: RouteName = "city",
+    lap_times: LapTimes = None,
+    fault: FaultShares = None,
+    newest_first: NewestFirst = False,
+    response_timeout: ResponseTimeout = 5.0,
+    ping: Ping = None,
+    connects: Connects = 1000.0,
+    drain: Drain = 15.0,
+    verify: Verify = False,
+    verify_timeout: VerifyTimeout = 60.0,
+    warm_up: WarmUp = 0.0,
+    replay_file: ReplayFile = None,
+    speed: Speed = 1.0,
+    imeis: Imeis = False,
+    seed: Seed = 1,
     as_json: JsonObject = False,
 ) -> None:
     """Let simulated trackers send records to a gateway, as devices do, and keep accounts.
@@ -206,45 +120,86 @@ def simulate_command(  # noqa: PLR0913 -- the options of the command
     Exits with 0 if everything was acknowledged by the book, 1 with findings, 75 if the gateway was
     never reached. Ctrl-C ends the run in order; a second one at once.
     """
-    if sum(choice is not None for choice in (rate, period, full_speed or None)) > 1:
-        refuse("--rate, --period and --full-speed exclude each other")
-    if imeis:
-        print(*map(imei_of, range(devices)), sep="\n")
-        return
     target = Target(host=host, tcp_port=port, udp_port=udp_port or port, connects_per_s=connects)
+    _demand_what_fits(context, is_replay=replay_file is not None)
     if replay_file is not None:
         with failures_told():
             found = replay(replay_file, target, speed=speed, drain_s=drain, as_json=as_json)
-        raise typer.Exit(EXIT_FINDING if any(one.unsent or one.refused for one in found) else 0)
+        raise typer.Exit(EXIT_FINDING if any(one.is_amiss for one in found) else 0)
+    if imeis:
+        print(*map(imei_of, range(devices)), sep="\n")
+        return
     records_per_frame = range_of(records)
-    period_s = period or (devices / rate if rate else _PERIOD_S)
-    patience = Patience(response_s=response_timeout, ping_s=ping or math.inf)
+    fleet = FleetPlan(
+        devices=devices,
+        seed=seed,
+        started_at_ms=time.time_ns() // 1_000_000,
+        udp_share=udp_share,
+        codec_id=codec_id_of(codec),
+        records_per_frame=records_per_frame,
+        order="newest" if newest_first else "oldest",
+        patience=Patience(response_s=response_timeout, ping_s=ping or math.inf),
+        built_frames=built or (_BUILT_FRAMES if full_speed else 0),
+        faults=faults_of(fault or [], n_by_tcp=devices - int(devices * udp_share)),
+        route=route_of(route, lap_times),
+        models=models_of(model),
+    )
+    pace = Pace(
+        period_s=period or (devices / rate if rate else _PERIOD_S),
+        records_per_frame=records_per_frame,
+        n_frames=frames,
+    )
     order = Order(
-        fleet=FleetPlan(
-            devices=devices,
-            seed=seed,
-            started_at_ms=time.time_ns() // 1_000_000,
-            udp_share=udp_share,
-            codec_id=codec_id_of(codec),
-            records_per_frame=records_per_frame,
-            order="newest" if newest_first else "oldest",
-            patience=patience,
-            built_frames=built or (_BUILT_FRAMES if full_speed else 0),
-            faults=faults_of(fault or []),
-            route=route_of(route, lap_times),
-            model=model_of(model),
-        ),
+        fleet=fleet,
         target=target,
-        limits=Limits(duration_s=duration or math.inf, drain_s=drain),
-        pace=None
-        if full_speed
-        else Pace(period_s=period_s, records_per_frame=records_per_frame, n_frames=frames),
+        limits=Limits(duration_s=math.inf if duration is None else duration, drain_s=drain),
+        pace=None if full_speed else pace,
         n_frames=frames,
         warm_up_s=warm_up,
     )
+    _demand_sense(order)
     with failures_told():
         verifier = _verifier(devices) if verify else None
         report = uvloop.run(_run(order, watching(as_json=as_json), verifier, verify_timeout))
+    _tell(report, as_json=as_json)
+
+
+def _demand_what_fits(context: typer.Context, *, is_replay: bool) -> None:
+    """Refuse options that exclude each other.
+
+    Raises:
+        SystemExit: 2, with their names.
+    """
+    given = {}
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name != "DEFAULT":
+            given[parameter.name] = parameter.opts[0]
+    unfit = [option for name, option in given.items() if name not in _OF_A_REPLAY]
+    if is_replay and unfit:
+        refuse(f"--replay has no use for {', '.join(unfit)}")
+    if not is_replay and "speed" in given:
+        refuse("--speed goes with --replay")
+    if len(given.keys() & {"rate", "period", "full_speed"}) > 1:
+        refuse("--rate, --period and --full-speed exclude each other")
+
+
+def _demand_sense(order: Order) -> None:
+    """Refuse what would make nothing, and what needs records that wait where frames are built.
+
+    Raises:
+        SystemExit: 2, with the reason.
+    """
+    if not order.limits.duration_s:
+        refuse("--duration is 1s at least")
+    if order.fleet.order == "newest" and order.fleet.built_frames:
+        refuse("--newest-first orders records, and --full-speed and --built send whole frames")
+    if order.pace is None and Fault.GAP in order.fleet.faults:
+        refuse("--fault gap leaves a backlog, and --full-speed makes nothing meanwhile")
+
+
+def _tell(report: Report, *, as_json: bool) -> NoReturn:
+    """Print the accounts, and leave with the code that says what they are."""
     if as_json:
         print_report_json(report)
     else:

@@ -14,7 +14,7 @@ from teltonika_processor.simulate.circuit import Circuit, NotACircuitError, Race
 from teltonika_processor.simulate.models import MODELS, Model
 from teltonika_processor.simulate.profile import CODEC_8, CODEC_8_EXTENDED, CODEC_16
 from teltonika_processor.simulate.routes import Drive, Motorway, Route
-from teltonika_processor.simulate.wire_faults import SHARE, Fault
+from teltonika_processor.simulate.wire_faults import BY_UDP, SHARE, Fault
 
 _CODECS: Final[Mapping[str, int | None]] = {
     "8": CODEC_8,
@@ -23,6 +23,10 @@ _CODECS: Final[Mapping[str, int | None]] = {
     "mixed": None,
 }
 _ROUTES: Final[Mapping[str, Callable[[Random], Drive]]] = {"city": Route, "motorway": Motorway}
+_MODEL_MIXTURES: Final[Mapping[str, Sequence[Model]]] = {
+    "mixed": tuple(MODELS.values()),
+    "random": (),
+}
 _CIRCUIT: Final = "circuit:"
 
 
@@ -35,7 +39,7 @@ def codec_id_of(text: str) -> int | None:
 
 def range_of(text: str) -> tuple[int, int]:
     """A number, or the least and the greatest: 3, 1-25."""
-    match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", text)
+    match = re.fullmatch(r"([0-9]{1,3})(?:-([0-9]{1,3}))?", text)
     least, most = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not 1 <= least <= most <= 255:
         raise typer.BadParameter(
@@ -44,14 +48,25 @@ def range_of(text: str) -> tuple[int, int]:
     return least, most
 
 
-def faults_of(texts: list[str]) -> dict[Fault, float]:
-    """Shares by fault, as in disconnect:0.5,split."""
+def faults_of(texts: list[str], *, n_by_tcp: int) -> dict[Fault, float]:
+    """Shares by fault, as in disconnect:0.5,split.
+
+    Args:
+        texts: As they were typed.
+        n_by_tcp: Trackers that can have any fault.
+    """
     shares = {}
     for word in ",".join(texts).split(",") if texts else ():
         name, _, share = word.strip().partition(":")
         if name not in set(Fault):
             raise typer.BadParameter(f"--fault: {name!r} is none of {', '.join(Fault)}")
         shares[Fault(name)] = _share_of(share) if share else SHARE
+    of_nobody = sorted(shares.keys() - BY_UDP - {Fault.GARBAGE})
+    if of_nobody and not n_by_tcp:
+        raise typer.BadParameter(
+            f"--fault: {', '.join(of_nobody)}: no tracker sends by TCP, and by UDP there are "
+            f"{', '.join(sorted(BY_UDP))}"
+        )
     return shares
 
 
@@ -62,12 +77,12 @@ def _share_of(text: str) -> float:
     raise typer.BadParameter(f"--fault: {text!r} is no share above 0 and up to 1")
 
 
-def model_of(text: str) -> Model | None:
-    """The model by its name; None: mixed."""
-    name = text.lower()
-    if name not in {"mixed", *MODELS}:
-        raise typer.BadParameter(f"--model: {text!r} is none of mixed, {', '.join(MODELS)}")
-    return MODELS.get(name)
+def models_of(text: str) -> Sequence[Model]:
+    """The model by its name, all of them for mixed; none for random."""
+    known = {**{name: (model,) for name, model in MODELS.items()}, **_MODEL_MIXTURES}
+    if text.lower() not in known:
+        raise typer.BadParameter(f"--model: {text!r} is none of {', '.join(known)}")
+    return known[text.lower()]
 
 
 def route_of(text: str, lap_times: str | None) -> Callable[[Random], Drive]:

@@ -15,13 +15,24 @@ from teltonika_processor.model import format_imei
 from teltonika_processor.simulate.keys import Key
 from teltonika_processor.simulate.outcome import DeviceOutcome, Outcome
 from teltonika_processor.simulate.wire_faults import Fault
+from teltonika_processor.store.simulated import StoredKey
 from teltonika_processor.texts import time_text
 
 _SHARES: Final = (0.5, 0.9, 0.99, 0.999)
 # Bound: devices and records that are named one by one; --json names all devices.
 _NAMED_MAX: Final = 20
 _IN_JSON_MAX: Final = 1000
-_HEADINGS: Final = ("IMEI", "by", "made", "acknowledged", "kept", "resent", "wrong", "timeouts")
+_HEADINGS: Final = (
+    "IMEI",
+    "by",
+    "made",
+    "acknowledged",
+    "kept",
+    "resent",
+    "wrong",
+    "timeouts",
+    "faults",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +55,18 @@ class Report:
 
 
 def print_report(report: Report) -> None:
-    """Some lines, tables of the devices and the records that something is amiss with, a verdict."""
+    """Some lines, tables of the devices and of the records that something is amiss with, a verdict.
+
+    Of many devices only those are shown that something is amiss with.
+    """
     outcome = report.outcome
     for line in (*_lines(outcome), *_log_lines(report)):
         print(line)
-    _print_amiss(outcome)
+    _print_devices(outcome)
     if report.verification is not None:
         for what, keys in (
-            ("not stored", report.verification.missing),
+            ("not stored", [_in_us(key) for key in report.verification.missing]),
+            ("different", report.verification.different),
             ("never sent", report.verification.invented),
         ):
             _print_keys(what, keys)
@@ -59,27 +74,42 @@ def print_report(report: Report) -> None:
         print(line)
 
 
-def _print_amiss(outcome: Outcome) -> None:
-    amiss = [device for device in outcome.devices if _is_amiss(device)]
-    if amiss:
-        rows = [_row(device) for device in amiss[:_NAMED_MAX]]
-        terminal = sys.stdout.isatty()
-        print_rows(_HEADINGS, rows, terminal=terminal, unfolded=_HEADINGS, right=_HEADINGS[2:])
-        if len(amiss) > _NAMED_MAX:
-            print(f"and {len(amiss) - _NAMED_MAX:,} more; --json names all devices")
+def _print_devices(outcome: Outcome) -> None:
+    """All of them; where they are many, those that something is amiss with."""
+    shown = list(outcome.devices)
+    if len(shown) > _NAMED_MAX:
+        shown = [device for device in shown if _is_amiss(device)]
+    if not shown:
+        return
+    rows = [_row(device) for device in shown[:_NAMED_MAX]]
+    terminal = sys.stdout.isatty()
+    print_rows(_HEADINGS, rows, terminal=terminal, unfolded=_HEADINGS, right=_HEADINGS[2:-1])
+    if len(shown) > _NAMED_MAX:
+        print(f"and {len(shown) - _NAMED_MAX:,} more; --json names all devices")
 
 
-def _print_keys(what: str, keys: Sequence[Key]) -> None:
+def _in_us(key: Key) -> StoredKey:
+    imei, recorded_at_ms, digest = key
+    return imei, recorded_at_ms * 1000, digest
+
+
+def _print_keys(what: str, keys: Sequence[StoredKey]) -> None:
     if not keys:
         return
     rows = [
-        (what, format_imei(imei), time_text(recorded_at_ms), str(digest))
-        for imei, recorded_at_ms, digest in keys[:_NAMED_MAX]
+        (what, format_imei(imei), _us_text(recorded_at_us), str(digest))
+        for imei, recorded_at_us, digest in keys[:_NAMED_MAX]
     ]
     headings = ("record", "IMEI", "recorded at", "digest")
     print_rows(headings, rows, terminal=sys.stdout.isatty(), unfolded=headings)
     if len(keys) > _NAMED_MAX:
         print(f"and {len(keys) - _NAMED_MAX:,} more")
+
+
+def _us_text(at_us: int) -> str:
+    """A time, with its microseconds where it has any."""
+    at_ms, us = divmod(at_us, 1000)
+    return time_text(at_ms) + (f" + {us} us" if us else "")
 
 
 def print_report_json(report: Report) -> None:
@@ -148,7 +178,8 @@ def _fault_lines(outcome: Outcome) -> Iterator[str]:
     if foreign is not None:
         yield (
             f"strangers  {foreign.connections:,} connections, {foreign.closed:,} closed by the "
-            f"gateway, {foreign.answered:,} answered, {foreign.held:,} held"
+            f"gateway, {foreign.held:,} held, {foreign.still_open:,} still open; "
+            f"{foreign.answered:,} answered"
         )
 
 
@@ -164,9 +195,11 @@ def _log_lines(report: Report) -> Iterator[str]:
 
 
 def _verdict(report: Report) -> list[str]:
-    good = "all acknowledged by the book"
-    if report.verification is not None:
-        good += ", and stored once"
+    is_verified = report.verification is not None
+    good = "all acknowledged by the book" + (", and stored once" if is_verified else "")
+    let_off = report.outcome.let_off(stored=is_verified)
+    if let_off:
+        good += f"; let off: {', '.join(let_off)}"
     return report.findings() or [good]
 
 
@@ -179,14 +212,21 @@ def _verified_object(report: Report) -> dict[str, Any] | None:
         "stored": found.n_stored,
         "waited_s": round(found.waited_s, 3),
         "missing_records": len(found.missing),
-        "missing": list(map(_key_object, found.missing[:_IN_JSON_MAX])),
+        "missing": [_key_object(_in_us(key)) for key in found.missing[:_IN_JSON_MAX]],
+        "different_records": len(found.different),
+        "different": list(map(_key_object, found.different[:_IN_JSON_MAX])),
         "invented_records": len(found.invented),
         "invented": list(map(_key_object, found.invented[:_IN_JSON_MAX])),
+        "unreadable_records": found.n_unreadable,
+        "earlier_records": found.n_earlier,
+        "elsewhere_records": found.n_elsewhere,
     }
 
 
-def _key_object(key: Key) -> dict[str, str | int]:
-    imei, recorded_at_ms, digest = key
+def _key_object(key: StoredKey) -> dict[str, str | int | float]:
+    imei, recorded_at_us, digest = key
+    at_ms, us = divmod(recorded_at_us, 1000)
+    recorded_at_ms = recorded_at_us / 1000 if us else at_ms
     return {"imei": format_imei(imei), "recorded_at_ms": recorded_at_ms, "digest": digest}
 
 
@@ -208,14 +248,16 @@ def _row(device: DeviceOutcome) -> tuple[str, ...]:
         *(device.n_made, account.records_acknowledged, device.n_kept, account.frames_resent),
         *(account.replies_wrong, account.timeouts),
     )
-    return (device.imei, device.transport, *(f"{number:,}" for number in numbers))
+    faults = ", ".join(sorted(device.faults))
+    return (device.imei, device.transport, *(f"{number:,}" for number in numbers), faults)
 
 
-def _device_object(device: DeviceOutcome) -> dict[str, str | int | list[Fault]]:
+def _device_object(device: DeviceOutcome) -> dict[str, str | int | list[Fault] | None]:
     return {
         "imei": device.imei,
         "transport": device.transport,
         "faults": sorted(device.faults),
+        "first_record_ms": device.first_record_ms,
         "records_made": device.n_made,
         "records_kept": device.n_kept,
         **dataclasses.asdict(device.account),

@@ -39,7 +39,7 @@ async def _tell(run: Run) -> None:
         await asyncio.sleep(_PLAIN_EVERY_S)
         typer.echo(
             f"{run.traffic.elapsed_s:,.0f} s: {run.traffic.n_connected:,} connected, "
-            f"{run.latencies.n_counted:,} frames acknowledged, {rate.per_s():,.0f}/s, reply p99 "
+            f"{n_acknowledged(run):,} frames acknowledged, {rate.per_s():,.0f}/s, reply p99 "
             f"{run.latencies.quantile_s(0.99) * 1000:,.1f} ms",
             err=True,
         )
@@ -54,6 +54,11 @@ async def _draw(run: Run) -> None:
             await asyncio.sleep(_TABLE_EVERY_S)
 
 
+def n_acknowledged(run: Run) -> int:
+    """Frames, those of poisoned trackers too, whose replies are not among the latencies."""
+    return sum(tracker.link.account.frames_acknowledged for tracker in run.trackers)
+
+
 def rows_of(run: Run, rate: float) -> list[tuple[str, str]]:
     """Label and value of each line of the table; `rate` is frames a second."""
     traffic, latencies = run.traffic, run.latencies
@@ -66,7 +71,7 @@ def rows_of(run: Run, rate: float) -> list[tuple[str, str]]:
     return [
         ("time", f"{traffic.elapsed_s:,.0f} s{of_all}"),
         ("connected", f"{traffic.n_connected:,} of {len(accounts):,}"),
-        ("frames acknowledged", f"{latencies.n_counted:,}, {rate:,.0f}/s"),
+        ("frames acknowledged", f"{n_acknowledged(run):,}, {rate:,.0f}/s"),
         ("replies", f"{times}, max {latencies.max_s * 1000:,.1f} ms"),
         ("wrong, not in time", _sums(accounts, "replies_wrong", "timeouts")),
         ("sent again", _sums(accounts, "frames_resent")),
@@ -99,7 +104,7 @@ class _Rate:
         self._at_s = 0.0
 
     def per_s(self) -> float:
-        counted, at_s = self._run.latencies.n_counted, self._run.traffic.elapsed_s
+        counted, at_s = n_acknowledged(self._run), self._run.traffic.elapsed_s
         rate = (counted - self._counted) / max(at_s - self._at_s, 1e-9)
         self._counted, self._at_s = counted, at_s
         return rate

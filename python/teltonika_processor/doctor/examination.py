@@ -198,6 +198,7 @@ def _gateway_findings(
             here,
             settings,
             server=redis_side.server.server if redis_side else None,
+            is_asked=not isinstance(postgres, TransientError),
             allows_any=None
             if isinstance(postgres, TeltonikaProcessorError)
             else postgres.allows_any,

@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,9 @@ _WRITTEN_WITHIN_MS: Final = 60_000
 # What renews certificates by itself does so 30 days before.
 _RENEWED_BEFORE_S: Final = 14 * 86_400
 
+_AWAY: Final = "see what is said of Postgres, and look again"
+_AS_GRANTED: Final = "mend what schema and grants say, and look again"
+
 _FILE: Final = "file:"
 _OPEN: Final = "open"
 
@@ -51,11 +55,13 @@ class HereFacts:
         max_fds: Descriptors that it may take at most; None is no limit.
         listed: Devices in its file, or why that cannot be read; None: there is no file.
         expires_at_s: When its certificate ends, or why that cannot be used; None: it has none.
+        exposed_key: The file of its key, if every user of this machine may read that.
     """
 
     max_fds: int | None
     listed: int | str | None = None
     expires_at_s: float | str | None = None
+    exposed_key: Path | None = None
 
 
 async def read_here_facts(settings: Settings) -> HereFacts:
@@ -65,6 +71,7 @@ async def read_here_facts(settings: Settings) -> HereFacts:
         max_fds=None if hard == resource.RLIM_INFINITY else hard,
         listed=await asyncio.to_thread(_listed, settings),
         expires_at_s=_expires_at_s(settings),
+        exposed_key=exposed_key(settings),
     )
 
 
@@ -74,6 +81,18 @@ def certificate_files(settings: Settings) -> CertificateFiles | None:
         return None
     key = settings.ingest_tls_key_file
     return CertificateFiles(Path(settings.ingest_tls_cert_file), None if key is None else Path(key))
+
+
+def exposed_key(settings: Settings) -> Path | None:
+    """The file that holds the private key, if every user of this machine may read it."""
+    files = certificate_files(settings)
+    if files is None:
+        return None
+    path = files.key or files.chain
+    try:
+        return path if path.stat().st_mode & stat.S_IROTH else None
+    except OSError:  # what that means is told of the certificate
+        return None
 
 
 def list_path(settings: Settings) -> Path | None:
@@ -123,11 +142,12 @@ def writing_finding(signatures: Sequence[Signature] | None, *, now_ms: int) -> F
     return WRITING.ok(", ".join(filter(None, (*names, unsigned))))
 
 
-def here_findings(
+def here_findings(  # noqa: PLR0913 -- every one a fact
     facts: HereFacts,
     settings: Settings,
     *,
     server: ServerFacts | None,
+    is_asked: bool = True,
     allows_any: bool | None,
     now_s: float,
 ) -> Iterator[Finding]:
@@ -137,15 +157,16 @@ def here_findings(
         facts: This machine.
         settings: What it would be told.
         server: The Redis that it would append to; None: not known.
+        is_asked: Whether Postgres was reached.
         allows_any: Whether `devices` allows any device; None: not known.
         now_s: Unix time.
     """
     if server is not None:
         yield _durability(server, settings)
     yield _descriptors(facts.max_fds, settings.ingest_connections_max)
-    yield _allow_list(facts, settings, allows_any)
+    yield _allow_list(facts, settings, _AS_GRANTED if is_asked else _AWAY, allows_any)
     if facts.expires_at_s is not None:
-        yield _certificate(facts.expires_at_s, now_s)
+        yield _certificate(facts, facts.expires_at_s, now_s)
 
 
 def _durability(server: ServerFacts, settings: Settings) -> Finding:
@@ -174,7 +195,12 @@ def _descriptors(max_fds: int | None, connections_max: int) -> Finding:
     return DESCRIPTORS.ok(found)
 
 
-def _allow_list(facts: HereFacts, settings: Settings, allows_any: bool | None) -> Finding:  # noqa: FBT001 -- three values
+def _allow_list(
+    facts: HereFacts,
+    settings: Settings,
+    unread: str,
+    allows_any: bool | None,  # noqa: FBT001 -- three values
+) -> Finding:
     if settings.ingest_admission == _OPEN:
         return ALLOW_LIST.warning(
             "open: everybody is let in", "INGEST_ADMISSION=postgres, but for a demonstration"
@@ -182,11 +208,9 @@ def _allow_list(facts: HereFacts, settings: Settings, allows_any: bool | None) -
     if isinstance(facts.listed, int):
         return ALLOW_LIST.ok(f"{facts.listed:,} devices in {list_path(settings)}")
     if isinstance(facts.listed, str):
-        return ALLOW_LIST.failure(facts.listed, "correct the file, one IMEI a line")
+        return ALLOW_LIST.failure(facts.listed, "write the file, one IMEI a line")
     if allows_any is None:
-        return ALLOW_LIST.unknown(
-            "devices could not be read", "mend what schema and grants say, and look again"
-        )
+        return ALLOW_LIST.unknown("devices could not be read", unread)
     if not allows_any:
         return ALLOW_LIST.warning(
             "no device is allowed", "teltonika-processor device allow --file fleet.csv"
@@ -194,7 +218,7 @@ def _allow_list(facts: HereFacts, settings: Settings, allows_any: bool | None) -
     return ALLOW_LIST.ok("devices are allowed")
 
 
-def _certificate(expires_at_s: float | str, now_s: float) -> Finding:
+def _certificate(facts: HereFacts, expires_at_s: float | str, now_s: float) -> Finding:
     remedy = "put a new one in its place: the gateway reads it by itself"
     if isinstance(expires_at_s, str):
         return CERTIFICATE.failure(expires_at_s, "name a chain in PEM and its key")
@@ -202,6 +226,12 @@ def _certificate(expires_at_s: float | str, now_s: float) -> Finding:
     if days < 0:
         return CERTIFICATE.failure(f"it ended {-days:.1f} days ago", remedy)
     found = f"it ends in {days:,.1f} days"
+    if facts.exposed_key is not None:
+        key = facts.exposed_key
+        return CERTIFICATE.warning(
+            f"every user of this machine may read its key, {key}",
+            f"chmod o= {key}; if others use this machine, take a new key",
+        )
     if expires_at_s - now_s < _RENEWED_BEFORE_S:
         return CERTIFICATE.warning(found, remedy)
     return CERTIFICATE.ok(found)

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from teltonika_processor.gateway_events import CertificateReplaced, CertificateU
 
 # Bound: how often the files are looked at, while connections come.
 _LOOK_EVERY_S: Final = 5.0
+
+_CERTIFICATE_BEGINS: Final = b"-----BEGIN CERTIFICATE-----"
+_KEY_BEGINS: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ def load_certificate(files: CertificateFiles) -> Loaded:
     try:
         return _load(files)
     except OSError as error:
-        raise ConfigError(f"INGEST_TLS_CERT_FILE: {files.chain}: {_why(error)}") from error
+        raise ConfigError(f"INGEST_TLS_CERT_FILE: {files.chain}: {_why(error, files)}") from error
 
 
 class Certificate:
@@ -125,7 +129,7 @@ class Certificate:
                 return
             self._loaded = _load(self._files)
         except OSError as error:
-            self._fault = self._tell_once(path, _why(error))
+            self._fault = self._tell_once(path, _why(error, self._files))
         else:
             self._seen, self._fault = found, ""
             self._emit(CertificateReplaced(path=path))
@@ -150,7 +154,21 @@ def _no_passphrase() -> str:
     raise OSError(errno.ENOKEY, "the private key is encrypted: store it without a passphrase")
 
 
-def _why(error: OSError) -> str:
+def _why(error: OSError, files: CertificateFiles) -> str:
     if isinstance(error, ssl.SSLError):
+        if missing := _missing(files):
+            return missing
         return f"no usable certificate and key: {error.reason or error}"
     return error.strerror or str(error)
+
+
+def _missing(files: CertificateFiles) -> str:
+    """What stands in neither file, which OpenSSL says of no file in particular."""
+    with contextlib.suppress(OSError):
+        if _CERTIFICATE_BEGINS not in files.chain.read_bytes():
+            return "no certificate in PEM in it"
+        if _KEY_BEGINS.search((files.key or files.chain).read_bytes()) is None:
+            if files.key is None:
+                return "no private key in it, and INGEST_TLS_KEY_FILE is not set"
+            return f"no private key in PEM in INGEST_TLS_KEY_FILE, {files.key}"
+    return ""

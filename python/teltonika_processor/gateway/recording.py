@@ -15,7 +15,7 @@ class Recording:
     """Writes a capture until its bound, or until the disk refuses; the gateway goes on.
 
     Args:
-        file: Open for writing, closed by its owner.
+        file: Open for writing.
         wall_clock_ms: Unix milliseconds.
         emit: Told when it ends early.
         max_bytes: Nothing is written behind the event that passes it.
@@ -33,6 +33,7 @@ class Recording:
         self._wall_clock_ms: Final = wall_clock_ms
         self._emit: Final = emit
         self._left_bytes = max_bytes
+        self._has_ended = False
         self._write(header_line())
 
     def add(self, connection: bytes, transport: Transport, event: Event, data: bytes = b"") -> None:
@@ -41,13 +42,25 @@ class Recording:
             now_ms = self._wall_clock_ms()
             self._write(event_line(Captured(now_ms, connection.decode(), transport, event, data)))
 
+    def close(self) -> None:
+        """Write what is buffered and close the file; a disk that refuses is told and no more."""
+        try:
+            self._file.close()
+        except OSError as error:  # the file is closed all the same
+            self._end(error.strerror or str(error))
+
     def _write(self, line: str) -> None:
         try:
             self._file.write(line)
         except OSError as error:
-            self._left_bytes = 0
-            self._emit(CaptureEnded(why=error.strerror or str(error)))
+            self._end(error.strerror or str(error))
             return
         self._left_bytes -= len(line)
         if self._left_bytes <= 0:
-            self._emit(CaptureEnded(why="it has reached its greatest size"))
+            self._end("it has reached its greatest size")
+
+    def _end(self, why: str) -> None:
+        self._left_bytes = 0
+        if not self._has_ended:
+            self._has_ended = True
+            self._emit(CaptureEnded(why=why))

@@ -85,8 +85,12 @@ class HttpServer:
                 raise ConfigError(self._refusal(error)) from error
             self._emit(HttpPortTaken(port=self._port))
             await self._listen(0)
-        host, port = self._runner.addresses[0][:2]
-        self._emit(HttpStarted(host=host, port=port))
+        self._emit(HttpStarted(host=self._runner.addresses[0][0], port=self.port))
+
+    @property
+    def port(self) -> int:
+        """Where it listens, once it was started."""
+        return int(self._runner.addresses[0][1])
 
     async def close(self) -> None:
         """Stop listening and close every connection, within a second."""

@@ -18,6 +18,7 @@ from teltonika_processor.gateway.recording import Recording
 from teltonika_processor.gateway.tally import Tally
 from teltonika_processor.gateway_events import (
     AdmissionOpen,
+    CaptureStarted,
     GatewayDraining,
     GatewayStarted,
     GatewayStarting,
@@ -32,7 +33,9 @@ from teltonika_processor.service.ingest_parts import (
     GatewayInputs,
     Parts,
     make_parts,
+    per_address_max,
     raise_descriptors_limit,
+    unauthenticated_max,
 )
 from teltonika_processor.service.leaving import first_of, say_farewell
 from teltonika_processor.service.panic import PanicRecorder
@@ -53,7 +56,7 @@ def run_ingest(settings: Settings, *, capture: TextIO | None = None) -> ExitCode
 
     Args:
         settings: What it is to do.
-        capture: Where all that devices send is written to.
+        capture: Where all that devices send is written to; it is closed at the end.
     """
     return run_service(settings, lambda log: Ingest(settings, log, capture))
 
@@ -76,6 +79,7 @@ class Ingest:
             reject_codes=[code for _, code, _ in error_catalogue()],
         )
         self._parts: Parts | None = None
+        self._http_port: int | None = None
         self._redis_failing: str | None = "Redis takes no frames: it was not asked yet."
         self._appends_go_out: Final = asyncio.Event()
         self._is_listed: Final = asyncio.Event()
@@ -98,13 +102,17 @@ class Ingest:
         async with contextlib.AsyncExitStack() as closing:
             server = self._http_server()
             await server.start()
+            self._http_port = server.port
             closing.push_async_callback(server.close)
             client = open_client(
                 settings.redis_url.get_secret_value(),
                 name=f"teltonika-processor/{settings.ingest_name}",
             )
             closing.push_async_callback(say_farewell, client.aclose)
-            parts = make_parts(settings, self._inputs(client))
+            recording = self._recording()
+            if recording is not None:
+                closing.callback(recording.close)
+            parts = make_parts(settings, self._inputs(client, recording))
             closing.callback(parts.gateway.close)
             self._parts = parts
             panics.facts = self._facts
@@ -123,10 +131,13 @@ class Ingest:
 
     # Starting
 
-    def _inputs(self, client: RedisClient) -> GatewayInputs:
-        recording = None
-        if self._capture is not None:
-            recording = Recording(self._capture, unix_ms, self.emit)
+    def _recording(self) -> Recording | None:
+        if self._capture is None:
+            return None
+        self.emit(CaptureStarted(path=str(self._capture.name)))
+        return Recording(self._capture, unix_ms, self.emit)
+
+    def _inputs(self, client: RedisClient, recording: Recording | None) -> GatewayInputs:
         return GatewayInputs(
             client=client,
             tally=self._tally,
@@ -256,8 +267,23 @@ class Ingest:
             "ready": not self._failings(),
             "failings": self._failings(),
             **self._facts(),
-            "settings": redacted_settings(self._settings),
+            "settings": {**redacted_settings(self._settings), **self._in_effect()},
         }
+
+    def _in_effect(self) -> Mapping[str, object]:
+        """What is derived where it was not set, or taken where any would do."""
+        settings, parts = self._settings, self._parts
+        found: dict[str, object] = {
+            "HTTP_PORT": self._http_port,
+            "INGEST_CONNECTIONS_PER_ADDRESS_MAX": per_address_max(settings),
+            "INGEST_UNAUTHENTICATED_MAX": unauthenticated_max(settings),
+        }
+        if parts is not None:
+            names = ("INGEST_TCP_PORT", "INGEST_TLS_PORT")
+            found |= {name: one.port for name, one in zip(names, parts.listeners, strict=False)}
+            if parts.udp is not None and parts.udp.port:
+                found["INGEST_UDP_PORT"] = parts.udp.port
+        return found
 
     def _facts(self) -> Mapping[str, object]:
         parts, tally = self._parts, self._tally

@@ -68,6 +68,9 @@ _UNAUTHENTICATED_MIN: Final = 256
 
 _FILE: Final = "file:"
 
+_WITH_LAST_LIST: Final = "the last list goes on"
+_WITHOUT_LIST: Final = "devices wait until there is a list"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
@@ -176,6 +179,24 @@ def raise_descriptors_limit(connections_max: int) -> int:
     return wanted
 
 
+def per_address_max(settings: Settings) -> int:
+    """What is set, else three quarters of all connections."""
+    return settings.ingest_connections_per_address_max or max(
+        1, 3 * settings.ingest_connections_max // 4
+    )
+
+
+def unauthenticated_max(settings: Settings) -> int:
+    """What is set, else an eighth.
+
+    But some devices may always connect at once, and one place is never theirs.
+    """
+    total = settings.ingest_connections_max
+    return settings.ingest_unauthenticated_max or max(
+        1, total // 8, min(_UNAUTHENTICATED_MIN, total - 1)
+    )
+
+
 def connection_numbers() -> Iterator[bytes]:
     """Names of connections, never the same again: when the process began, and a number."""
     began = f"{unix_ms():x}"
@@ -184,7 +205,6 @@ def connection_numbers() -> Iterator[bytes]:
 
 def _make_context(settings: Settings, appender: Appender, inputs: GatewayInputs) -> GatewayContext:
     stream, name = settings.redis_telemetry_stream, settings.ingest_name
-    total = settings.ingest_connections_max
     sessions = SessionContext(
         admission=Admission(is_open=settings.ingest_admission == "open"),
         throttle=Throttle(),
@@ -203,9 +223,9 @@ def _make_context(settings: Settings, appender: Appender, inputs: GatewayInputs)
         sessions=sessions,
         tally=inputs.tally,
         limits=ConnectionLimits(
-            total_max=total,
-            per_address_max=settings.ingest_connections_per_address_max or max(1, 3 * total // 4),
-            unauthenticated_max=settings.ingest_unauthenticated_max or _unauthenticated_max(total),
+            total_max=settings.ingest_connections_max,
+            per_address_max=per_address_max(settings),
+            unauthenticated_max=unauthenticated_max(settings),
         ),
         in_flight=BytesInFlight(max_bytes=settings.ingest_in_flight_max_bytes),
         paces=Paces(Rate.of_frames(settings.ingest_frames_per_second_max)),
@@ -221,11 +241,6 @@ def _make_context(settings: Settings, appender: Appender, inputs: GatewayInputs)
         recording=inputs.recording,
         clock=time.monotonic,
     )
-
-
-def _unauthenticated_max(total: int) -> int:
-    """An eighth, but some devices may always connect at once, and one place is never theirs."""
-    return max(1, total // 8, min(_UNAUTHENTICATED_MIN, total - 1))
 
 
 def _packers(stream: str, name: str) -> dict[Shelf, EntryPacker]:
@@ -297,7 +312,11 @@ def _event_of(news: News) -> Event:
                 duration_s=took_s,
             )
         case ListUnreadable(why, age_s):
-            return AdmissionUnreadable(error=why, age_s=None if age_s is None else round(age_s, 3))
+            return AdmissionUnreadable(
+                error=why,
+                age_s=None if age_s is None else round(age_s, 3),
+                meanwhile=_WITHOUT_LIST if age_s is None else _WITH_LAST_LIST,
+            )
         case ListReadable(outage_s):
             return AdmissionReadable(outage_s=outage_s)
         case RefusalsUnrecorded(why):

@@ -42,6 +42,11 @@ class Account:
     unreached: int = 0
     pings: int = 0
 
+    @property
+    def replies(self) -> int:
+        """To frames, whatever they said."""
+        return self.frames_acknowledged + self.replies_wrong + self.replies_stray
+
 
 NAMES = tuple(field.name for field in dataclasses.fields(Account))
 

@@ -5,12 +5,17 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, cycle, pairwise
 from typing import Any, Final
 
 _METRES_PER_DEGREE: Final = 111_320.0
 _POINTS_MIN: Final = 3
 _ALTITUDE_INDEX: Final = 2
+# Source: the wire has two bytes for it.
+_ALTITUDE_MIN_M: Final = -32_768
+_ALTITUDE_MAX_M: Final = 32_767
+# Places that are equal in records are one.
+_DIGITS: Final = 7
 # A right angle halves the speed of what lies around it.
 _HALVING_TURN_DEG: Final = 90.0
 
@@ -41,6 +46,13 @@ class Circuit:
         """Once round."""
         return sum(self.metres)
 
+    def share_at(self, metres: float) -> float:
+        """Which part of a lap's time passes until so far behind the start, 0 to `length_m`."""
+        ends = list(accumulate(self.metres, initial=0.0))
+        piece = min(bisect_right(ends, metres), len(self.metres)) - 1
+        of_piece = (metres - ends[piece]) / self.metres[piece]
+        return self.shares[piece] + of_piece * (self.shares[piece + 1] - self.shares[piece])
+
 
 def circuit_of(text: str) -> Circuit:
     """The first LineString of a GeoJSON geometry, feature or collection, closed if it is not.
@@ -50,13 +62,17 @@ def circuit_of(text: str) -> Circuit:
     """
     try:
         found = next(_lines(json.loads(text)), None)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also where a number has 5,000 digits
         raise NotACircuitError(f"no JSON: {error}") from error
     if found is None:
         raise NotACircuitError("no GeoJSON with a LineString")
     points = [_point(position) for position in found]
-    distinct = [one for one, before in zip(points, [None, *points], strict=False) if one != before]
-    if distinct and distinct[0] == distinct[-1]:
+    distinct = [
+        one
+        for one, before in zip(points, [None, *points], strict=False)
+        if not _is_same(one, before)
+    ]
+    if len(distinct) > 1 and _is_same(distinct[0], distinct[-1]):
         distinct.pop()
     if len(distinct) < _POINTS_MIN:
         raise NotACircuitError(f"a LineString of {len(distinct)} places, and a circuit has 3")
@@ -80,11 +96,25 @@ def _list(value: Mapping[str, Any], name: str) -> Sequence[Any]:
 
 
 def _point(position: object) -> Point:
-    if not isinstance(position, list) or not all(isinstance(one, int | float) for one in position):
+    if not isinstance(position, list) or not all(map(_is_number, position)):
         raise NotACircuitError(f"{position!r:.40} is no position")
     if len(position) < 2 or abs(position[0]) > 180 or abs(position[1]) > 85:
         raise NotACircuitError(f"{position!r:.40} is no longitude up to 180 and latitude up to 85")
-    return position[0], position[1], position[2] if len(position) > _ALTITUDE_INDEX else 0.0
+    altitude_m = position[_ALTITUDE_INDEX] if len(position) > _ALTITUDE_INDEX else 0.0
+    if not _ALTITUDE_MIN_M <= altitude_m <= _ALTITUDE_MAX_M:
+        raise NotACircuitError(f"{position!r:.40} has no altitude from -32768 to 32767 m")
+    return position[0], position[1], altitude_m
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _is_same(one: Point, other: Point | None) -> bool:
+    """Whether it is one place, whatever the altitude."""
+    return other is not None and all(
+        round(a, _DIGITS) == round(b, _DIGITS) for a, b in zip(one[:2], other[:2], strict=True)
+    )
 
 
 def _circuit(points: Sequence[Point]) -> Circuit:
@@ -116,13 +146,58 @@ def _turn_deg(before: float, after: float) -> float:
     return abs((after - before + 180.0) % 360.0 - 180.0)
 
 
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """A line is passed.
+
+    Attributes:
+        lap: From 1 on.
+        line: 0 the start, which begins the lap; then the lines of the sectors, from 1 on.
+        at_us: Unix microseconds, exact.
+    """
+
+    lap: int
+    line: int
+    at_us: int
+
+
+def crossings(
+    circuit: Circuit,
+    lap_times_s: Sequence[float],
+    *,
+    first_record_ms: int,
+    until_ms: int,
+    sectors_m: Sequence[float] = (),
+) -> Iterator[Crossing]:
+    """When a tracker of a `Race` truly passes each line, whatever its records show.
+
+    Args:
+        circuit: Where.
+        lap_times_s: Of the race.
+        first_record_ms: Of the tracker, Unix ms: the race starts with its first record.
+        until_ms: The last crossings are no later, Unix ms.
+        sectors_m: Lines between start and start, in metres along the circuit, ascending.
+    """
+    shares = [0.0, *map(circuit.share_at, sectors_m)]
+    laps_us = cycle([round(lap_s * 1_000_000) for lap_s in lap_times_s])
+    began_us = first_record_ms * 1000
+    for lap, lap_us in enumerate(laps_us, 1):
+        for line, share in enumerate(shares):
+            at_us = began_us + round(share * lap_us)
+            if at_us > until_ms * 1000:
+                return
+            yield Crossing(lap, line, at_us)
+        began_us += lap_us
+
+
 class Race:
-    """Laps one after the other, in the times of a list, again and again.
+    """Laps one after the other, in the times of a list, again and again; see `crossings`.
 
     Attributes:
         altitude_m: Height above the sea, in metres.
         angle_deg: Heading from north, clockwise, 0-359.
         speed_kmh: Speed.
+        odometer_m: Driven so far, in metres.
     """
 
     def __init__(self, circuit: Circuit, lap_times_s: Sequence[float]) -> None:
@@ -140,6 +215,7 @@ class Race:
         self.altitude_m = round(altitude_m)
         self.angle_deg = int(bearing_deg(*circuit.points[:2]))
         self.speed_kmh = 0
+        self.odometer_m = 0.0
 
     @property
     def longitude_e7(self) -> int:
@@ -154,7 +230,7 @@ class Race:
     def advance(self, seconds: float) -> None:
         """Drive on for `seconds`."""
         self._elapsed_s += seconds
-        lap_s, share = self._lap()
+        n_laps, lap_s, share = self._lap()
         circuit = self._circuit
         piece = min(bisect_right(circuit.shares, share), len(circuit.points) - 1) - 1
         start, end = circuit.points[piece], circuit.points[piece + 1]
@@ -165,10 +241,13 @@ class Race:
         self.altitude_m = round(start[2] + part * (end[2] - start[2]))
         self.angle_deg = int(bearing_deg(start, end))
         self.speed_kmh = min(round(circuit.metres[piece] / (of_lap * lap_s) * 3.6), 0xFFFF)
+        before_m = sum(circuit.metres[:piece])
+        self.odometer_m = n_laps * circuit.length_m + before_m + part * circuit.metres[piece]
 
-    def _lap(self) -> tuple[float, float]:
-        """The time of the present lap, and how much of it is over."""
-        within_s = self._elapsed_s % self._ends_s[-1]
+    def _lap(self) -> tuple[int, float, float]:
+        """How many laps are over, the time of the present one, and how much of it is over."""
+        rounds, within_s = divmod(self._elapsed_s, self._ends_s[-1])
         number = min(bisect_right(self._ends_s, within_s), len(self._ends_s) - 1)
         lap_s = self._lap_times_s[number]
-        return lap_s, max(1.0 - (self._ends_s[number] - within_s) / lap_s, 0.0)
+        n_laps = int(rounds) * len(self._ends_s) + number
+        return n_laps, lap_s, max(1.0 - (self._ends_s[number] - within_s) / lap_s, 0.0)

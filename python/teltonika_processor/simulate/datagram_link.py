@@ -9,7 +9,7 @@ from teltonika_processor.simulate.envelope import channel_packet
 from teltonika_processor.simulate.link import Link, LinkState, Patience, Seen, Settled, nobody
 from teltonika_processor.simulate.outbox import Outbox, Parcel
 
-_REPLY_BYTES: Final = 7
+REPLY_BYTES: Final = 7
 
 
 class DatagramLink(Link):
@@ -36,7 +36,7 @@ class DatagramLink(Link):
             return b""
         if datagram == self._awaited:
             return self._right_reply(now)
-        if len(datagram) == _REPLY_BYTES and datagram[5] != self._packet_id & 0xFF:
+        if len(datagram) == REPLY_BYTES and datagram[5] != self._packet_id & 0xFF:
             self.account.replies_stray += 1
             return b""
         self.account.replies_wrong += 1

@@ -27,6 +27,9 @@ _SAME_MILLISECOND_SHARE: Final = 0.01
 _PERIODIC: Final = 0
 _PRIORITY_OFFSET: Final = 8
 
+IMEIS: Final = (1_000_000_000_000, 1_099_999_999_999)
+"""The least and the greatest IMEI that `imei_of` makes, as numbers."""
+
 # Source: records of real devices whose clock was never set count from here.
 UNSET_CLOCK_MS: Final = 1_072_915_200_000  # 2004-01-01T00:00:00Z
 _TCP: Final = "tcp"
@@ -42,6 +45,8 @@ class Device:
         time_ms: Time of the last record, Unix milliseconds.
         transport: What its frames travel by.
         n_unset_clock: Records whose time counts from 2004 on.
+        first_record_ms: True time of the first record that `made_at` made, Unix milliseconds: its
+            drive starts with it. None: there is none yet.
     """
 
     def __init__(  # noqa: PLR0913 -- what a device is
@@ -83,6 +88,7 @@ class Device:
         self._without_fix_left = 0
         self._unset_clock_left = 0
         self.n_unset_clock = 0
+        self.first_record_ms: int | None = None
 
     def begin_without_fix(self, n_records: int) -> None:
         """Its next records have no position: it was switched on just now."""
@@ -129,8 +135,11 @@ class Device:
         else:
             elapsed_ms = max(at_ms - self.time_ms, 1)
         self.time_ms += elapsed_ms
+        if at_ms is not None and self.first_record_ms is None:
+            self.first_record_ms, elapsed_ms = self.time_ms, 0
         self._route.advance(elapsed_ms / 1000)
         self._profile.change()
+        self._profile.drive(self._route.speed_kmh, int(self._route.odometer_m))
 
     def _head(self, *, priority: int) -> Head:
         route = self._route

@@ -11,18 +11,21 @@ from typing_extensions import override
 
 from teltonika_processor.simulate.connections import Connection, TcpConnection, UdpConnection
 from teltonika_processor.simulate.datagram_link import DatagramLink
-from teltonika_processor.simulate.link import DeviceLink, LinkState
+from teltonika_processor.simulate.link import REPLY_BYTES, DeviceLink, LinkState
 from teltonika_processor.simulate.tracker import Sender
 from teltonika_processor.simulate.wire_faults import ON_THE_WIRE, Fault, Piece, Wire
 
-_REPLY_BYTES: Final = 4
 # A deaf device says the same so often, unless the gateway's window is full.
 _DEAF_EVERY_S: Final = 0.05
 _DEAF_AT_ONCE: Final = 20
 
 
 def connection_of(
-    tracker: Sender, lost: Callable[[TcpConnection, float], None], rng: random.Random
+    tracker: Sender,
+    lost: Callable[[TcpConnection, float], None],
+    rng: random.Random,
+    *,
+    period_s: float,
 ) -> Connection:
     """The connection that fits a tracker.
 
@@ -30,22 +33,23 @@ def connection_of(
         tracker: With or without faults.
         lost: As for `TcpConnection`.
         rng: What the faults of the wire draw from.
+        period_s: Between two frames of a tracker; 0.0: one follows the other.
     """
     link = tracker.link
-    if isinstance(link, DatagramLink):
-        return UdpConnection(link)
-    if Fault.DEAF in tracker.faults:
+    if Fault.DEAF in tracker.faults and isinstance(link, DeviceLink):
         return DeafConnection(link, lost)
-    if tracker.faults & ON_THE_WIRE:
-        wire = Wire(tracker.faults, rng, response_s=link.patience.response_s)
-        return FaultyConnection(link, lost, wire)
-    return TcpConnection(link, lost)
+    if not tracker.faults & ON_THE_WIRE:
+        return UdpConnection(link) if isinstance(link, DatagramLink) else TcpConnection(link, lost)
+    wire = Wire(tracker.faults, rng, response_s=link.patience.response_s, period_s=period_s)
+    if isinstance(link, DatagramLink):
+        return FaultyUdpConnection(link, wire)
+    return FaultyConnection(link, lost, wire)
 
 
 class FaultyConnection(TcpConnection):
     """Bytes take the way that a `Wire` bends: in pieces, later, spoilt, or not at all."""
 
-    __slots__ = ("_cuts", "_gap_s", "_handle", "_pieces", "_wire")
+    __slots__ = ("_cuts", "_gap_s", "_handle", "_is_away", "_pieces", "_wire")
 
     def __init__(
         self, link: DeviceLink, lost: Callable[[TcpConnection, float], None], wire: Wire
@@ -55,12 +59,13 @@ class FaultyConnection(TcpConnection):
         self._pieces: Final[deque[Piece]] = deque()
         self._cuts = False
         self._gap_s = 0.0
+        self._is_away = False
         self._handle: asyncio.TimerHandle | None = None
 
     @override
     def data_received(self, data: bytes) -> None:
         link = self.link
-        is_reply = len(data) == _REPLY_BYTES and link.state is LinkState.WAITING
+        is_reply = len(data) == REPLY_BYTES and link.state is LinkState.WAITING
         if is_reply and self._wire.misses_reply():
             self._say(link.again(data, monotonic()))
         else:
@@ -76,7 +81,18 @@ class FaultyConnection(TcpConnection):
             super().wake()
 
     @override
+    def end_gap(self) -> bool:
+        was_away, self._is_away = self._is_away, False
+        return was_away
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._is_away = False
+        super().connection_made(transport)
+
+    @override
     def connection_lost(self, exc: Exception | None) -> None:
+        self._is_away = self._gap_s > 0
         self._forget_pieces()
         super().connection_lost(exc)
 
@@ -134,6 +150,45 @@ class FaultyConnection(TcpConnection):
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
+
+
+class FaultyUdpConnection(UdpConnection):
+    """Replies are not heard now and then, and out of coverage nothing is sent or heard."""
+
+    __slots__ = ("_covered_at", "_wire")
+
+    def __init__(self, link: DatagramLink, wire: Wire) -> None:
+        super().__init__(link)
+        self._wire: Final = wire
+        self._covered_at = 0.0
+
+    @override
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        if self._is_covered() and not self._wire.misses_reply():
+            super().datagram_received(data, addr)
+
+    @override
+    def wake(self) -> None:
+        if self._is_covered():
+            self._covered_at = monotonic() + self._wire.gap_s()
+        if self._is_covered():
+            super().wake()
+
+    @override
+    def due(self, now: float) -> None:
+        if self._is_covered():
+            super().due(now)
+
+    @override
+    def end_gap(self) -> bool:
+        if self._is_covered():
+            return False
+        self._covered_at = 0.0
+        super().wake()
+        return True
+
+    def _is_covered(self) -> bool:
+        return monotonic() >= self._covered_at
 
 
 class DeafConnection(TcpConnection):

@@ -77,7 +77,7 @@ REPLIES: Final = tuple(count.to_bytes(4, "big") for count in range(256))
 
 _ACCEPTED: Final = b"\x01"
 _REFUSED: Final = b"\x00"
-_REPLY_BYTES: Final = 4
+REPLY_BYTES: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,8 +279,8 @@ class DeviceLink(Link):
             return self._hear(data, now)
         self._unread += data
         out = self._hear_greeting(now) if self.state is LinkState.GREETING else b""
-        while len(self._unread) >= _REPLY_BYTES and self.state is not LinkState.LEAVING:
-            reply, self._unread = self._unread[:_REPLY_BYTES], self._unread[_REPLY_BYTES:]
+        while len(self._unread) >= REPLY_BYTES and self.state is not LinkState.LEAVING:
+            reply, self._unread = self._unread[:REPLY_BYTES], self._unread[REPLY_BYTES:]
             out += self._hear(reply, now)
         return out
 

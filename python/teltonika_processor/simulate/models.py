@@ -62,16 +62,28 @@ MODELS: Final[Mapping[str, Model]] = MappingProxyType(
 )
 """By name, in small letters."""
 
-_SWITCHES: Final = (239, 240, 1, 2, 3, 179, 180, 252, 246)
+_SWITCHES: Final = (1, 2, 3, 179, 180, 252, 246)
+
+IGNITION: Final = 239
+MOVEMENT: Final = 240
+SPEED: Final = 24
+"""In km/h, as in the GPS element."""
+TOTAL_ODOMETER: Final = 16
+"""In metres, since the device was made."""
+TRIP_ODOMETER: Final = 199
+"""In metres, of this drive."""
+OF_THE_DRIVE: Final = frozenset({IGNITION, MOVEMENT, SPEED, TOTAL_ODOMETER, TRIP_ODOMETER})
+"""Elements that say what the drive is like; nothing is drawn for them while it lasts."""
+
+ODOMETER_MAX_M: Final = 250_000_000
+"""Greatest total at the start of a drive."""
 
 VALUE_RANGES: Final[Mapping[int, tuple[int, int]]] = MappingProxyType(
     {
         **dict.fromkeys(_SWITCHES, (0, 1)),
         6: (0, 12_000),
         9: (0, 12_000),
-        16: (120_000_000, 120_050_000),
         21: (1, 5),
-        24: (0, 130),
         30: (0, 2),
         31: (10, 90),
         32: (70, 105),
@@ -89,7 +101,6 @@ VALUE_RANGES: Final[Mapping[int, tuple[int, int]]] = MappingProxyType(
         80: (0, 5),
         181: (6, 30),
         182: (5, 20),
-        199: (0, 50_000),
         200: (0, 2),
         205: (1, 65_535),
         206: (1, 65_535),
@@ -99,4 +110,7 @@ VALUE_RANGES: Final[Mapping[int, tuple[int, int]]] = MappingProxyType(
         389: (1, 900_000),
     }
 )
-"""What a sensor can say, by IO id: raw, least and greatest; other elements say anything."""
+"""What a sensor can say, by IO id: raw, least and greatest; other elements say anything.
+
+Those of the drive are not among them.
+"""

@@ -22,6 +22,7 @@ class DeviceOutcome:
         n_kept: Records that were not acknowledged.
         account: Everything else.
         faults: What was wrong with it.
+        first_record_ms: When its drive started, Unix milliseconds; None: it made nothing.
     """
 
     imei: str
@@ -30,6 +31,7 @@ class DeviceOutcome:
     n_made: int
     n_kept: int
     account: Account
+    first_record_ms: int | None = None
 
     @property
     def may_keep(self) -> bool:
@@ -48,6 +50,7 @@ class DeviceOutcome:
             n_made=link.outbox.n_made,
             n_kept=link.n_kept(),
             account=link.account,
+            first_record_ms=tracker.first_record_ms,
         )
 
 
@@ -101,9 +104,22 @@ class Outcome:
         """What a gateway should not have done; nothing: all went by the book."""
         return [*self._findings_about_devices(), *self._findings_about_foreigners()]
 
+    def let_off(self, *, stored: bool) -> list[str]:
+        """What need not be acknowledged, or with `stored` need not be stored."""
+        n_kept = sum(one.n_kept for one in self.devices if one.may_keep)
+        told = [(n_kept, "kept by deaf or poisoned trackers")]
+        if stored:
+            told += [
+                (self.totals.records_in_doubt, "acknowledged in doubt"),
+                (self.n_poisoned, "acknowledged in poisoned frames"),
+            ]
+        return [f"{number:,} records {what}" for number, what in told if number]
+
     def _findings_about_devices(self) -> Iterator[str]:
         totals = self.totals
         kept = [one.n_kept for one in self.devices if one.n_kept and not one.may_keep]
+        if not totals.frames_sent:
+            yield "nothing was sent"
         if kept:
             yield f"{sum(kept):,} records of {len(kept):,} devices were never acknowledged"
         if totals.replies_wrong:

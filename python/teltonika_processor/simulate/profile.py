@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from teltonika_processor.simulate.models import VALUE_RANGES, Model
+from teltonika_processor.simulate.models import (
+    IGNITION,
+    MOVEMENT,
+    ODOMETER_MAX_M,
+    OF_THE_DRIVE,
+    SPEED,
+    TOTAL_ODOMETER,
+    TRIP_ODOMETER,
+    VALUE_RANGES,
+    Model,
+)
 
 CODEC_8: Final = 0x08
 CODEC_8_EXTENDED: Final = 0x8E
@@ -72,7 +82,10 @@ CODECS: Final = {
 
 
 class IoProfile:
-    """Elements with values that mostly repeat from record to record."""
+    """Elements with values that mostly repeat from record to record.
+
+    Those of a model that say what the drive is like follow it instead.
+    """
 
     def __init__(self, codec: Codec, rng: random.Random, model: Model | None = None) -> None:
         self._codec = codec
@@ -87,11 +100,26 @@ class IoProfile:
         self._wider: list[int] = []
         # Where each value stands, its width, and its id.
         self._slots: list[tuple[list[int], int, int, int]] = []
+        # Where the value of each element of the drive stands.
+        self._of_drive: dict[int, tuple[list[int], int]] = {}
+        self._follows_drive = model is not None
         self._fill(by_width)
-        self._n_elements = len(self._slots)
+        self._n_elements = len(self._slots) + len(self._of_drive)
+        self._odometer_start_m = rng.randrange(ODOMETER_MAX_M) if model else 0
+        self.drive(0, 0)
         counts = [len(self._event_ids), *(len(by_width[width]) for width in _WIDTHS[1:])]
         self._plain = _record_struct(codec, counts)
         self._with_spare = _record_struct(codec, [counts[0] + 1, *counts[1:]])
+
+    def drive(self, speed_kmh: int, odometer_m: int) -> None:
+        """It drives so fast, and has come so far since the start."""
+        is_moving = int(speed_kmh > 0)
+        told = (
+            *((IGNITION, is_moving), (MOVEMENT, is_moving), (TRIP_ODOMETER, odometer_m)),
+            (TOTAL_ODOMETER, self._odometer_start_m + odometer_m),
+        )
+        for io_id, value in told:
+            self._set(io_id, value)
 
     def draw_event_id(self) -> int:
         """An element of this profile, as the cause of a record."""
@@ -109,13 +137,15 @@ class IoProfile:
     def change(self) -> None:
         """Let a third of the values move on."""
         random_unit = self._rng.random
-        for _ in range(self._n_elements // 3):
-            values, index, width, io_id = self._slots[int(random_unit() * self._n_elements)]
+        n_slots = len(self._slots)
+        for _ in range(n_slots // 3):
+            values, index, width, io_id = self._slots[int(random_unit() * n_slots)]
             values[index] = self._draw_value(io_id, width)
 
     def _encode(
         self, head: Head, event_io_id: int, layout: struct.Struct, spare: list[int]
     ) -> bytes:
+        self._set(SPEED, head[-1])
         variable = b"" if spare else self._draw_variable()
         n_extra = 1 if spare or variable else 0
         generation = (self._rng.getrandbits(3),) if self._codec.has_generation_type else ()
@@ -154,8 +184,18 @@ class IoProfile:
                 self._add(self._wider, len(self._wider) - 2, io_id, width)
 
     def _add(self, values: list[int], index: int, io_id: int, width: int) -> None:
+        if self._follows_drive and io_id in OF_THE_DRIVE:
+            values[index : index + 2] = [io_id, 0]
+            self._of_drive[io_id] = (values, index + 1)
+            return
         values[index : index + 2] = [io_id, self._draw_value(io_id, width)]
         self._slots.append((values, index + 1, width, io_id))
+
+    def _set(self, io_id: int, value: int) -> None:
+        place = self._of_drive.get(io_id)
+        if place is not None:
+            values, index = place
+            values[index] = value
 
     def _draw_value(self, io_id: int, width: int) -> int:
         if io_id in self._ranges:

@@ -30,10 +30,12 @@ class Drive(Protocol):
     Attributes:
         altitude_m: Height above the sea, in metres.
         speed_kmh: Speed; 0 where the device stands.
+        odometer_m: Driven so far, in metres.
     """
 
     altitude_m: int
     speed_kmh: int
+    odometer_m: float
 
     @property
     def longitude_e7(self) -> int:
@@ -58,6 +60,7 @@ class Route:
         altitude_m: Height above the sea, in metres.
         angle_deg: Heading from north, clockwise, 0-359.
         speed_kmh: Speed; 0 where the device stands.
+        odometer_m: Driven so far, in metres.
     """
 
     _turn_deg = 18.0
@@ -74,6 +77,7 @@ class Route:
         self._cruise_kmh = rng.uniform(15.0, 90.0)
         self.altitude_m = self._home_altitude_m
         self.speed_kmh = 0
+        self.odometer_m = 0.0
 
     @property
     def longitude_e7(self) -> int:
@@ -93,6 +97,7 @@ class Route:
     def advance(self, seconds: float) -> None:
         """Drive on for `seconds` with the present heading, then choose the next one."""
         metres = self.speed_kmh / 3.6 * seconds
+        self.odometer_m += metres
         heading = math.radians(self._heading_deg)
         self._lat += metres * math.cos(heading) / _METRES_PER_DEGREE
         shrink = math.cos(math.radians(self._lat))

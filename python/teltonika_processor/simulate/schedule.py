@@ -50,6 +50,11 @@ class Schedule:
         self.lag_max_s = 0.0
 
     @property
+    def period_s(self) -> float:
+        """Between two turns of a tracker."""
+        return self._pace.period_s
+
+    @property
     def is_over(self) -> bool:
         """Whether nobody has a turn any more."""
         return self._left == 0 or not self._turns

@@ -16,7 +16,10 @@ class Script:
         link: Its side of the conversation.
         transport: What it sends by.
         faults: What is wrong with its wire.
+        first_record_ms: Unknown: it makes no records.
     """
+
+    first_record_ms: int | None = None
 
     def __init__(  # noqa: PLR0913 -- what a device is
         self,

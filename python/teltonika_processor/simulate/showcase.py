@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from teltonika_processor.simulate.accounts import ExpectedAccounts, expected_accounts
 from teltonika_processor.simulate.device import Device, imei_of
 from teltonika_processor.simulate.documented import documented_frames
+from teltonika_processor.simulate.expectation import ExpectedAccounts, expected_accounts
 from teltonika_processor.simulate.faults import (
     MISSENT,
     NEVER_FROM_A_DEVICE,

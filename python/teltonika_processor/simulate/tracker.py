@@ -1,7 +1,7 @@
 """A simulated tracker as a whole: the device that makes records, its outbox and its link. Pure."""
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
@@ -27,9 +27,12 @@ from teltonika_processor.simulate.wire_faults import Fault, Faults, faulty_devic
 
 # Records of frames that are built before the run are this far apart, and end when it begins.
 _BUILT_EVERY_MS: Final = 1000
+# A device's own clock starts so far before its first record, so that this one can have any time.
+_LEAD_MS: Final = 120_000
 _PATIENCE: Final = Patience()
 # Records of a device that was just switched on, before it knows place or time.
 _BAD_RECORDS_MAX: Final = 20
+_BACKLOG_RECORDS_MAX: Final = 25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +51,7 @@ class FleetPlan:
         built_frames: Frames of each that are built before the run; 0: built when they are sent.
         faults: What is wrong with which share of the devices.
         route: Makes the drive of each.
-        model: Whose IO elements they send; None: drawn of those of all.
+        models: Whose IO elements they send, each those of one of them; none: drawn of those of all.
     """
 
     devices: int
@@ -62,7 +65,7 @@ class FleetPlan:
     built_frames: int = 0
     faults: Mapping[Fault, float] = field(default_factory=dict)
     route: Callable[[random.Random], Drive] = Route
-    model: Model | None = None
+    models: Sequence[Model] = ()
 
 
 class Sender(Protocol):
@@ -79,6 +82,10 @@ class Sender(Protocol):
     @property
     def faults(self) -> Faults:
         """What is wrong with it."""
+
+    @property
+    def first_record_ms(self) -> int | None:
+        """True time of its first record, Unix milliseconds; None: unknown, or there is none."""
 
     def stop(self) -> None:
         """It makes nothing more; what it made is still to be sent."""
@@ -111,7 +118,10 @@ class Tracker:
         self._records: Final = RecordOutbox(
             device.codec_id,
             transport=device.transport,
-            records_max=plan.records_per_frame[1],
+            # After a gap there is more than a period's records to send.
+            records_max=max(
+                plan.records_per_frame[1], _BACKLOG_RECORDS_MAX if Fault.GAP in faults else 0
+            ),
             order=plan.order,
         )
         if plan.built_frames:
@@ -124,6 +134,11 @@ class Tracker:
             if device.transport == "tcp"
             else DatagramLink(device.imei, outbox, plan.patience, settled)
         )
+
+    @property
+    def first_record_ms(self) -> int | None:
+        """True time of its first record, Unix milliseconds: its drive starts with it."""
+        return self._device.first_record_ms
 
     @property
     def n_unset_clock(self) -> int:
@@ -164,7 +179,8 @@ def trackers_of(
     rng = random.Random(plan.seed)
     devices = [_device(index, plan, rng) for index in range(plan.devices)]
     by_tcp = [index for index, device in enumerate(devices) if device.transport == "tcp"]
-    faulty = faulty_devices(by_tcp, plan.faults, rng)
+    by_udp = [index for index, device in enumerate(devices) if device.transport == "udp"]
+    faulty = faulty_devices(by_tcp, by_udp, plan.faults, rng)
     trackers = []
     for index, device in enumerate(devices):
         faults = faulty.get(index, frozenset())
@@ -183,7 +199,7 @@ def _device(index: int, plan: FleetPlan, rng: random.Random) -> Device:
         udp_share=plan.udp_share,
         codec_id=plan.codec_id,
         route=plan.route,
-        model=plan.model,
+        model=rng.choice(plan.models) if plan.models else None,
     )
 
 
@@ -196,13 +212,13 @@ def _begin_badly(device: Device, faults: Faults, rng: random.Random) -> None:
 
 def _lead_ms(plan: FleetPlan) -> int:
     """How far before the run its first record may be."""
-    return _BUILT_EVERY_MS * plan.built_frames * plan.records_per_frame[1] + 120_000
+    return _BUILT_EVERY_MS * plan.built_frames * plan.records_per_frame[1] + _LEAD_MS
 
 
 def _built_parcels(device: Device, plan: FleetPlan) -> Iterator[Parcel]:
     """What does not fit into a frame goes with the next one."""
     least, most = plan.records_per_frame
-    at_ms = plan.started_at_ms - _lead_ms(plan) + 120_000
+    at_ms = plan.started_at_ms - _lead_ms(plan) + _LEAD_MS
     outbox = RecordOutbox(device.codec_id, transport=device.transport)
     for number in range(plan.built_frames):
         outbox.records_max = least + number % (most - least + 1)

@@ -12,7 +12,11 @@ from time import monotonic
 from typing import Final
 
 from teltonika_processor.errors import ConfigError, TransientError
-from teltonika_processor.simulate.connections import TcpConnection, UdpConnection
+from teltonika_processor.simulate.connections import (
+    TcpConnection,
+    UdpConnection,
+    open_datagrams,
+)
 from teltonika_processor.simulate.faulty_connections import connection_of
 from teltonika_processor.simulate.foreigners import Foreigners
 from teltonika_processor.simulate.link import DeviceLink, LinkState
@@ -22,13 +26,13 @@ from teltonika_processor.simulate.wire_faults import Fault
 from teltonika_processor.tasks.companions import companions
 
 CONNECT_TIMEOUT_S: Final = 5.0
+SPARE_DESCRIPTORS: Final = 64
+"""Standard streams, the loop's own, and what a verification opens."""
 
 _TICK_S: Final = 0.01
 _SWEEP_EVERY_S: Final = 0.25
 _CONNECTORS: Final = 64
 _CLOSE_S: Final = 2.0
-# Standard streams, the loop's own, and what a verification opens.
-_SPARE_DESCRIPTORS: Final = 64
 
 
 class GatewayUnreachable(TransientError):  # noqa: N818 -- states a fact, as its family does
@@ -97,7 +101,10 @@ class Traffic:
         self._target: Final = target
         self._foreigners: Final = foreigners
         rng = random.Random(seed)
-        self._connections: Final = [connection_of(one, self._lost, rng) for one in trackers]
+        self._connections: Final = [
+            connection_of(one, self._lost, rng, period_s=schedule.period_s if schedule else 0.0)
+            for one in trackers
+        ]
         # Nobody waits for what a deaf tracker keeps.
         self._hearing: Final = [one.link for one in trackers if Fault.DEAF not in one.faults]
         self._by_tracker: Final = dict(zip(trackers, self._connections, strict=True))
@@ -125,7 +132,7 @@ class Traffic:
         """
         self._address = await self._resolved()
         n_foreigners = self._foreigners.n_clients if self._foreigners else 0
-        demand_descriptors(len(self._trackers) + n_foreigners + _SPARE_DESCRIPTORS)
+        demand_descriptors(len(self._trackers) + n_foreigners + SPARE_DESCRIPTORS)
 
     async def run(self, limits: Limits, *, stop: asyncio.Event, at_once: asyncio.Event) -> None:
         """Send until the limits are reached, or all is sent and acknowledged.
@@ -143,14 +150,20 @@ class Traffic:
                 tracker.stop()
             if self._schedule is not None:
                 self._schedule.stop()
+            self._end_gaps()
             await self._until(self.elapsed_s + limits.drain_s, at_once, self._all_is_done)
 
     def demand_one_connection(self) -> None:
-        """Raise GatewayUnreachable if trackers were to connect and none ever was."""
-        accounts = [one.link.account for one in self._connections if isinstance(one, TcpConnection)]
-        if accounts and not any(account.connections for account in accounts):
+        """Raise GatewayUnreachable if trackers tried, and none was connected or answered by UDP."""
+        accounts = [one.link.account for one in self._connections]
+        if any(one.connections or one.replies for one in accounts):
+            return
+        if any(isinstance(one, TcpConnection) for one in self._connections):
             address = f"{self._target.host}:{self._target.tcp_port}"
             raise GatewayUnreachable(f"{address}: {self.connect_error or 'no connection'}")
+        if any(one.frames_sent or one.unreached for one in accounts):
+            address = f"{self._target.host}:{self._target.udp_port}"
+            raise GatewayUnreachable(f"{address}: {self.connect_error or 'no reply by UDP'}")
 
     @contextlib.asynccontextmanager
     async def _sockets(self) -> AsyncIterator[None]:
@@ -179,6 +192,16 @@ class Traffic:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await stop.wait()
+
+    def _end_gaps(self) -> None:
+        """What lies out of coverage comes back: what is kept is to be sent."""
+        covered = {id(one) for one in self._connections if one.end_gap()}
+        now = monotonic()
+        self._waiting[:] = [
+            (now if id(connection) in covered else at, number, connection)
+            for at, number, connection in self._waiting
+        ]
+        heapq.heapify(self._waiting)
 
     def _nothing_more_is_made(self) -> bool:
         return self._all_is_done() if self._schedule is None else self._schedule.is_over
@@ -252,9 +275,11 @@ class Traffic:
         return str(found[0][4][0])
 
     async def _open_udp(self, connection: UdpConnection) -> None:
-        await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: connection, remote_addr=(self._address, self._target.udp_port)
-        )
+        try:
+            await open_datagrams(connection, self._address, self._target.udp_port)
+        except OSError as error:
+            self.connect_error = str(error)
+            connection.link.account.unreached += 1
 
 
 _CONNECTED: Final = frozenset({LinkState.READY, LinkState.WAITING})

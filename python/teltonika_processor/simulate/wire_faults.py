@@ -39,8 +39,8 @@ SHARE: Final = 0.1
 _OFTEN: Final = 0.1
 _PIECES_MAX: Final = 8
 _PAUSE_S: Final = 0.03
-# Of the response time-out: 2 to 10 s by default.
-_GAP_SHARES: Final = (0.4, 2.0)
+# In periods between two frames: so many records are made meanwhile, or more.
+_GAP_PERIODS: Final = (5.0, 50.0)
 # A slow device must be done before it would send again.
 _SLOW_SHARE: Final = 0.25
 _BYTE_EVERY_S: Final = 0.01
@@ -56,6 +56,12 @@ ON_THE_WIRE: Final = frozenset(
 )
 """Faults that a `Wire` makes."""
 
+BY_UDP: Final = frozenset({Fault.NO_FIX, Fault.CLOCK_2004, Fault.DUPLICATE, Fault.GAP})
+"""Faults that a tracker by UDP can have as well.
+
+There is no connection to cut, split or double, and no CRC by which a server could see damage.
+"""
+
 
 def n_faulty(share: float, n_devices: int) -> int:
     """How many devices a share of them is: one at least, if there is any."""
@@ -63,13 +69,24 @@ def n_faulty(share: float, n_devices: int) -> int:
 
 
 def faulty_devices(
-    devices: Sequence[int], shares: Mapping[Fault, float], rng: random.Random
+    by_tcp: Sequence[int],
+    by_udp: Sequence[int],
+    shares: Mapping[Fault, float],
+    rng: random.Random,
 ) -> dict[int, Faults]:
-    """Which of `devices` have which faults, drawn; a deaf one has no other."""
+    """Which devices have which faults, drawn of those that can have them; a deaf one has no other.
+
+    Args:
+        by_tcp: Devices that send by TCP.
+        by_udp: Devices that send by UDP.
+        shares: Of those that can have a fault.
+        rng: What is drawn from.
+    """
     found: dict[int, set[Fault]] = {}
     for fault in Fault:
         if fault in shares and fault is not Fault.GARBAGE:
-            for index in rng.sample(devices, n_faulty(shares[fault], len(devices))):
+            able = [*by_tcp, *by_udp] if fault in BY_UDP else by_tcp
+            for index in rng.sample(able, n_faulty(shares[fault], len(able))):
                 found.setdefault(index, set()).add(fault)
     return {
         index: frozenset({Fault.DEAF} if Fault.DEAF in faults else faults)
@@ -103,17 +120,21 @@ class Spoken:
 class Wire:
     """The way of one device's bytes."""
 
-    def __init__(self, faults: Faults, rng: random.Random, *, response_s: float) -> None:
+    def __init__(
+        self, faults: Faults, rng: random.Random, *, response_s: float, period_s: float = 0.0
+    ) -> None:
         """Bend what passes.
 
         Args:
             faults: Those of the device; others than of the wire are ignored.
             rng: Everything that is drawn.
             response_s: What the device waits for a reply.
+            period_s: Between two frames; 0.0: one follows the other, and there is no gap.
         """
         self._faults: Final = faults
         self._rng: Final = rng
         self._response_s: Final = response_s
+        self._period_s: Final = period_s
 
     def speak(self, data: bytes) -> Spoken:
         """How `data` is said: a handshake, a frame or a ping."""
@@ -135,7 +156,7 @@ class Wire:
         """For how long it is out of coverage from now on; mostly 0.0."""
         if not self._happens(Fault.GAP):
             return 0.0
-        return self._response_s * self._rng.uniform(*_GAP_SHARES)
+        return self._period_s * self._rng.uniform(*_GAP_PERIODS)
 
     def _happens(self, fault: Fault) -> bool:
         return fault in self._faults and self._rng.random() < _OFTEN

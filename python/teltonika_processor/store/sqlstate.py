@@ -20,6 +20,9 @@ from teltonika_processor.errors import (
 )
 from teltonika_processor.store.pooler import POOLER_FOUND
 
+# A trigger of the operator's may miss something too, which this does not make.
+_MAKES_THEM: Final = ": `teltonika-processor migrate` makes what this version needs"
+
 Meaning = type[SinkUnavailable] | type[SinkRejected] | type[SchemaMismatch] | type[ConfigError]
 
 # The longest prefix wins; what is not listed is a fault: tried again, but not for ever.
@@ -105,6 +108,9 @@ def _said_by(error: BaseException) -> str:
         return "no answer by the deadline"
     if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
         return "the server is a standby or read-only"
+    if isinstance(error, asyncpg.InternalClientError):
+        # A statement that finds the socket gone fails in the words of the client's own machinery.
+        return "the connection is lost"
     return str(error)
 
 
@@ -115,7 +121,8 @@ def _translate_reply(error: asyncpg.PostgresError) -> TeltonikaProcessorError:
     if issubclass(family, ConfigError):
         return ConfigError(f"{text}: {POOLER_FOUND}")
     if issubclass(family, SchemaMismatch):
-        return SchemaMismatch(text)
+        hint = _MAKES_THEM if isinstance(error, NOT_THERE) else ""
+        return SchemaMismatch(f"{text}{hint}")
     return family(text, sqlstate)
 
 

@@ -32,7 +32,7 @@ class Cause:
 
     Attributes:
         offset: Where the offending field starts, in bytes of the frame.
-        source_id: Id that the entry had in the telemetry stream.
+        source_id: Id that the entry had in the telemetry stream; 0-0 where it never was in it.
         failed_at_ms: Clock of the instance that gave it up, Unix milliseconds.
     """
 
@@ -43,6 +43,11 @@ class Cause:
     source_id: str
     failed_at_ms: int
     instance: str
+
+    @property
+    def has_entry(self) -> bool:
+        """Whether there was an entry; of a poison frame the gateway wrote the letter alone."""
+        return self.source_id != "0-0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,12 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError, ResponseError, WatchError
 
 from teltonika_processor.errors import StreamUnavailable
-from teltonika_processor.model import dead_letter_stream, dropped_key, replayed_key
+from teltonika_processor.model import (
+    MOVED_LETTER,
+    dead_letter_stream,
+    dropped_key,
+    replayed_key,
+)
 from teltonika_processor.stream.connection import (
     RedisClient,
     execute,
@@ -76,39 +81,52 @@ _WALK_HEADS: Final = (
 """
 )
 
+# What became of a letter is kept by the id of its entry, and by its own.
+_BY_LETTER: Final = MOVED_LETTER.encode()
+
 # KEYS: dead letters, stream, replayed. ARGV: letter id, source id, fields and values in turn.
 # That the letter is there says what its XDEL will answer: nothing comes between. The entry is added
 # first, so that a stream that takes none (out of memory) leaves the letter where it is; and HLEN
 # fails before anything is written if the last command would.
-_REPLAY: Final = b"""
+_REPLAY: Final = (
+    b"""
 if #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then return false end
 redis.call('HLEN', KEYS[3])
 local id = redis.call('XADD', KEYS[2], '*', unpack(ARGV, 3))
 redis.call('XDEL', KEYS[1], ARGV[1])
-redis.call('HSET', KEYS[3], ARGV[2], id)
+redis.call('HSET', KEYS[3], ARGV[2], id, '%s' .. ARGV[1], id)
 return id
 """
+    % _BY_LETTER
+)
 
 # The second half of a replay whose entry was added by the command before, in one transaction.
 # KEYS and ARGV as above, without the fields: the mark at the end of the entry says that it is ours.
-_SETTLE_WIDE: Final = b"""
+_SETTLE_WIDE: Final = (
+    b"""
 local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
 if last[2][#last[2] - 2] ~= ARGV[2] then return redis.error_reply('ERR the entry was not added') end
 redis.call('XDEL', KEYS[1], ARGV[1])
-redis.call('HSET', KEYS[3], ARGV[2], last[1])
+redis.call('HSET', KEYS[3], ARGV[2], last[1], '%s' .. ARGV[1], last[1])
 return last[1]
 """
+    % _BY_LETTER
+)
 
 # KEYS: dead letters, dropped. ARGV: letter id, clock in ms, who drops it.
-_DROP: Final = b"""
+_DROP: Final = (
+    b"""
 local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])
 if #found == 0 then return 0 end
 local items = found[1][2]
 local about = {letter_id = ARGV[1], reason = items[#items - 12],
                dropped_at_ms = tonumber(ARGV[2]), by = ARGV[3]}
-redis.call('HSET', KEYS[2], items[#items - 4], cjson.encode(about))
+local note = cjson.encode(about)
+redis.call('HSET', KEYS[2], items[#items - 4], note, '%s' .. ARGV[1], note)
 return redis.call('XDEL', KEYS[1], ARGV[1])
 """
+    % _BY_LETTER
+)
 
 
 class Outcome(Enum):
@@ -200,6 +218,14 @@ class Letters:
         """The JSON text about a letter of this entry that was dropped, None if none was."""
         found = await execute(self._client, "HGET", dropped_key(self._source), source_id)
         return None if found is None else found.decode()
+
+    async def letter_replayed_as(self, letter_id: str) -> str | None:
+        """Id of the entry that replayed the letter with this id, None if none did."""
+        return await self.replayed_as(MOVED_LETTER + letter_id)
+
+    async def letter_dropped(self, letter_id: str) -> str | None:
+        """The JSON text about the letter with this id, None if it was not dropped."""
+        return await self.dropped(MOVED_LETTER + letter_id)
 
     async def replay(self, letters: Iterable[Letter], *, frame: bytes | None = None) -> list[Moved]:
         """Add the entries of `letters` to the telemetry stream again, each once.

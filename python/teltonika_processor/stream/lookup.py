@@ -16,12 +16,14 @@ class FoundEntry:
     Attributes:
         stream: The stream that holds it: that of entries, or that of dead letters.
         letter: The entry; without a cause where it is no dead letter.
-        lettered: Of an entry of the stream that has its dead letter, the reason of that.
+        lettered: Of an entry of the stream that got a dead letter, the reason of that.
+        letter_went: What became of that letter since, empty where it is there.
     """
 
     stream: str
     letter: Letter
     lettered: str | None = None
+    letter_went: str = ""
 
 
 class Lookup:
@@ -39,7 +41,9 @@ class Lookup:
         found = await execute(self._client, "XRANGE", self._stream, entry_id, entry_id)
         if found:
             letter = Letter(entry_id, None, tuple(found[0][1] or ()))
-            return FoundEntry(self._stream, letter, await self._lettered(entry_id))
+            reason = await self._lettered(entry_id)
+            went = "" if reason is None else await self._went(entry_id)
+            return FoundEntry(self._stream, letter, reason, went)
         letters = self.letters
         letter_found = await letters.letter(entry_id) or await letters.letter_from(entry_id)
         return None if letter_found is None else FoundEntry(letters.stream, letter_found)
@@ -47,3 +51,8 @@ class Lookup:
     async def _lettered(self, entry_id: str) -> str | None:
         reason = await execute(self._client, "HGET", lettered_key(self._stream), entry_id)
         return None if reason is None else reason.decode(errors="replace")
+
+    async def _went(self, entry_id: str) -> str:
+        if replay := await self.letters.replayed_as(entry_id):
+            return f"replayed as {replay}"
+        return "dropped" if await self.letters.dropped(entry_id) else ""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from teltonika_processor.model import (
+    MOVED_LETTER,
     attempts_key,
     dropped_key,
     lettered_key,
@@ -207,9 +208,14 @@ class Trimmer:
             )
             self._cursors[key], page = int(reply[0]), reply[1]
             # What is no id is not ours.
-            old = [name for name in page if (id_parts(name) or limit) < limit]
+            old = [name for name in page if (_id_in(name) or limit) < limit]
             if old:
                 forgotten += await execute(self._control, "HDEL", key, *old)
             if self._cursors[key] == 0:
                 break
         return forgotten
+
+
+def _id_in(name: bytes) -> tuple[int, int] | None:
+    """The id that a field is kept by: an entry's, or that of a letter that was moved."""
+    return id_parts(name.removeprefix(MOVED_LETTER.encode()))
