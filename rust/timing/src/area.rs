@@ -83,7 +83,7 @@ impl Edges {
             y: DEGREE_M,
         };
         let index = (list.len() > UNINDEXED_MAX)
-            .then(|| index_of(&list))
+            .then(|| index_of(list.iter().map(|&(start, end)| Bounds::of([start, end]))))
             .flatten();
         Some(Self {
             list,
@@ -175,11 +175,12 @@ impl Edges {
     }
 }
 
-/// An index of the boxes of edges; none if it cannot be built, for then all are looked at.
-fn index_of(edges: &[(Point, Point)]) -> Option<StaticAABB2DIndex<f64>> {
-    let mut builder = StaticAABB2DIndexBuilder::new(edges.len());
-    for &(start, end) in edges {
-        let bounds = Bounds::of([start, end]);
+/// An index of boxes; none if it cannot be built, for then all are looked at.
+pub(crate) fn index_of(
+    boxes: impl ExactSizeIterator<Item = Bounds>,
+) -> Option<StaticAABB2DIndex<f64>> {
+    let mut builder = StaticAABB2DIndexBuilder::new(boxes.len());
+    for bounds in boxes {
         builder.add(bounds.west, bounds.south, bounds.east, bounds.north);
     }
     builder.build().ok()

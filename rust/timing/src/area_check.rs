@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use crate::area::{Area, Bounds, Edges};
 use crate::error::{Place, ZoneError, ZoneFault};
 use crate::frame::short_way;
+use crate::nesting::{Outline, check_nesting};
 use crate::predicate::{Point, orient};
 use crate::sphere::{DEGREE_M, cos_degrees};
 use crate::zone::{AREA_MIN_M2, LonLat, POINTS_MAX};
@@ -61,7 +62,10 @@ pub(crate) fn area(polygons: &[Vec<Vec<LonLat>>]) -> Result<Area, ZoneError> {
             return Err(ZoneFault::NoArea.at(ring.polygon, ring.number, 0));
         }
     }
-    check_nesting(&rings, &edges_of)?;
+    let outlines: Vec<Outline> = (rings.iter().zip(&edges_of))
+        .filter_map(|(ring, edges)| Outline::new(ring.polygon, ring.number, edges.clone()))
+        .collect();
+    check_nesting(&outlines)?;
     let oriented = rings.iter().zip(edges_of).flat_map(|(ring, edges)| {
         let left = ring.number == 0;
         let turn = (ring.signed_area_m2() > 0.0) != left;
@@ -406,81 +410,6 @@ fn meeting(a: (Point, Point), b: (Point, Point)) -> Option<Meeting> {
     Some(overlap.map_or(Meeting::Touch(first), Meeting::Overlap))
 }
 
-fn is_in_box(point: Point, edge: (Point, Point)) -> bool {
+pub(crate) fn is_in_box(point: Point, edge: (Point, Point)) -> bool {
     Bounds::of([edge.0, edge.1]).meets(&Bounds::of([point]))
-}
-
-/// Holes lie in their polygon and not in each other, polygons not in each other.
-fn check_nesting(rings: &[Ring], edges_of: &[Vec<(Point, Point)>]) -> Result<(), ZoneError> {
-    let searchable: Vec<Edges> = edges_of
-        .iter()
-        .filter_map(|edges| Edges::new(edges.clone()))
-        .collect();
-    let mut stack = Vec::new();
-    let mut inside = |inner: usize, outer: usize| {
-        let (inner, outer) = (edges_of.get(inner)?, searchable.get(outer)?);
-        is_ring_inside(inner, outer, &mut stack)
-    };
-    let mut outer_of = 0;
-    let mut outers: Vec<usize> = Vec::new();
-    for (number, ring) in rings.iter().enumerate() {
-        if ring.number == 0 {
-            outer_of = number;
-            outers.push(number);
-            continue;
-        }
-        let fault = ZoneFault::HoleOutside.at(ring.polygon, ring.number, 0);
-        if inside(number, outer_of) != Some(true) {
-            return Err(fault);
-        }
-        for other in outer_of.saturating_add(1)..number {
-            if inside(number, other) == Some(true) || inside(other, number) == Some(true) {
-                return Err(fault);
-            }
-        }
-    }
-    let holes_around =
-        |inner: usize, outer: usize, inside: &mut dyn FnMut(usize, usize) -> Option<bool>| {
-            (outer.saturating_add(1)..rings.len())
-                .take_while(|&at| rings.get(at).is_some_and(|ring| ring.number > 0))
-                .any(|hole| inside(inner, hole) == Some(true))
-        };
-    for (at, &one) in outers.iter().enumerate() {
-        for &other in outers.iter().take(at) {
-            for (inner, outer) in [(one, other), (other, one)] {
-                let within =
-                    inside(inner, outer) == Some(true) && !holes_around(inner, outer, &mut inside);
-                if let (true, Some(inner), Some(outer)) =
-                    (within, rings.get(inner), rings.get(outer))
-                {
-                    let other = outer.polygon;
-                    return Err(ZoneFault::PolygonInside { other }.at(inner.polygon, 0, 0));
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Whether the inner ring, which does not cross the outer one, lies within it: what its first point
-/// that is not on the outer one says. `None` if their boxes are apart or all points are on it.
-fn is_ring_inside(inner: &[(Point, Point)], outer: &Edges, stack: &mut Vec<usize>) -> Option<bool> {
-    let bounds = Bounds::of(inner.iter().map(|edge| edge.0));
-    if !outer.bounds.meets(&bounds) {
-        return None;
-    }
-    let middles = inner.iter().map(|&(start, end)| Point {
-        x: start.x.midpoint(end.x),
-        y: start.y.midpoint(end.y),
-    });
-    let points = inner.iter().map(|edge| edge.0).chain(middles);
-    for point in points {
-        let on_border = outer.any(&Bounds::of([point]), stack, |_, start, end| {
-            orient(start, end, point) == 0.0 && is_in_box(point, (start, end))
-        });
-        if !on_border {
-            return Some(outer.ring_holds(point, stack));
-        }
-    }
-    None
 }

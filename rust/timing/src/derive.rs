@@ -1,6 +1,7 @@
 //! From fixes to rows: the fold of one device.
 
 use crate::fix::Fix;
+use crate::gate::Gate;
 use crate::index::ZoneIndex;
 use crate::limits::Limits;
 use crate::membership::Membership;
@@ -166,10 +167,10 @@ impl Fold<'_> {
     fn judge(&mut self, place: usize, zone: &Zone, segment: &Segment<'_>) {
         let (from, to) = (segment.path.from, segment.path.to);
         if !zone.is_valid_at(to.t_us) {
-            return self.end_zone(zone, segment);
+            return self.end_zone(zone, segment, zone.version().valid_to_us);
         }
-        if let Shape::Gate(_) = zone.shape() {
-            return self.cross_gate(zone, segment);
+        if let Shape::Gate(gate) = zone.shape() {
+            return self.judge_gate(zone, gate, segment);
         }
         if !self.index.is_any_live(place, from.t_us) {
             return self.initial(zone, to);
@@ -181,13 +182,13 @@ impl Fold<'_> {
         }
     }
 
-    fn end_zone(&mut self, zone: &Zone, segment: &Segment<'_>) {
+    fn end_zone(&mut self, zone: &Zone, segment: &Segment<'_>, ended_us: i64) {
         let version = zone.version();
         let (from, to) = (segment.path.from, segment.path.to);
         self.inside.set(version.zone_id, false);
         let event = Event {
             kind: Kind::Exit,
-            at_us: version.valid_to_us.clamp(from.t_us, to.t_us),
+            at_us: ended_us.clamp(from.t_us, to.t_us),
             across_m: None,
             direction: Direction::None,
             cause: Cause::ZoneEnded,
@@ -195,19 +196,31 @@ impl Fold<'_> {
         self.push(zone, segment, 0, &event);
     }
 
-    fn cross_gate(&mut self, zone: &Zone, segment: &Segment<'_>) {
-        let Shape::Gate(gate) = zone.shape() else {
-            return;
-        };
-        if segment.cause != Cause::Ok {
-            return;
+    fn judge_gate(&mut self, zone: &Zone, gate: &Gate, segment: &Segment<'_>) {
+        let first_row = self.rows.len();
+        if segment.cause == Cause::Ok {
+            self.cross_gate(zone, gate, segment);
         }
+        let version = zone.version();
+        if self.inside.contains(version.zone_id) {
+            // A zone that has become a gate has no inside any more.
+            self.end_zone(zone, segment, version.valid_from_us);
+            let rows = self.rows.get_mut(first_row..).unwrap_or_default();
+            rows.sort_by_key(|row| row.at_us);
+            for (n, row) in (0..=u16::MAX).zip(rows) {
+                row.n = n;
+            }
+        }
+    }
+
+    fn cross_gate(&mut self, zone: &Zone, gate: &Gate, segment: &Segment<'_>) {
         let mut trace = std::mem::take(&mut self.trace);
         trace.clear();
         gate.edges.cross(&segment.path, &mut trace);
         let counted = |crossing: &Crossing| Some((*crossing, gate.counted(crossing.from_left)?));
         let crossings = trace.crossings.iter().filter_map(counted);
-        for (n, (crossing, direction)) in (0..=u16::MAX).zip(crossings) {
+        // One number is left for the row of a zone that has become a gate.
+        for (n, (crossing, direction)) in (0..u16::MAX).zip(crossings) {
             let event = Event {
                 kind: Kind::Cross,
                 at_us: crossing.at_us,

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use static_aabb2d_index::{StaticAABB2DIndex, StaticAABB2DIndexBuilder};
+use static_aabb2d_index::StaticAABB2DIndex;
 
-use crate::area::Bounds;
+use crate::area::{Bounds, index_of};
 use crate::fix::Fix;
 use crate::membership::Membership;
 use crate::path::Path;
@@ -69,16 +69,17 @@ impl ZoneIndex {
             .enumerate()
             .flat_map(|(place, zone)| zone.boxes().into_iter().flatten().map(move |b| (place, b)))
             .collect();
-        let mut builder = StaticAABB2DIndexBuilder::new(boxes.len());
-        for (_, bounds) in &boxes {
-            builder.add(bounds.west, bounds.south, bounds.east, bounds.north);
-        }
         Ok(Self {
             zones,
             versions,
-            boxes: builder.build().ok(),
+            boxes: index_of(boxes.iter().map(|&(_, bounds)| bounds)),
             box_places: boxes.into_iter().map(|(place, _)| place).collect(),
         })
+    }
+
+    /// Its versions, by zone and number. A clone of one is cheap: a new index may take them over.
+    pub fn zones(&self) -> impl Iterator<Item = &Zone> {
+        self.zones.iter()
     }
 
     /// How many versions it holds.

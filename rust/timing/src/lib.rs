@@ -50,6 +50,7 @@ mod gate;
 mod index;
 mod limits;
 mod membership;
+mod nesting;
 mod number;
 mod path;
 mod predicate;

@@ -5,6 +5,8 @@
     reason = "each test binary compiles this file and uses a part of it"
 )]
 
+pub mod random;
+
 use timing::{
     Cause, Direction, EARTH_RADIUS_M, Fix, GateDirection, Kind, Limits, LonLat, Membership, Row,
     Version, Zone, ZoneIndex,

@@ -1,0 +1,325 @@
+//! Against a slow reference that knows nothing of edges, capsules and halving: it walks the path in
+//! small steps, and at each asks how deep inside it is.
+
+mod support;
+
+use support::random::{Outcome, Random, check};
+use support::{SECOND, index, ring};
+use timing::{Cause, Fix, Kind, Limits, LonLat, Row, Version, Zone};
+
+/// Steps of a segment.
+const STEPS: i32 = 1_500;
+
+/// What the reference cannot see, in metres: a step of the longest segment, and rounding.
+const BLIND_M: f64 = 0.5;
+
+const LIMITS: (i64, f64) = (60 * SECOND, 100.0);
+
+/// A zone in metres around its middle.
+enum Shape {
+    /// Rings, the first one the outer.
+    Area(Vec<Vec<[f64; 2]>>),
+    Circle {
+        centre: LonLat,
+        radius_m: f64,
+    },
+}
+
+/// A plane around a place.
+#[derive(Clone, Copy)]
+struct Plane {
+    middle: LonLat,
+    east_m: f64,
+    north_m: f64,
+}
+
+impl Plane {
+    fn at(middle: LonLat) -> Self {
+        let north_m = 6_371_008.8 * std::f64::consts::PI / 180.0;
+        let east_m = north_m * middle[1].to_radians().cos();
+        Self {
+            middle,
+            east_m,
+            north_m,
+        }
+    }
+
+    fn place(&self, [x, y]: [f64; 2]) -> LonLat {
+        let longitude = self.middle[0] + x / self.east_m;
+        let turned = if longitude > 180.0 {
+            longitude - 360.0
+        } else if longitude < -180.0 {
+            longitude + 360.0
+        } else {
+            longitude
+        };
+        [turned, self.middle[1] + y / self.north_m]
+    }
+}
+
+fn outline(random: &mut Random, smallest: f64, largest: f64) -> Vec<[f64; 2]> {
+    let count = random.whole(3, 11);
+    (0..count)
+        .map(|n| {
+            let turn = (f64::from(n) + random.between(0.0, 0.8)) / f64::from(count);
+            let radius = random.between(smallest, largest);
+            let (sin, cos) = (turn * std::f64::consts::TAU).sin_cos();
+            [radius * cos, radius * sin]
+        })
+        .collect()
+}
+
+/// How deep inside a point is, in metres; outside it is negative.
+fn depth_m(shape: &Shape, plane: &Plane, [x, y]: [f64; 2]) -> f64 {
+    match shape {
+        Shape::Circle { centre, radius_m } => radius_m - angle_m(*centre, unturned(plane, [x, y])),
+        Shape::Area(rings) => {
+            let mut nearest = f64::INFINITY;
+            let mut turns = 0.0;
+            for (n, ring) in rings.iter().enumerate() {
+                let mut ring_turns = 0.0;
+                for at in 0..ring.len() {
+                    let [a, b] = [ring[at], ring[(at + 1) % ring.len()]];
+                    let (from, to) = ([a[0] - x, a[1] - y], [b[0] - x, b[1] - y]);
+                    nearest = nearest.min(to_edge_m(from, to));
+                    let cross = from[0] * to[1] - from[1] * to[0];
+                    ring_turns += cross.atan2(from[0] * to[0] + from[1] * to[1]);
+                }
+                let once = (ring_turns.abs() / std::f64::consts::TAU).round();
+                turns += if n == 0 { once } else { -once };
+            }
+            if turns > 0.5 { nearest } else { -nearest }
+        }
+    }
+}
+
+fn unturned(plane: &Plane, [x, y]: [f64; 2]) -> LonLat {
+    [
+        plane.middle[0] + x / plane.east_m,
+        plane.middle[1] + y / plane.north_m,
+    ]
+}
+
+/// From the origin to an edge: by the sides and the area of the triangle.
+fn to_edge_m(from: [f64; 2], to: [f64; 2]) -> f64 {
+    let square = |[x, y]: [f64; 2]| x * x + y * y;
+    let base = square([to[0] - from[0], to[1] - from[1]]);
+    let (a, b) = (square(from), square(to));
+    if a + base <= b {
+        a.sqrt()
+    } else if b + base <= a {
+        b.sqrt()
+    } else {
+        (from[0] * to[1] - from[1] * to[0]).abs() / base.sqrt()
+    }
+}
+
+/// The angle of two directions, as vectors, on the earth.
+fn angle_m(a: LonLat, b: LonLat) -> f64 {
+    let vector = |[longitude, latitude]: LonLat| {
+        let (east, north) = (longitude.to_radians(), latitude.to_radians());
+        [
+            north.cos() * east.cos(),
+            north.cos() * east.sin(),
+            north.sin(),
+        ]
+    };
+    let (a, b) = (vector(a), vector(b));
+    let cross = [
+        a[1] * b[2] - a[2] * b[1],
+        a[2] * b[0] - a[0] * b[2],
+        a[0] * b[1] - a[1] * b[0],
+    ];
+    let sine = cross.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let cosine: f64 = a.iter().zip(b).map(|(x, y)| x * y).sum();
+    6_371_008.8 * sine.atan2(cosine)
+}
+
+/// Where a device was, in metres, and when.
+type Track = Vec<(i64, [f64; 2])>;
+
+/// A row of the reference: end, kind, when, cause.
+type Told = (i64, Kind, f64, Cause);
+
+/// `depths` of every step of every segment; `in_m` and `out_m` are the depths that confirm.
+fn told(track: &Track, depths: &[Vec<f64>], shift: f64, in_m: f64, out_m: f64) -> Vec<Told> {
+    let mut rows = Vec::new();
+    let (first_us, _) = track[0];
+    let mut inside = depths.first().is_some_and(|steps| steps[0] + shift > 0.0);
+    if inside {
+        rows.push((first_us, Kind::Initial, first_us as f64, Cause::Ok));
+    }
+    for (ends, steps) in track.windows(2).zip(depths) {
+        let [(t0, from), (t1, to)] = [ends[0], ends[1]];
+        let duration = (t1 - t0) as f64;
+        let way = ((to[0] - from[0]).powi(2) + (to[1] - from[1]).powi(2)).sqrt();
+        let cause = if way / (duration / 1e6) > LIMITS.1 {
+            Cause::Jump
+        } else if t1 - t0 > LIMITS.0 {
+            Cause::Gap
+        } else {
+            Cause::Ok
+        };
+        let moment = |step: f64| t0 as f64 + step / f64::from(STEPS) * duration;
+        let mut border = None;
+        for (step, &depth) in (0..).zip(steps) {
+            let depth = depth + shift;
+            if step > 0 {
+                let before = steps[usize::try_from(step - 1).unwrap()] + shift;
+                if (before > 0.0) != (depth > 0.0) {
+                    border = Some(moment(f64::from(step - 1) + before / (before - depth)));
+                }
+            }
+            let judged = cause == Cause::Ok || step == STEPS;
+            let turns = if inside { depth < -out_m } else { depth > in_m };
+            if judged && turns {
+                inside = !inside;
+                let without = if cause == Cause::Ok {
+                    moment(0.0)
+                } else {
+                    moment(f64::from(STEPS))
+                };
+                let kind = if inside { Kind::Enter } else { Kind::Exit };
+                rows.push((t1, kind, border.unwrap_or(without), cause));
+            }
+        }
+    }
+    rows
+}
+
+fn agree(rows: &[Row], variants: &[Vec<Told>], steps_us: &dyn Fn(i64) -> f64) -> bool {
+    rows.iter().enumerate().all(|(n, row)| {
+        let times = || variants.iter().map(|told| told[n].2);
+        let slack = steps_us(row.end_t_us) + 1.0;
+        let low = times().fold(f64::INFINITY, f64::min) - slack;
+        let high = times().fold(f64::NEG_INFINITY, f64::max) + slack;
+        let (end, kind, _, cause) = variants[0][n];
+        (row.end_t_us, row.kind, row.cause) == (end, kind, cause)
+            && (low..=high).contains(&(row.at_us as f64))
+    })
+}
+
+fn random_shape(random: &mut Random, plane: &Plane, version: Version) -> Option<(Shape, Zone)> {
+    if random.chance(40) {
+        let at = [random.between(-30.0, 30.0), random.between(-30.0, 30.0)];
+        let centre = plane.place(at);
+        let radius_m = random.between(20.0, 120.0);
+        let zone = Zone::circle(version, centre, radius_m).ok()?;
+        return Some((Shape::Circle { centre, radius_m }, zone));
+    }
+    let mut rings = vec![outline(random, 40.0, 140.0)];
+    if random.chance(30) {
+        rings.push(outline(random, 8.0, 25.0));
+    }
+    let written: Vec<Vec<LonLat>> = rings
+        .iter()
+        .map(|points| {
+            ring(
+                &points
+                    .iter()
+                    .map(|&point| plane.place(point))
+                    .collect::<Vec<_>>(),
+            )
+        })
+        .collect();
+    let zone = Zone::area(version, &[written]).ok()?;
+    Some((Shape::Area(rings), zone))
+}
+
+fn random_track(random: &mut Random) -> Track {
+    let mut t_us = 1_700_000_000 * SECOND;
+    let speed = random.of(&[15.0, 60.0, 95.0, 140.0]);
+    let mut place = [random.between(-150.0, 150.0), random.between(-150.0, 150.0)];
+    (0..random.whole(2, 7))
+        .map(|_| {
+            let here = (t_us, place);
+            let seconds = if random.chance(8) {
+                random.between(50.0, 90.0)
+            } else {
+                random.between(0.5, 5.0)
+            };
+            t_us += (seconds * 1e6).round() as i64;
+            let way = (speed * random.between(0.2, 1.0) * seconds).min(400.0);
+            let (sin, cos) = random.between(0.0, std::f64::consts::TAU).sin_cos();
+            // Back towards the zone, if it is far.
+            let far = (place[0].powi(2) + place[1].powi(2)).sqrt() > 200.0;
+            let to = [place[0] + way * cos, place[1] + way * sin];
+            place = if far { [to[0] * 0.3, to[1] * 0.3] } else { to };
+            here
+        })
+        .collect()
+}
+
+#[test]
+fn rows_are_those_of_the_slow_reference() {
+    check(3_000, 10, |random| {
+        let middles = [
+            [0.0, 0.0],
+            [13.4, 52.5],
+            [180.0, -40.0],
+            [-179.9999, 10.0],
+            [25.0, 70.0],
+        ];
+        let plane = Plane::at(random.of(&middles));
+        let hysteresis_m = random.of(&[0.0, 3.0, 8.0]);
+        let version = support::version(1, hysteresis_m);
+        let Some((shape, zone)) = random_shape(random, &plane, version) else {
+            return Outcome::Undecided;
+        };
+        let track = random_track(random);
+        let depths: Vec<Vec<f64>> = track
+            .windows(2)
+            .map(|ends| {
+                let [(_, from), (_, to)] = [ends[0], ends[1]];
+                (0..=STEPS)
+                    .map(|step| {
+                        let s = f64::from(step) / f64::from(STEPS);
+                        let at = [
+                            from[0] + s * (to[0] - from[0]),
+                            from[1] + s * (to[1] - from[1]),
+                        ];
+                        depth_m(&shape, &plane, at)
+                    })
+                    .collect()
+            })
+            .collect();
+        let mut variants = Vec::new();
+        for shift in [0.0, -BLIND_M, BLIND_M] {
+            for band in [0.0, -BLIND_M, BLIND_M] {
+                let depth = if hysteresis_m > 0.0 {
+                    hysteresis_m + band
+                } else {
+                    0.0
+                };
+                variants.push(told(&track, &depths, shift, depth, depth));
+            }
+        }
+        let kinds = |rows: &[Told]| -> Vec<_> { rows.iter().map(|row| (row.0, row.1)).collect() };
+        if variants
+            .iter()
+            .any(|told| kinds(told) != kinds(&variants[0]))
+        {
+            return Outcome::Undecided;
+        }
+        let fixes: Vec<Fix> = track
+            .iter()
+            .map(|&(t, at)| support::fix(t, plane.place(at)))
+            .collect();
+        let limits = Limits::new(LIMITS.0, LIMITS.1).unwrap();
+        let mut rows = Vec::new();
+        index([zone]).derive(&limits, None, &fixes, &mut rows);
+        let step_us = |end_us: i64| {
+            let end = track.iter().position(|&(t, _)| t == end_us).unwrap_or(0);
+            let start = track[end.saturating_sub(1)].0;
+            2.0 * (end_us - start) as f64 / f64::from(STEPS)
+        };
+        if rows.len() == variants[0].len() && agree(&rows, &variants, &step_us) {
+            Outcome::Right
+        } else {
+            Outcome::Wrong(format!(
+                "h {hysteresis_m} {track:?}: {rows:?}, expected {:?}",
+                variants[0]
+            ))
+        }
+    });
+}
