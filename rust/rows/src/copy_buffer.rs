@@ -23,7 +23,8 @@ pub struct CopyBytes {
 
 impl CopyBytes {
     /// Starts a stream in the room of an earlier one ([`Self::into_room`]), or in an empty `Vec`.
-    pub(crate) fn start(room: Vec<u8>) -> Self {
+    #[must_use]
+    pub fn start(room: Vec<u8>) -> Self {
         let mut copy = Self {
             room,
             n_bytes: 0,
@@ -36,13 +37,14 @@ impl CopyBytes {
     }
 
     /// Ends the stream.
-    pub(crate) fn finish(mut self) -> Self {
+    #[must_use]
+    pub fn finish(mut self) -> Self {
         self.append(&TRAILER);
         self
     }
 
     /// Appends one row of at most `room` bytes: `write` fills it and returns its length.
-    pub(crate) fn append_row(&mut self, room: usize, write: impl FnOnce(&mut [u8]) -> usize) {
+    pub fn append_row(&mut self, room: usize, write: impl FnOnce(&mut [u8]) -> usize) {
         let spare = self.spare(room);
         self.n_bytes += write(spare);
         self.n_rows += 1;
@@ -87,57 +89,73 @@ impl CopyBytes {
 }
 
 /// Writes the fields of one row, in the order of its columns.
-pub(crate) struct Fields<'a, const ROOM: usize> {
+pub struct Fields<'a, const ROOM: usize> {
     out: &'a mut [u8; ROOM],
     at: usize,
 }
 
 impl<'a, const ROOM: usize> Fields<'a, ROOM> {
+    /// A row of so many columns in `out`.
     #[inline]
-    pub(crate) fn start(out: &'a mut [u8; ROOM], n_columns: usize) -> Self {
+    pub fn start(out: &'a mut [u8; ROOM], n_columns: usize) -> Self {
         let mut fields = Self { out, at: 0 };
         fields.put((n_columns as u16).to_be_bytes());
         fields
     }
 
+    /// A smallint.
     #[inline]
-    pub(crate) fn int2(&mut self, value: i16) {
+    pub fn int2(&mut self, value: i16) {
         self.put([0, 0, 0, 2]);
         self.put(value.to_be_bytes());
     }
 
+    /// An integer.
     #[inline]
-    pub(crate) fn int4(&mut self, value: i32) {
+    pub fn int4(&mut self, value: i32) {
         self.put([0, 0, 0, 4]);
         self.put(value.to_be_bytes());
     }
 
+    /// A bigint; also the bits of a `timestamptz`.
     #[inline]
-    pub(crate) fn int8(&mut self, value: i64) {
+    pub fn int8(&mut self, value: i64) {
         self.put([0, 0, 0, 8]);
         self.put(value.to_be_bytes());
     }
 
+    /// A double precision.
     #[inline]
-    pub(crate) fn float8(&mut self, value: f64) {
+    pub fn float8(&mut self, value: f64) {
         self.put([0, 0, 0, 8]);
         self.put(value.to_be_bytes());
     }
 
+    /// A boolean.
     #[inline]
-    pub(crate) fn bool(&mut self, value: bool) {
+    pub fn bool(&mut self, value: bool) {
         self.put([0, 0, 0, 1]);
         self.put([u8::from(value)]);
     }
 
+    /// A null, of any type.
     #[inline]
-    pub(crate) fn null(&mut self) {
+    pub fn null(&mut self) {
         self.put(NULL);
     }
 
-    /// Where the row's next field starts.
+    /// A text, in UTF-8.
     #[inline]
-    pub(crate) fn len(&self) -> usize {
+    pub fn text(&mut self, value: &str) {
+        self.put((value.len() as u32).to_be_bytes());
+        self.out[self.at..self.at + value.len()].copy_from_slice(value.as_bytes());
+        self.at += value.len();
+    }
+
+    /// Where the row's next field starts: the length of the row so far.
+    #[inline]
+    #[must_use]
+    pub fn end(&self) -> usize {
         self.at
     }
 

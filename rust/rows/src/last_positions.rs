@@ -113,5 +113,5 @@ fn write_row(view: &BatchView<'_>, key: RowKey, out: &mut [u8]) -> usize {
     let out: &mut [u8; FIX_ROOM] = out.first_chunk_mut().expect("room for the row");
     let mut fields = Fields::start(out, LAST_POSITION_COLUMNS.len());
     put_fix(view, key, &mut fields);
-    fields.len()
+    fields.end()
 }

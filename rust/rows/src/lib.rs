@@ -31,7 +31,7 @@ mod select;
 mod view;
 
 pub use clock::{CLOCK_AHEAD_MAX_MS, is_storable};
-pub use copy_buffer::CopyBytes;
+pub use copy_buffer::{CopyBytes, Fields};
 pub use frames::{remember, senders};
 pub use key_columns::KeyColumns;
 pub use last_positions::{LAST_POSITION_COLUMNS, copy_last_positions};

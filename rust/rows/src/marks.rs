@@ -73,5 +73,5 @@ fn write_row(run: &Run, out: &mut [u8]) -> usize {
     fields.int8(run.imei);
     fields.int8(postgres_micros(run.first_ms));
     fields.int8(postgres_micros(run.last_ms));
-    fields.len()
+    fields.end()
 }

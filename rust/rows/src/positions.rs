@@ -86,7 +86,7 @@ fn write_fixed(view: &BatchView<'_>, key: RowKey, out: &mut [u8]) -> usize {
         generation_type => fields.int2(generation_type),
     }
     fields.bool(key.is_suspect());
-    fields.len()
+    fields.end()
 }
 
 /// Writes the columns that say where a device is, those before `generation_type`.

@@ -1,0 +1,316 @@
+//! One device of a group: its stretch, the fixes around it, and what they gave.
+
+use timing::{Fix, Limits, Membership, Row, ZoneIndex};
+
+use crate::fold::Budget;
+use crate::instant::text;
+use crate::needs::Needs;
+
+/// Which side of the stretch a fix was read on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Left,
+    Within,
+    Right,
+}
+
+/// A row of `refold`.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    pub(crate) version: i64,
+    pub(crate) is_rerun: bool,
+    /// Of the device's newest fix, if it has one.
+    pub(crate) newest_us: Option<i64>,
+    /// First and last instants; they ascend and do not overlap.
+    pub(crate) ranges_us: Vec<(i64, i64)>,
+}
+
+/// What is known of the left neighbour.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Left {
+    Unknown,
+    /// There is none.
+    Nobody,
+    At(Fix),
+}
+
+/// A device whose leftmost stretch is derived again.
+#[derive(Debug)]
+pub(crate) struct Device {
+    pub(crate) imei: i64,
+    /// The mark's row as it was read.
+    pub(crate) version: i64,
+    pub(crate) is_rerun: bool,
+    /// Its newest fix of all, by `last_position`; `i64::MIN` for none.
+    newest_us: i64,
+    /// The stretch, both ends included.
+    lo_us: i64,
+    hi_us: i64,
+    /// What stays marked.
+    rest: Vec<(i64, i64)>,
+    left: Left,
+    within: Vec<Fix>,
+    right: Vec<Fix>,
+    /// How many fixes on the right were asked for.
+    n_right_asked: usize,
+    /// Zones of the left neighbour's band that were looked up.
+    members: Option<Vec<i32>>,
+    /// Whether the stretch ends before what was marked, and the rest of it stays so.
+    is_cut: bool,
+    is_skipped: bool,
+    pub(crate) rows: Vec<Row>,
+}
+
+impl Device {
+    /// None where nothing is marked.
+    pub(crate) fn new(imei: i64, mark: &Mark, budget: &Budget) -> Option<Self> {
+        let (&(lo_us, hi_us), rest) = mark.ranges_us.split_first()?;
+        let mut device = Self {
+            imei,
+            version: mark.version,
+            is_rerun: mark.is_rerun,
+            newest_us: mark.newest_us.unwrap_or(i64::MIN),
+            lo_us,
+            hi_us,
+            rest: rest.to_vec(),
+            left: Left::Unknown,
+            within: Vec::new(),
+            right: Vec::new(),
+            n_right_asked: budget.right,
+            members: None,
+            is_cut: false,
+            is_skipped: false,
+            rows: Vec::new(),
+        };
+        device.cut_to(lo_us.saturating_add(budget.window_us));
+        Some(device)
+    }
+
+    /// The stretch, for the statement that reads it.
+    pub(crate) fn stretch(&self) -> (i64, i64) {
+        (self.lo_us, self.hi_us)
+    }
+
+    pub(crate) fn stretch_values(&self) -> String {
+        values(self.imei, &[self.lo_us, self.hi_us])
+    }
+
+    /// Leaves what is later than `hi_us` for another time.
+    fn cut_to(&mut self, hi_us: i64) {
+        if hi_us < self.hi_us {
+            let later = (hi_us.saturating_add(1), self.hi_us);
+            if self.is_cut {
+                self.rest[0].0 = later.0;
+            } else {
+                self.rest.insert(0, later);
+            }
+            (self.hi_us, self.is_cut) = (hi_us, true);
+        }
+    }
+
+    pub(crate) fn take(&mut self, side: Side, fix: Fix) {
+        match side {
+            Side::Left => self.left = Left::At(fix),
+            Side::Within => self.within.push(fix),
+            Side::Right => self.right.push(fix),
+        }
+    }
+
+    /// Its first fix behind a stretch that was cut and holds none; none at all: `None`.
+    ///
+    /// Nothing is derived this time: what was read lies too far from that fix.
+    pub(crate) fn goes_on_at(&mut self, next_us: Option<i64>) {
+        let next_us = next_us.unwrap_or(i64::MAX);
+        self.rest.retain(|&(_, hi_us)| hi_us >= next_us);
+        if let Some(first) = self.rest.first_mut() {
+            first.0 = first.0.max(next_us);
+        }
+        self.is_skipped = true;
+    }
+
+    /// Whether its stretch was cut and holds no fix.
+    pub(crate) fn needs_next(&self) -> bool {
+        self.is_cut && self.within.is_empty() && !self.is_skipped
+    }
+
+    /// Whether there is nothing to replace, and only the mark to shorten.
+    pub(crate) fn is_skipped(&self) -> bool {
+        self.is_skipped
+    }
+
+    pub(crate) fn has_no_left(&mut self) {
+        if self.left == Left::Unknown {
+            self.left = Left::Nobody;
+        }
+    }
+
+    /// The zones of `members` that it was inside of, of those that were asked for.
+    pub(crate) fn is_member_of(&mut self, zone_ids: impl Iterator<Item = i32>) {
+        self.members.get_or_insert_default().extend(zone_ids);
+    }
+
+    /// All of a read has come: order it, keep one fix an instant, and keep to the budget.
+    pub(crate) fn settle(&mut self, budget: &Budget) {
+        let is_full = self.within.len() > budget.fixes;
+        order(&mut self.within);
+        if is_full {
+            self.drop_last_instant_within();
+        }
+        let is_full = self.right.len() >= self.n_right_asked;
+        order(&mut self.right);
+        if is_full {
+            // Its twins of the same instant may not have been read.
+            self.right.pop();
+        }
+        if self.is_cut {
+            self.right.clear(); // they are marked, and folded another time
+        }
+    }
+
+    fn drop_last_instant_within(&mut self) {
+        // Bound: more twins of one instant than the budget would cut for ever; then they are all.
+        if self.within.len() > 1 {
+            self.within.pop();
+        }
+        if let Some(last) = self.within.last() {
+            let hi_us = last.t_us;
+            self.cut_to(hi_us);
+        }
+    }
+
+    /// Says what is missing; asks for more on the right each time.
+    pub(crate) fn add_needs(&mut self, index: &ZoneIndex, needs: &mut Needs) {
+        if self.is_skipped {
+            return;
+        }
+        if self.needs_next() {
+            needs.next.push(values(self.imei, &[self.lo_us]));
+            return;
+        }
+        if self.left == Left::Unknown {
+            needs.left.push(values(self.imei, &[self.lo_us]));
+        }
+        if let (Left::At(left), None) = (self.left, &self.members) {
+            let in_band = index.in_band(&left);
+            if in_band.is_empty() {
+                self.members = Some(Vec::new());
+            }
+            for zone_id in in_band {
+                needs.members.push(format!(
+                    "({}::bigint, {zone_id}, '{}'::timestamptz)",
+                    self.imei,
+                    text(left.t_us)
+                ));
+            }
+        }
+        if self.wants_more_right(index) {
+            self.n_right_asked = self.n_right_asked.saturating_mul(8);
+            let behind_us = self
+                .last_known()
+                .map_or(self.hi_us, |fix| fix.t_us.max(self.hi_us));
+            needs.right.push(values(self.imei, &[behind_us]));
+        }
+    }
+
+    /// The next answer to `right` begins behind this.
+    fn last_known(&self) -> Option<&Fix> {
+        self.right.last().or(self.within.last())
+    }
+
+    fn wants_more_right(&self, index: &ZoneIndex) -> bool {
+        !self.is_cut && self.n_right(index).is_none() && !self.knows_the_newest()
+    }
+
+    fn knows_the_newest(&self) -> bool {
+        let known_us = self.last_known().map_or(self.hi_us, |fix| fix.t_us);
+        self.newest_us <= known_us
+    }
+
+    /// How many neighbours on the right are folded: up to the first beyond every band (R7).
+    fn n_right(&self, index: &ZoneIndex) -> Option<usize> {
+        let at = self
+            .right
+            .iter()
+            .position(|fix| index.is_beyond_every_band(fix))?;
+        Some(at + 1)
+    }
+
+    /// How many fixes were looked at, each the end of a segment.
+    pub(crate) fn derive(&mut self, index: &ZoneIndex, limits: &Limits) -> usize {
+        if !self.is_cut {
+            let n_right = self.n_right(index).unwrap_or(self.right.len());
+            self.right.truncate(n_right);
+        }
+        let fixes: Vec<Fix> = self.within.iter().chain(&self.right).copied().collect();
+        let left = self.left_with_members(index);
+        let left = left.as_ref().map(|(fix, members)| (fix, members));
+        self.rows.clear();
+        if self.is_skipped {
+            return 0;
+        }
+        index.derive(limits, left, &fixes, &mut self.rows);
+        fixes.len()
+    }
+
+    fn left_with_members(&self, index: &ZoneIndex) -> Option<(Fix, Membership)> {
+        let Left::At(left) = self.left else {
+            return None;
+        };
+        let mut members = index.membership_beyond_band(&left);
+        for &zone_id in self.members.iter().flatten() {
+            members.set(zone_id, true);
+        }
+        Some((left, members))
+    }
+
+    /// Rows whose end fix lies behind the first and not behind the second are replaced (R9).
+    pub(crate) fn replaced(&self) -> (i64, i64) {
+        let after_us = match self.left {
+            Left::At(fix) => fix.t_us,
+            Left::Unknown | Left::Nobody => i64::MIN,
+        };
+        let upto_us = match (self.is_cut, self.right.last()) {
+            (true, _) => self.hi_us,
+            (false, Some(last)) => last.t_us,
+            (false, None) => i64::MAX,
+        };
+        (after_us, upto_us)
+    }
+
+    pub(crate) fn replaced_values(&self) -> String {
+        let (after_us, upto_us) = self.replaced();
+        values(self.imei, &[after_us, upto_us])
+    }
+
+    /// The mark that stays, as a multirange.
+    pub(crate) fn rest_values(&self) -> String {
+        let ranges: Vec<String> = self
+            .rest
+            .iter()
+            .map(|&(lo_us, hi_us)| format!("[\"{}\",\"{}\"]", text(lo_us), text(hi_us)))
+            .collect();
+        format!(
+            "({}::bigint, '{{{}}}'::tstzmultirange)",
+            self.imei,
+            ranges.join(",")
+        )
+    }
+}
+
+/// One fix an instant, the greatest digest, in order of time (R4).
+fn order(fixes: &mut Vec<Fix>) {
+    fixes.sort_by_key(|fix| (fix.t_us, std::cmp::Reverse(fix.digest)));
+    fixes.dedup_by_key(|fix| fix.t_us);
+}
+
+/// One row of a `VALUES` list.
+fn values(imei: i64, instants_us: &[i64]) -> String {
+    let mut row = format!("({imei}::bigint");
+    for &instant_us in instants_us {
+        row.push_str(", '");
+        row.push_str(&text(instant_us));
+        row.push_str("'::timestamptz");
+    }
+    row.push(')');
+    row
+}

@@ -1,0 +1,372 @@
+//! One try at one group of devices.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rows::CopyBytes;
+use timing::{Cause, Direction, Fix, FixKey, Kind, Limits, Row, ZoneIndex};
+
+use crate::copy_in::{Revision, append_record, append_revision};
+use crate::copy_out::{CopyError, CopyReader};
+use crate::device::{Device, Mark, Side};
+use crate::instant::{text, unix_us};
+use crate::needs::Needs;
+
+const DAY_US: i64 = 86_400_000_000;
+
+/// How much of a device is done at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Bound: marked fixes; the statement asks for one more.
+    pub fixes: usize,
+    /// Neighbours on the right that are read along with them.
+    pub right: usize,
+    /// Bound: a longer stretch is cut, so that its partitions can be named in the statement.
+    pub window_us: i64,
+}
+
+/// One group: see the crate.
+pub struct Fold {
+    index: Arc<ZoneIndex>,
+    limits: Limits,
+    budget: Budget,
+    devices: BTreeMap<i64, Device>,
+    stored: BTreeMap<i64, Vec<Row>>,
+}
+
+impl Fold {
+    /// A group of the devices that are marked.
+    ///
+    /// `marks` has a row for each range, by imei and range: imei, version of the mark (int8), whether
+    /// it is a re-run (bool), instant of the device's newest fix or null, first and last instant.
+    ///
+    /// # Errors
+    /// `marks` is no such stream.
+    pub fn of_marks(
+        index: Arc<ZoneIndex>,
+        limits: Limits,
+        budget: Budget,
+        marks: &[u8],
+    ) -> Result<Self, CopyError> {
+        let mut found: BTreeMap<i64, Mark> = BTreeMap::new();
+        let mut reader = CopyReader::new(marks)?;
+        while reader.row(6)? {
+            let imei = reader.int8()?;
+            let mark = Mark {
+                version: reader.int8()?,
+                is_rerun: reader.bool()?,
+                newest_us: reader.maybe_int8()?.map(unix_us),
+                ranges_us: Vec::new(),
+            };
+            let range_us = (unix_us(reader.int8()?), unix_us(reader.int8()?));
+            let mark = found.entry(imei).or_insert(mark);
+            mark.ranges_us.push(range_us);
+        }
+        let devices = found
+            .into_iter()
+            .filter_map(|(imei, mark)| Some((imei, Device::new(imei, &mark, &budget)?)))
+            .collect();
+        Ok(Self {
+            index,
+            limits,
+            budget,
+            devices,
+            stored: BTreeMap::new(),
+        })
+    }
+
+    /// The devices, ascending.
+    #[must_use]
+    pub fn imeis(&self) -> Vec<i64> {
+        self.devices.keys().copied().collect()
+    }
+
+    /// Values (imei, first, last) of the stretches to read.
+    #[must_use]
+    pub fn stretches(&self) -> Vec<String> {
+        self.devices.values().map(Device::stretch_values).collect()
+    }
+
+    /// Two instants around all stretches, a day farther on both sides: bounds for the planner.
+    #[must_use]
+    pub fn bounds(&self) -> (String, String) {
+        let stretches = || self.devices.values().map(Device::stretch);
+        let first = stretches().map(|(lo_us, _)| lo_us).min().unwrap_or(0);
+        let last = stretches().map(|(_, hi_us)| hi_us).max().unwrap_or(0);
+        (
+            text(first.saturating_sub(DAY_US)),
+            text(last.saturating_add(DAY_US)),
+        )
+    }
+
+    /// Takes fixes: imei, side (int2: -1 left, 0 within, 1 right), instant, digest, longitude,
+    /// latitude, satellites (int2); then says what is missing.
+    ///
+    /// # Errors
+    /// `positions` is no such stream.
+    pub fn add_positions(&mut self, positions: &[u8]) -> Result<Needs, CopyError> {
+        let mut reader = CopyReader::new(positions)?;
+        while reader.row(7)? {
+            let imei = reader.int8()?;
+            let side = match reader.int2()? {
+                -1 => Side::Left,
+                0 => Side::Within,
+                _ => Side::Right,
+            };
+            let fix = Fix {
+                t_us: unix_us(reader.int8()?),
+                digest: reader.int8()?,
+                longitude: reader.float8()?,
+                latitude: reader.float8()?,
+                satellites: u8::try_from(reader.int2()?).unwrap_or(u8::MAX),
+            };
+            if let Some(device) = self.devices.get_mut(&imei) {
+                device.take(side, fix);
+            }
+        }
+        for device in self.devices.values_mut() {
+            device.settle(&self.budget);
+        }
+        Ok(self.needs())
+    }
+
+    fn needs(&mut self) -> Needs {
+        let mut needs = Needs::default();
+        for device in self.devices.values_mut() {
+            device.add_needs(&self.index, &mut needs);
+        }
+        needs
+    }
+
+    /// What was asked for by `needs.left` was read: who got none has none.
+    pub fn left_was_read(&mut self) {
+        for device in self.devices.values_mut() {
+            device.has_no_left();
+        }
+    }
+
+    /// Takes the answer to `needs.next`: imei, instant; who is asked for and has no row has none.
+    ///
+    /// # Errors
+    /// `next` is no such stream.
+    pub fn add_next(&mut self, next: &[u8]) -> Result<(), CopyError> {
+        let mut found: BTreeMap<i64, i64> = BTreeMap::new();
+        let mut reader = CopyReader::new(next)?;
+        while reader.row(2)? {
+            found.insert(reader.int8()?, unix_us(reader.int8()?));
+        }
+        for device in self.devices.values_mut() {
+            if device.needs_next() {
+                device.goes_on_at(found.get(&device.imei).copied());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the answer to `needs.members`: imei and zone id (int4) of those inside.
+    ///
+    /// # Errors
+    /// `members` is no such stream.
+    pub fn add_members(&mut self, members: &[u8]) -> Result<(), CopyError> {
+        let mut found: BTreeMap<i64, Vec<i32>> = BTreeMap::new();
+        let mut reader = CopyReader::new(members)?;
+        while reader.row(2)? {
+            let imei = reader.int8()?;
+            found.entry(imei).or_default().push(reader.int4()?);
+        }
+        for device in self.devices.values_mut() {
+            device.is_member_of(found.remove(&device.imei).into_iter().flatten());
+        }
+        Ok(())
+    }
+
+    /// Derives the rows of all devices; how many segments were looked at.
+    pub fn derive(&mut self) -> usize {
+        let mut n_segments = 0;
+        for device in self.devices.values_mut() {
+            n_segments += device.derive(&self.index, &self.limits);
+        }
+        n_segments
+    }
+
+    /// Values (imei, version) of the marks as they were read.
+    #[must_use]
+    pub fn versions(&self) -> Vec<String> {
+        self.devices
+            .values()
+            .map(|device| format!("({}::bigint, {}::bigint)", device.imei, device.version))
+            .collect()
+    }
+
+    /// Goes on with these devices alone; `imeis` ascend.
+    pub fn keep(&mut self, imeis: &[i64]) {
+        self.devices
+            .retain(|imei, _| imeis.binary_search(imei).is_ok());
+    }
+
+    /// Values (imei, behind, upto): rows with an end fix in there are replaced.
+    #[must_use]
+    pub fn replaced(&self) -> Vec<String> {
+        self.devices
+            .values()
+            .filter(|device| !device.is_skipped())
+            .map(Device::replaced_values)
+            .collect()
+    }
+
+    /// Takes the rows that are stored there, `TIMING_RECORD_COLUMNS` by key; the devices whose rows
+    /// differ, ascending: theirs are to be deleted and written.
+    ///
+    /// # Errors
+    /// `stored` is no such stream.
+    pub fn compare(&mut self, stored: &[u8]) -> Result<Vec<i64>, CopyError> {
+        self.stored = stored_rows(stored)?;
+        let nothing = Vec::new();
+        Ok(self
+            .devices
+            .values()
+            .filter(|device| *self.stored.get(&device.imei).unwrap_or(&nothing) != device.rows)
+            .map(|device| device.imei)
+            .collect())
+    }
+
+    /// A COPY of `TIMING_RECORD_COLUMNS` of the new rows of these devices, which ascend.
+    #[must_use]
+    pub fn copy_records(&self, imeis: &[i64], room: Vec<u8>) -> CopyBytes {
+        let mut copy = CopyBytes::start(room);
+        for device in imeis.iter().filter_map(|imei| self.devices.get(imei)) {
+            for row in &device.rows {
+                append_record(&mut copy, device.imei, row);
+            }
+        }
+        copy.finish()
+    }
+
+    /// A COPY of `REVISION_COLUMNS`: rows that these devices had and have not, or not so, any more.
+    #[must_use]
+    pub fn copy_revisions(&self, imeis: &[i64], room: Vec<u8>) -> CopyBytes {
+        let mut copy = CopyBytes::start(room);
+        for device in imeis.iter().filter_map(|imei| self.devices.get(imei)) {
+            for was in self.stored.get(&device.imei).into_iter().flatten() {
+                let is_now = device.rows.iter().find(|row| key(row) == key(was));
+                if is_now != Some(was) {
+                    let cause = self.cause(device, was, is_now);
+                    let imei = device.imei;
+                    append_revision(
+                        &mut copy,
+                        &Revision {
+                            imei,
+                            cause,
+                            was,
+                            is_now,
+                        },
+                    );
+                }
+            }
+        }
+        copy.finish()
+    }
+
+    fn cause(&self, device: &Device, was: &Row, is_now: Option<&Row>) -> &'static str {
+        if device.is_rerun {
+            return "rerun";
+        }
+        let live = match is_now {
+            Some(row) => Some(row.version),
+            None => self.live_version(was),
+        };
+        if live == Some(was.version) {
+            "late_data"
+        } else {
+            "zone_edit"
+        }
+    }
+
+    /// The version of the row's zone that counts at its end fix.
+    fn live_version(&self, row: &Row) -> Option<i32> {
+        self.index
+            .zones()
+            .filter(|zone| zone.version().zone_id == row.zone_id && zone.is_valid_at(row.end_t_us))
+            .map(|zone| zone.version().version)
+            .max()
+    }
+
+    /// Values (imei, ranges): the marks that stay.
+    #[must_use]
+    pub fn rest(&self) -> Vec<String> {
+        self.devices.values().map(Device::rest_values).collect()
+    }
+}
+
+fn key(row: &Row) -> (i64, i32, u16) {
+    (row.end_t_us, row.zone_id, row.n)
+}
+
+fn stored_rows(stored: &[u8]) -> Result<BTreeMap<i64, Vec<Row>>, CopyError> {
+    let mut rows: BTreeMap<i64, Vec<Row>> = BTreeMap::new();
+    let mut reader = CopyReader::new(stored)?;
+    while reader.row(15)? {
+        let imei = reader.int8()?;
+        let row = stored_row(&mut reader)?;
+        rows.entry(imei).or_default().push(row);
+    }
+    Ok(rows)
+}
+
+fn stored_row(reader: &mut CopyReader<'_>) -> Result<Row, CopyError> {
+    let end_t_us = unix_us(reader.int8()?);
+    let zone_id = reader.int4()?;
+    let n = u16::try_from(reader.int2()?).unwrap_or(u16::MAX);
+    let version = reader.int4()?;
+    let kind = named(
+        reader,
+        [Kind::Initial, Kind::Enter, Kind::Exit, Kind::Cross],
+        Kind::as_str,
+    )?;
+    let at_us = unix_us(reader.int8()?);
+    let uncertainty_us = reader.int8()?;
+    let direction = named(
+        reader,
+        [Direction::LeftToRight, Direction::RightToLeft],
+        Direction::as_str,
+    )?;
+    let cause = named(
+        reader,
+        [Cause::Ok, Cause::Gap, Cause::Jump, Cause::ZoneEnded],
+        Cause::as_str,
+    )?;
+    let start_t_us = reader.maybe_int8()?.map(unix_us);
+    let start_digest = reader.maybe_int8()?;
+    Ok(Row {
+        end_t_us,
+        zone_id,
+        n,
+        version,
+        // A text that nobody knows cannot equal what is derived: the row is replaced.
+        kind: kind.unwrap_or(Kind::Initial),
+        at_us,
+        uncertainty_us,
+        direction: direction.unwrap_or(Direction::None),
+        cause: cause.unwrap_or(Cause::Ok),
+        start: start_t_us
+            .zip(start_digest)
+            .map(|(t_us, digest)| FixKey { t_us, digest }),
+        end_digest: reader.int8()?,
+        distance_m: reader.float8()?,
+        satellites: u8::try_from(reader.int2()?).unwrap_or(u8::MAX),
+    })
+}
+
+/// The value of this name; none for null, or a name that is none of theirs.
+fn named<T: Copy, const N: usize>(
+    reader: &mut CopyReader<'_>,
+    values: [T; N],
+    name: impl Fn(T) -> &'static str,
+) -> Result<Option<T>, CopyError> {
+    let found = reader.bytes()?;
+    Ok(found.and_then(|found| {
+        values
+            .into_iter()
+            .find(|&value| name(value).as_bytes() == found)
+    }))
+}
