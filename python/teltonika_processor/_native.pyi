@@ -16,7 +16,9 @@ __all__ = [
     "LAST_POSITION_COLUMNS",
     "MARK_COLUMNS",
     "POSITION_COLUMNS",
+    "REVISION_COLUMNS",
     "STREAM_ENTRY_VERSION",
+    "TIMING_RECORD_COLUMNS",
     "UNIT_AVL",
     "UNIT_COMMAND",
     "UNIT_DAMAGED",
@@ -31,8 +33,12 @@ __all__ = [
     "DecodedBatch",
     "DeviceState",
     "EntryPacker",
+    "Fold",
     "FrameCutter",
     "Rows",
+    "Zone",
+    "ZoneIndex",
+    "ZoneRefused",
     "channel_packets",
     "crc16",
     "decode_batch",
@@ -445,6 +451,145 @@ class CopyData(Buffer):
     def n_rows(self) -> int:
         """Rows in the stream."""
     def __len__(self) -> int: ...
+
+TIMING_RECORD_COLUMNS: tuple[str, ...]
+"""Columns of `Fold.copy_records`, in its order."""
+
+REVISION_COLUMNS: tuple[str, ...]
+"""Columns of `Fold.copy_revisions`, in its order."""
+
+@final
+class ZoneRefused(ValueError):  # noqa: N818 -- a refusal
+    """A geometry that is no zone: args are text, code and (polygon, ring, point) or None."""
+
+@final
+class Zone:
+    """One version of a zone, checked.
+
+    `version` is (zone id, version, valid from and valid to in Unix microseconds, hysteresis in
+    metres); points are (longitude, latitude) in degrees.
+    """
+
+    @staticmethod
+    def circle(
+        version: tuple[int, int, int, int, float], centre: tuple[float, float], radius_m: float
+    ) -> Zone:
+        """A circle on the sphere, with its radius in metres.
+
+        Raises:
+            ZoneRefused: It is none.
+        """
+    @staticmethod
+    def area(
+        version: tuple[int, int, int, int, float],
+        polygons: list[list[list[tuple[float, float]]]],
+    ) -> Zone:
+        """Polygons, each an outer ring and its holes.
+
+        Raises:
+            ZoneRefused: They are none.
+        """
+    @staticmethod
+    def gate(
+        version: tuple[int, int, int, int, float],
+        points: list[tuple[float, float]],
+        direction: str,
+    ) -> Zone:
+        """A line; direction is `left_to_right`, `right_to_left` or `both`.
+
+        Raises:
+            ZoneRefused: It is none.
+            ValueError: Another direction.
+        """
+
+@final
+class ZoneIndex:
+    """Versions of zones, found by where they are."""
+
+    def __new__(cls, zones: list[Zone], /) -> ZoneIndex:
+        """Of these versions, in any order.
+
+        Raises:
+            ValueError: The same version of a zone twice.
+        """
+    def __len__(self) -> int: ...
+
+@final
+class Fold:
+    """One try at deriving the crossings of a group of devices: see `store.folding`.
+
+    What it takes is binary COPY; what it gives as lists are rows of `VALUES` lists.
+    """
+
+    def __new__(
+        cls,
+        index: ZoneIndex,
+        marks: bytes,
+        *,
+        gap_us: int,
+        jump_m_s: float,
+        fixes: int,
+        right: int,
+        window_us: int,
+    ) -> Fold:
+        """Of the marks that were copied out.
+
+        Raises:
+            ValueError: A limit is out of its range, or `marks` is no such stream.
+        """
+    @property
+    def imeis(self) -> list[int]:
+        """The devices, ascending."""
+    def stretches(self) -> list[str]:
+        """(imei, first, last) of the stretches to read."""
+    def bounds(self) -> tuple[str, str]:
+        """Two instants around all stretches, a day farther on both sides."""
+    def add_positions(
+        self, positions: bytes, /
+    ) -> tuple[list[str], list[str], list[str], list[str]]:
+        """Take fixes; what is missing: next, left, right, members.
+
+        Raises:
+            ValueError: It is no such stream.
+        """
+    def left_was_read(self) -> None:
+        """What was asked for by `left` is in the next positions, or is not there."""
+    def add_next(self, next_fixes: bytes, /) -> None:
+        """Take the answer to `next`: (imei, instant).
+
+        Raises:
+            ValueError: It is no such stream.
+        """
+    def add_members(self, members: bytes, /) -> None:
+        """Take the answer to `members`: (imei, zone id) of those inside.
+
+        Raises:
+            ValueError: It is no such stream.
+        """
+    def derive(self) -> int:
+        """Derive; how many segments were looked at.
+
+        Raises:
+            DecoderBug: The native code panicked.
+        """
+    def versions(self) -> list[str]:
+        """(imei, version) of the marks as they were read."""
+    def keep(self, imeis: list[int], /) -> None:
+        """Go on with these alone, which ascend."""
+    def replaced(self) -> list[str]:
+        """(imei, behind, upto) of the crossings that are replaced."""
+    def compare(self, stored: bytes, /) -> list[int]:
+        """Take the crossings that are stored there; the devices whose differ, ascending.
+
+        Raises:
+            ValueError: It is no such stream.
+        """
+    def copy_records(self, imeis: list[int], /) -> CopyData:
+        """TIMING_RECORD_COLUMNS of these devices, which ascend."""
+    def copy_revisions(self, imeis: list[int], /) -> CopyData:
+        """REVISION_COLUMNS of these devices, which ascend."""
+    def rest(self) -> list[str]:
+        """(imei, ranges) of the marks that stay."""
 
 UNIT_PING: int
 """Bytes FF in a row of one read, which are not answered: (0, b"", how many)."""

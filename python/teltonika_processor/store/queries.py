@@ -185,6 +185,119 @@ GROUP BY imei ORDER BY imei
 {_MERGE_RANGES}
 """  # noqa: S608 -- a constant of ours
 
+# Timing sees no other records (R4 in docs of `timing`).
+_IS_TIMING_FIX: Final = """
+satellites > 0 AND NOT clock_suspect
+AND longitude BETWEEN -180 AND 180 AND latitude BETWEEN -90 AND 90
+"""
+
+_FIX: Final = "recorded_at, digest, longitude, latitude, satellites"
+
+# What `Fold` takes, by COPY. {imeis}: an `array`. The version is compared again under the lock.
+MARKS: Final = """
+SELECT f.imei, f.xmin::text::bigint, f.is_rerun, l.recorded_at, lower(r), upper(r)
+FROM public.refold AS f
+LEFT JOIN public.last_position AS l USING (imei)
+CROSS JOIN LATERAL unnest(f.ranges) AS r
+WHERE f.imei = ANY ('{imeis}'::bigint[])
+ORDER BY f.imei, r
+"""
+
+# The fixes of each stretch and their neighbours. {low}, {high}: literal, so that the planner leaves
+# all other partitions alone: with a default partition it cannot do so while it executes.
+FIXES: Final = f"""
+SELECT m.imei, p.* FROM (VALUES {{stretches}}) AS m (imei, lo, hi)
+CROSS JOIN LATERAL (
+    (
+        SELECT (-1)::smallint, {_FIX} FROM public.positions
+        WHERE imei = m.imei AND recorded_at < m.lo
+          AND recorded_at >= '{{low}}' AND recorded_at < '{{high}}' AND {_IS_TIMING_FIX}
+        ORDER BY recorded_at DESC, digest DESC LIMIT 1
+    )
+    UNION ALL
+    (
+        SELECT 0::smallint, {_FIX} FROM public.positions
+        WHERE imei = m.imei AND recorded_at >= m.lo AND recorded_at <= m.hi
+          AND recorded_at >= '{{low}}' AND recorded_at < '{{high}}' AND {_IS_TIMING_FIX}
+        ORDER BY recorded_at, digest LIMIT {{within}}
+    )
+    UNION ALL
+    (
+        SELECT 1::smallint, {_FIX} FROM public.positions
+        WHERE imei = m.imei AND recorded_at > m.hi
+          AND recorded_at >= '{{low}}' AND recorded_at < '{{high}}' AND {_IS_TIMING_FIX}
+        ORDER BY recorded_at, digest LIMIT {{right}}
+    )
+) AS p
+"""  # noqa: S608 -- constants of ours
+
+# Neighbours that are far, of few devices.
+FAR_FIXES: Final = f"""
+SELECT m.imei, p.* FROM (VALUES {{left}}) AS m (imei, lo)
+CROSS JOIN LATERAL (
+    SELECT (-1)::smallint, {_FIX} FROM public.positions
+    WHERE imei = m.imei AND recorded_at < m.lo AND {_IS_TIMING_FIX}
+    ORDER BY recorded_at DESC, digest DESC LIMIT 1
+) AS p
+UNION ALL
+SELECT m.imei, p.* FROM (VALUES {{right}}) AS m (imei, hi)
+CROSS JOIN LATERAL (
+    SELECT 1::smallint, {_FIX} FROM public.positions
+    WHERE imei = m.imei AND recorded_at > m.hi AND {_IS_TIMING_FIX}
+    ORDER BY recorded_at, digest LIMIT {{n_right}}
+) AS p
+"""  # noqa: S608 -- constants of ours
+
+NEXT_FIXES: Final = f"""
+SELECT m.imei, p.recorded_at FROM (VALUES {{stretches}}) AS m (imei, lo)
+CROSS JOIN LATERAL (
+    SELECT recorded_at FROM public.positions
+    WHERE imei = m.imei AND recorded_at >= m.lo AND {_IS_TIMING_FIX}
+    ORDER BY recorded_at LIMIT 1
+) AS p
+"""  # noqa: S608 -- constants of ours
+
+MEMBERS: Final = """
+SELECT m.imei, m.zone_id FROM (VALUES {members}) AS m (imei, zone_id, at)
+CROSS JOIN LATERAL (
+    SELECT kind FROM public.timing_records
+    WHERE imei = m.imei AND zone_id = m.zone_id AND end_t <= m.at
+    ORDER BY end_t DESC, n DESC LIMIT 1
+) AS newest
+WHERE newest.kind IN ('initial', 'enter')
+"""
+
+# Sorted, so that two folds lock in one order; who is locked is somebody else's to do.
+LOCK_MARKS: Final = """
+SELECT f.imei FROM (VALUES {versions}) AS m (imei, version)
+JOIN public.refold AS f ON f.imei = m.imei
+WHERE f.xmin::text::bigint = m.version AND NOT isempty(f.ranges)
+ORDER BY f.imei
+FOR UPDATE OF f SKIP LOCKED
+"""
+
+STORED_CROSSINGS: Final = """
+SELECT
+    t.imei, t.end_t, t.zone_id, t.n, t.zone_version, t.kind, t.at, t.uncertainty_us, t.direction,
+    t.cause, t.start_t, t.start_digest, t.end_digest, t.distance_m, t.satellites
+FROM (VALUES {replaced}) AS m (imei, behind, upto)
+JOIN public.timing_records AS t ON t.imei = m.imei AND t.end_t > m.behind AND t.end_t <= m.upto
+ORDER BY t.imei, t.end_t, t.zone_id, t.n
+"""
+
+DELETE_CROSSINGS: Final = """
+DELETE FROM public.timing_records AS t
+USING (VALUES {replaced}) AS m (imei, behind, upto)
+WHERE t.imei = m.imei AND t.end_t > m.behind AND t.end_t <= m.upto
+  AND t.imei = ANY ('{imeis}'::bigint[])
+"""
+
+CLEAR_MARKS: Final = """
+UPDATE public.refold AS f
+SET ranges = m.ranges, is_rerun = f.is_rerun AND NOT isempty(m.ranges)
+FROM (VALUES {rest}) AS m (imei, ranges) WHERE f.imei = m.imei
+"""
+
 # $1: an `array`.
 LAST_POSITIONS: Final = """
 SELECT imei, (extract(epoch FROM recorded_at) * 1000000)::bigint, digest, longitude, latitude

@@ -14,8 +14,10 @@ mod encode;
 mod entries;
 mod entry_packer;
 mod error;
+mod fold;
 mod frame;
 mod rows;
+mod zones;
 
 use codec8::RejectCode;
 use pyo3::buffer::PyBuffer;
@@ -61,9 +63,13 @@ mod native {
     #[pymodule_export]
     use super::entry_packer::EntryPacker;
     #[pymodule_export]
+    use super::fold::PyFold;
+    #[pymodule_export]
     use super::frame::{AvlPacket, AvlRecord, decode_frame};
     #[pymodule_export]
     use super::rows::Rows;
+    #[pymodule_export]
+    use super::zones::{PyZone, PyZoneIndex, ZoneRefused};
     #[pymodule_export]
     use super::{crc16, error_catalogue};
     use pyo3::exceptions::PyImportError;
@@ -105,6 +111,11 @@ mod native {
             tuple(&::rows::LAST_POSITION_COLUMNS)?,
         )?;
         module.add("MARK_COLUMNS", tuple(&::rows::MARK_COLUMNS)?)?;
+        module.add("REVISION_COLUMNS", tuple(&::fold::REVISION_COLUMNS)?)?;
+        module.add(
+            "TIMING_RECORD_COLUMNS",
+            tuple(&::fold::TIMING_RECORD_COLUMNS)?,
+        )?;
         Ok(())
     }
 }

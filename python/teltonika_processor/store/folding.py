@@ -1,0 +1,164 @@
+"""Deriving crossings again: what a fold reads and writes, as one session does it.
+
+Rules. The marks are read by a statement of their own, and everything else by statements that begin
+after it returned. What was derived is written only for devices whose mark is still the one that was
+read, under its lock, in one short transaction (fold by version).
+"""
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from teltonika_processor.codec.native import (
+    REVISION_COLUMNS,
+    TIMING_RECORD_COLUMNS,
+    CopyData,
+    Fold,
+    ZoneIndex,
+)
+from teltonika_processor.store import queries
+from teltonika_processor.store.connection import Session
+
+# Neighbours on the right that are read along: mostly the first one ends the walk.
+_RIGHT: Final = 4
+
+_RIGHT_GROWS: Final = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldLimits:
+    """What is a path, and how much is done at once.
+
+    Attributes:
+        gap_s: Two fixes farther apart in time have no path between them.
+        jump_m_s: Nor have two that would need this speed.
+        fixes: Bound: marked fixes of a device in one transaction; the rest stays marked.
+        window_s: Bound: a longer stretch is cut, so that only its partitions are read.
+    """
+
+    gap_s: float = 300.0
+    jump_m_s: float = 140.0
+    fixes: int = 5000
+    window_s: float = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """What one try came to.
+
+    Attributes:
+        n_marked: Devices that were marked.
+        n_done: Those of them whose mark was still the same; the others are to be tried again.
+        n_segments: Segments that were looked at.
+        n_changed: Devices whose crossings were replaced.
+    """
+
+    n_marked: int
+    n_done: int
+    n_segments: int
+    n_changed: int
+
+
+async def fold(
+    session: Session, index: ZoneIndex, imeis: Sequence[int], limits: FoldLimits
+) -> Folded:
+    """Derive the crossings of these devices again, as far as they are marked.
+
+    Raises:
+        Foreign errors, see ``sqlstate.FOREIGN_ERRORS``.
+    """
+    found = Fold(
+        index,
+        await _copied(session, queries.MARKS.format(imeis=queries.array(imeis))),
+        gap_us=round(limits.gap_s * 1e6),
+        jump_m_s=limits.jump_m_s,
+        fixes=limits.fixes,
+        right=_RIGHT,
+        window_us=round(limits.window_s * 1e6),
+    )
+    n_marked = len(found.imeis)
+    if not n_marked:
+        return Folded(0, 0, 0, 0)
+    await _read(session, found, limits)
+    n_segments = found.derive()
+    n_done, n_changed = await _write(session, found)
+    return Folded(n_marked, n_done, n_segments, n_changed)
+
+
+async def _read(session: Session, found: Fold, limits: FoldLimits) -> None:
+    """Read until nothing is missing."""
+    low, high = found.bounds()
+    statement = queries.FIXES.format(
+        stretches=_listed(found.stretches()),
+        low=low,
+        high=high,
+        within=limits.fixes + 1,
+        right=_RIGHT,
+    )
+    following, left, right, members = found.add_positions(await _copied(session, statement))
+    n_right = _RIGHT
+    while following or left or right or members:
+        if following:
+            statement = queries.NEXT_FIXES.format(stretches=_listed(following))
+            found.add_next(await _copied(session, statement))
+        elif not (left or right):
+            statement = queries.MEMBERS.format(members=_listed(members))
+            found.add_members(await _copied(session, statement))
+        n_right *= _RIGHT_GROWS
+        found.left_was_read()
+        statement = queries.FAR_FIXES.format(
+            left=_listed(left) or _NOBODY, right=_listed(right) or _NOBODY, n_right=n_right
+        )
+        far = await _copied(session, statement)
+        following, left, right, members = found.add_positions(far)
+
+
+async def _write(session: Session, found: Fold) -> tuple[int, int]:
+    """How many devices were done, and how many of them have other crossings now."""
+    await session.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+    locked = await session.fetch(queries.LOCK_MARKS.format(versions=_listed(found.versions())))
+    found.keep([row[0] for row in locked])
+    replaced = found.replaced()
+    if replaced:
+        stored = await _copied(session, queries.STORED_CROSSINGS.format(replaced=_listed(replaced)))
+        changed = found.compare(stored)
+    else:
+        changed = []
+    if changed:
+        delete = queries.DELETE_CROSSINGS.format(
+            replaced=_listed(replaced), imeis=queries.array(changed)
+        )
+        await session.execute(delete)
+        revisions = found.copy_revisions(changed)
+        await _copy(session, "timing_revisions", revisions, REVISION_COLUMNS)
+        await _copy(session, "timing_records", found.copy_records(changed), TIMING_RECORD_COLUMNS)
+    if locked:
+        await session.execute(queries.CLEAR_MARKS.format(rest=_listed(found.rest())))
+    await session.execute("COMMIT")
+    return len(locked), len(changed)
+
+
+_NOBODY: Final = "(NULL::bigint, NULL::timestamptz)"
+
+
+def _listed(values: Iterable[str]) -> str:
+    return ", ".join(values)
+
+
+async def _copied(session: Session, query: str) -> bytes:
+    """What the query gives, as binary COPY."""
+    out = io.BytesIO()
+    await session.copy_from_query(query, output=out, format="binary")
+    return out.getvalue()
+
+
+async def _copy(session: Session, table: str, rows: CopyData, columns: tuple[str, ...]) -> None:
+    if rows.n_rows:
+        await session.copy_to_table(
+            table,
+            schema_name="public",
+            columns=columns,
+            source=memoryview(rows),  # type: ignore[arg-type] # as in `paths`
+            format="binary",
+        )

@@ -1,0 +1,164 @@
+//! `Fold`: one try at deriving the crossings of a group of devices; the rules live in the crate `fold`.
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "lists of Python's are taken as vectors"
+)]
+
+use batch::{caught, pool};
+use fold::{Budget, CopyError};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use timing::Limits;
+
+use crate::buffer::CopyData;
+use crate::error::decoder_bug;
+use crate::zones::PyZoneIndex;
+
+/// What a fold still has to read: values of `VALUES` lists (next, left, right, members).
+type PyNeeds = (Vec<String>, Vec<String>, Vec<String>, Vec<String>);
+
+/// A group of devices that are marked.
+#[pyclass(name = "Fold", module = "teltonika_processor._native")]
+pub(crate) struct PyFold {
+    fold: fold::Fold,
+}
+
+impl PyFold {
+    /// Works without the GIL; a panic is the exception `DecoderBug`.
+    fn with<T: Send>(
+        &mut self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut fold::Fold) -> T + Send,
+    ) -> PyResult<T> {
+        let fold = &mut self.fold;
+        py.detach(|| caught(|| work(fold)))
+            .map_err(|panicked| decoder_bug(py, panicked))
+    }
+}
+
+#[pymethods]
+impl PyFold {
+    /// Of the marks that Postgres copied out.
+    #[new]
+    #[pyo3(signature = (index, marks, *, gap_us, jump_m_s, fixes, right, window_us))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "limits by name, as Python passes them"
+    )]
+    fn new(
+        py: Python<'_>,
+        index: &PyZoneIndex,
+        marks: &[u8],
+        gap_us: i64,
+        jump_m_s: f64,
+        fixes: usize,
+        right: usize,
+        window_us: i64,
+    ) -> PyResult<Self> {
+        let limits = Limits::new(gap_us, jump_m_s)
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let budget = Budget {
+            fixes,
+            right,
+            window_us,
+        };
+        let made = caught(|| fold::Fold::of_marks(index.shared(), limits, budget, marks))
+            .map_err(|panicked| decoder_bug(py, panicked))?;
+        Ok(Self {
+            fold: made.map_err(bad_copy)?,
+        })
+    }
+
+    /// The devices, ascending.
+    #[getter]
+    fn imeis(&self) -> Vec<i64> {
+        self.fold.imeis()
+    }
+
+    /// Values (imei, first, last) of the stretches to read.
+    fn stretches(&self) -> Vec<String> {
+        self.fold.stretches()
+    }
+
+    /// Two instants around all of them.
+    fn bounds(&self) -> (String, String) {
+        self.fold.bounds()
+    }
+
+    /// Takes fixes and says what is missing.
+    fn add_positions(&mut self, py: Python<'_>, positions: &[u8]) -> PyResult<PyNeeds> {
+        let needs = self
+            .with(py, |fold| fold.add_positions(positions))?
+            .map_err(bad_copy)?;
+        Ok((needs.next, needs.left, needs.right, needs.members))
+    }
+
+    /// What was asked for by `left` was read.
+    fn left_was_read(&mut self) {
+        self.fold.left_was_read();
+    }
+
+    /// Takes the answer to `next`.
+    fn add_next(&mut self, next: &[u8]) -> PyResult<()> {
+        self.fold.add_next(next).map_err(bad_copy)
+    }
+
+    /// Takes the answer to `members`.
+    fn add_members(&mut self, members: &[u8]) -> PyResult<()> {
+        self.fold.add_members(members).map_err(bad_copy)
+    }
+
+    /// Derives the rows of all devices; how many segments were looked at.
+    fn derive(&mut self, py: Python<'_>) -> PyResult<usize> {
+        self.with(py, fold::Fold::derive)
+    }
+
+    /// Values (imei, version) of the marks as they were read.
+    fn versions(&self) -> Vec<String> {
+        self.fold.versions()
+    }
+
+    /// Goes on with these devices alone, which ascend.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "made from a list of Python's"
+    )]
+    fn keep(&mut self, imeis: Vec<i64>) {
+        self.fold.keep(&imeis);
+    }
+
+    /// Values (imei, behind, upto) of the rows that are replaced.
+    fn replaced(&self) -> Vec<String> {
+        self.fold.replaced()
+    }
+
+    /// Takes the rows that are stored there; the devices whose rows differ, ascending.
+    fn compare(&mut self, py: Python<'_>, stored: &[u8]) -> PyResult<Vec<i64>> {
+        self.with(py, |fold| fold.compare(stored))?
+            .map_err(bad_copy)
+    }
+
+    /// Binary COPY of `TIMING_RECORD_COLUMNS` of these devices, which ascend.
+    fn copy_records(&mut self, py: Python<'_>, imeis: Vec<i64>) -> PyResult<CopyData> {
+        let room = pool::take_room();
+        let bytes = self.with(py, |fold| fold.copy_records(&imeis, room))?;
+        Ok(CopyData::new(bytes))
+    }
+
+    /// Binary COPY of `REVISION_COLUMNS` of these devices, which ascend.
+    fn copy_revisions(&mut self, py: Python<'_>, imeis: Vec<i64>) -> PyResult<CopyData> {
+        let room = pool::take_room();
+        let bytes = self.with(py, |fold| fold.copy_revisions(&imeis, room))?;
+        Ok(CopyData::new(bytes))
+    }
+
+    /// Values (imei, ranges): the marks that stay.
+    fn rest(&self) -> Vec<String> {
+        self.fold.rest()
+    }
+}
+
+/// Our own statement sent something else: a bug.
+fn bad_copy(error: CopyError) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}
