@@ -1,0 +1,223 @@
+"""One fold after another, by hand: crossings of literal fixes."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import pytest
+
+from rows import NOON_MS, Record
+from teltonika_processor.codec.native import Zone, ZoneIndex
+from teltonika_processor.store import folding
+from teltonika_processor.store.connection import SessionConfig, open_session
+from teltonika_processor.store.folding import Folded, FoldLimits, fold
+from teltonika_processor.store.positions import PositionWriter
+from writing import IMEI, write
+
+NOON = datetime.fromtimestamp(NOON_MS / 1000, UTC)
+ALWAYS = (-(1 << 63), (1 << 63) - 1)
+M_NORTH = 1 / 111_195.079_73
+"""Degrees of latitude in a metre, on the sphere."""
+
+# A gate along the equator from west to east, and a circle of 100 m around its middle.
+GATE = Zone.gate((1, 1, *ALWAYS, 0.0), [(24.0, 0.0), (26.0, 0.0)], "both")
+CIRCLE = Zone.circle((2, 1, *ALWAYS, 0.0), (25.0, 0.0), 100.0)
+BAND = Zone.circle((3, 1, *ALWAYS, 5.0), (25.0, 0.0), 100.0)
+
+
+def at(second: float, north_m: float, digest: int = 1, **fields: Any) -> Record:
+    """A fix so many metres north of the middle."""
+    return Record(
+        recorded_at_ms=NOON_MS + round(second * 1000),
+        longitude=25.0,
+        latitude=north_m * M_NORTH,
+        digest=digest,
+        **fields,
+    )
+
+
+@pytest.fixture
+async def session(dsn: str) -> Any:
+    found = await open_session(SessionConfig(dsn=dsn, instance="test-0"))
+    yield found
+    await found.close()
+
+
+@pytest.fixture(autouse=True)
+async def zones(admin: asyncpg.Connection) -> None:
+    """So that batches mark; what is folded by is what each test holds."""
+    await admin.execute(
+        "INSERT INTO zones (id, version, name, kind, geometry, radius_m)"
+        " VALUES (1, 1, 'any', 'circle', '{}', 100)"
+    )
+
+
+async def crossings(admin: asyncpg.Connection) -> list[tuple[Any, ...]]:
+    """(zone, kind, seconds from noon, direction, cause, seconds of the end fix), in their order."""
+    rows = await admin.fetch(
+        "SELECT zone_id, kind, extract(epoch FROM at - $1)::float8, direction, cause,"
+        " extract(epoch FROM end_t - $1)::float8 FROM timing_records ORDER BY imei, end_t, zone_id, n",
+        NOON,
+    )
+    return [tuple(row) for row in rows]
+
+
+async def folded(session: Any, *zones: Zone, **limits: float) -> Folded:
+    return await fold(session, ZoneIndex(list(zones)), [IMEI], FoldLimits(**limits))
+
+
+async def test_a_gate_is_crossed_between_two_fixes(
+    writer: PositionWriter, admin: asyncpg.Connection, session: Any
+) -> None:
+    await write(writer, at(0, -30), at(1, -10), at(2, 30), at(3, 70))
+    assert await folded(session, GATE) == Folded(1, 1, 4, 1)
+    assert await crossings(admin) == [(1, "cross", 1.25, "right_to_left", "ok", 2.0)]
+    assert await folded(session, GATE) == Folded(0, 0, 0, 0)
+
+
+async def test_whoever_begins_inside_is_initial_and_leaves_later(
+    writer: PositionWriter, admin: asyncpg.Connection, session: Any
+) -> None:
+    await write(writer, at(0, 0), at(10, 150))
+    await folded(session, CIRCLE)
+    assert await crossings(admin) == [
+        (2, "initial", 0.0, None, "ok", 0.0),
+        (2, "exit", pytest.approx(10 * 100 / 150, abs=2e-6), None, "ok", 10.0),
+    ]
+
+
+async def test_in_and_out_between_two_fixes_is_caught(
+    writer: PositionWriter, admin: asyncpg.Connection, session: Any
+) -> None:
+    await write(writer, at(0, -200), at(10, 200))
+    await folded(session, CIRCLE)
+    assert [row[:3] for row in await crossings(admin)] == [
+        (2, "enter", pytest.approx(2.5, abs=2e-6)),
+        (2, "exit", pytest.approx(7.5, abs=2e-6)),
+    ]
+
+
+async def test_a_late_fix_changes_what_was_and_says_so(
+    writer: PositionWriter, admin: asyncpg.Connection, session: Any
+) -> None:
+    """-10, +3, +3, -10 m from the border, and a late +8 behind the first, at 5 m of hysteresis."""
+    await write(writer, at(0, 90), at(10, 103), at(20, 103), at(30, 90))
+    await folded(session, BAND)
+    assert await crossings(admin) == [(3, "initial", 0.0, None, "ok", 0.0)]
+    await write(writer, at(5, 108))
+    assert await folded(session, BAND) == Folded(1, 1, 4, 1)
+    kinds = [row[1:2] + row[5:] for row in await crossings(admin)]
+    assert kinds == [("initial", 0.0), ("exit", 5.0), ("enter", 30.0)]
+    assert await admin.fetchval("SELECT count(*) FROM timing_revisions") == 0
+
+
+async def test_a_row_that_is_replaced_by_another_leaves_a_revision(
+    writer: PositionWriter, admin: asyncpg.Connection, session: Any
+) -> None:
+    await write(writer, at(0, -30), at(2, 30))
+    await folded(session, GATE)
+    await write(writer, at(1, -20))
+    await folded(session, GATE)
+    assert await crossings(admin) == [(1, "cross", 1.4, "right_to_left", "ok", 2.0)]
+    revision = await admin.fetchrow("SELECT * FROM timing_revisions")
+    assert (revision["imei"], revision["zone_id"], revision["n"]) == (IMEI, 1, 0)
+    assert revision["cause"] == "late_data"
+    was, is_now = json.loads(revision["was"]), json.loads(revision["is_now"])
+    assert was["at"] == "2026-11-22 12:00:01.000000+00"
+    assert is_now["at"] == "2026-11-22 12:00:01.400000+00"
+
+
+async def test_what_does_not_change_is_not_written_again(
+    writer: PositionWriter, admin: asyncpg.Connection, session: Any
+) -> None:
+    await write(writer, at(0, -30), at(2, 30), at(4, 90))
+    await folded(session, GATE)
+    before = await admin.fetchval("SELECT xmin::text FROM timing_records")
+    await write(writer, at(3, 60))
+    assert await folded(session, GATE) == Folded(1, 1, 2, 0)
+    assert await admin.fetchval("SELECT xmin::text FROM timing_records") == before
+    assert await admin.fetchval("SELECT isempty(ranges) FROM refold")
+
+
+async def test_a_budget_cuts_a_stretch_and_the_rest_stays_marked(
+    writer: PositionWriter, admin: asyncpg.Connection, session: Any
+) -> None:
+    await write(writer, *(at(second, 60 - 30 * (second % 4)) for second in range(11)))
+    whole = []
+    n_folds = 0
+    while not await admin.fetchval("SELECT isempty(ranges) FROM refold"):
+        await folded(session, GATE, CIRCLE, fixes=3)
+        n_folds += 1
+    cut = await crossings(admin)
+    assert n_folds == 4
+    await admin.execute("TRUNCATE timing_records")
+    await admin.execute(
+        "UPDATE refold SET ranges ="
+        " tstzmultirange(tstzrange($1, $1::timestamptz + interval '1 hour', '[]'))",
+        NOON,
+    )
+    await folded(session, GATE, CIRCLE)
+    whole = await crossings(admin)
+    assert cut == whole
+    assert len(whole) > 4
+
+
+async def test_neighbours_that_are_far_are_found(
+    writer: PositionWriter, admin: asyncpg.Connection, session: Any
+) -> None:
+    days = 86_400.0
+    await write(writer, at(0, 0))
+    await folded(session, CIRCLE)
+    await write(writer, at(5 * days, 200))
+    await folded(session, CIRCLE)
+    assert [row[1:2] + row[4:] for row in await crossings(admin)] == [
+        ("initial", "ok", 0.0),
+        ("exit", "gap", 5 * days),
+    ]
+    await write(writer, at(2 * days, 0, digest=2))
+    await folded(session, CIRCLE)
+    assert len(await crossings(admin)) == 2
+
+
+async def test_a_mark_that_changed_meanwhile_is_left_alone(
+    writer: PositionWriter, admin: asyncpg.Connection, session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await write(writer, at(0, -30), at(2, 30))
+    read = folding._read
+
+    async def read_and_then_a_batch(*arguments: Any) -> None:
+        await read(*arguments)
+        await write(writer, at(1, -20))
+
+    monkeypatch.setattr(folding, "_read", read_and_then_a_batch)
+    assert await folded(session, GATE) == Folded(1, 0, 2, 0)
+    assert await crossings(admin) == []
+    monkeypatch.undo()
+    assert await folded(session, GATE) == Folded(1, 1, 3, 1)
+    assert await crossings(admin) == [(1, "cross", 1.4, "right_to_left", "ok", 2.0)]
+
+
+async def test_a_mark_that_somebody_holds_is_passed_over(
+    writer: PositionWriter, admin: asyncpg.Connection, session: Any
+) -> None:
+    await write(writer, at(0, -30), at(2, 30))
+    async with admin.transaction():
+        await admin.execute("SELECT FROM refold FOR UPDATE")
+        assert await folded(session, GATE) == Folded(1, 0, 2, 0)
+    assert await folded(session, GATE) == Folded(1, 1, 2, 1)
+
+
+async def test_of_one_millisecond_the_greatest_digest_counts_and_no_fix_is_none(
+    writer: PositionWriter, admin: asyncpg.Connection, session: Any
+) -> None:
+    await write(
+        writer,
+        at(0, -30),
+        at(1, 500, digest=-7),
+        at(1, -10, digest=5),
+        at(1.5, 300, satellites=0),
+        at(2, 30),
+    )
+    await folded(session, GATE)
+    assert await crossings(admin) == [(1, "cross", 1.25, "right_to_left", "ok", 2.0)]
