@@ -135,13 +135,8 @@ impl ZoneIndex {
         first..after
     }
 
-    /// Whether any version of the zone at this place is valid at the instant.
-    pub(crate) fn is_any_live(&self, place: usize, t_us: i64) -> bool {
-        self.live_version(place, t_us).is_some()
-    }
-
     /// The live version of the zone at this place: of those that are valid the greatest.
-    fn live_version(&self, place: usize, t_us: i64) -> Option<usize> {
+    pub(crate) fn live_version(&self, place: usize, t_us: i64) -> Option<usize> {
         let valid = |&place: &usize| self.zone(place).is_some_and(|zone| zone.is_valid_at(t_us));
         self.versions_of(place).rev().find(valid)
     }
