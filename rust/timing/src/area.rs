@@ -66,6 +66,13 @@ impl Bounds {
         }
     }
 
+    pub(crate) fn holds(&self, other: &Self) -> bool {
+        self.west <= other.west
+            && other.east <= self.east
+            && self.south <= other.south
+            && other.north <= self.north
+    }
+
     pub(crate) fn meets(&self, other: &Self) -> bool {
         self.west <= other.east
             && other.west <= self.east

@@ -2,7 +2,7 @@
 
 use crate::fix::Fix;
 use crate::gate::Gate;
-use crate::index::ZoneIndex;
+use crate::index::{Neighbourhood, ZoneIndex};
 use crate::limits::Limits;
 use crate::membership::Membership;
 use crate::number::float;
@@ -43,6 +43,7 @@ struct Fold<'a> {
     inside: Membership,
     /// Whether this call has judged the left fix, not its caller.
     is_under_way: bool,
+    around: Neighbourhood,
     places: Vec<usize>,
     trace: Trace,
     rows: &'a mut Vec<Row>,
@@ -69,6 +70,7 @@ impl ZoneIndex {
             limits,
             inside: left.map_or_else(Membership::new, |(_, inside)| inside.clone()),
             is_under_way: false,
+            around: Neighbourhood::NOWHERE,
             places: Vec::new(),
             trace: Trace::default(),
             rows,
@@ -137,7 +139,9 @@ impl Fold<'_> {
             // Judged at the end alone.
             self.index.live_around_fix(to, &mut places, stack);
         } else {
-            self.index.live_around_path(&path, &mut places, stack);
+            // Who asks for one segment only has no use for a neighbourhood.
+            let around = self.is_under_way.then_some(&mut self.around);
+            (self.index).live_around_path(&path, around, &mut places, stack);
         }
         self.add_zones_left(to.t_us, &mut places);
         if !places.is_empty() {
