@@ -8,7 +8,7 @@ use crate::frame::{Frame, Leg};
 use crate::path::Path;
 use crate::predicate::{Point, crossing, ray_meets};
 use crate::sphere::{DEGREE_M, cos_degrees};
-use crate::trace::{Piece, Trace};
+use crate::trace::{Course, Piece, Trace};
 
 /// Straight edges in the frame of a zone, found by where they are; of an area or of a gate.
 pub(crate) struct Edges {
@@ -30,6 +30,10 @@ pub(crate) struct Bounds {
 
 /// Edges up to which looking at all is faster than the index.
 const UNINDEXED_MAX: usize = 24;
+
+/// What is added to the band of a path in metres: a path whose end is within the band by
+/// [`Area::side_beyond`] meets it, whatever rounding says. So an end outside of all bands is beyond it.
+const BAND_SLACK_M: f64 = 1e-6;
 
 /// What is added to boxes in degrees, so that rounding loses nothing: a tenth of a millimetre.
 pub(crate) const SLACK_DEGREES: f64 = 1e-9;
@@ -60,6 +64,13 @@ impl Bounds {
             east: self.east + east + SLACK_DEGREES,
             north: self.north + north + SLACK_DEGREES,
         }
+    }
+
+    pub(crate) fn holds(&self, other: &Self) -> bool {
+        self.west <= other.west
+            && other.east <= self.east
+            && self.south <= other.south
+            && other.north <= self.north
     }
 
     pub(crate) fn meets(&self, other: &Self) -> bool {
@@ -107,7 +118,7 @@ impl Edges {
         }
     }
 
-    /// Calls `visit` for every edge whose box meets `bounds`, and perhaps for others, until it is true.
+    /// Calls `visit` for every edge whose box meets `bounds`, until it is true.
     pub(crate) fn any(
         &self,
         bounds: &Bounds,
@@ -115,7 +126,9 @@ impl Edges {
         mut visit: impl FnMut(usize, Point, Point) -> bool,
     ) -> bool {
         let Some(index) = &self.index else {
-            return (self.list.iter().enumerate()).any(|(at, &(start, end))| visit(at, start, end));
+            return (self.list.iter().enumerate()).any(|(at, &(start, end))| {
+                bounds.meets(&Bounds::of([start, end])) && visit(at, start, end)
+            });
         };
         let mut visitor = |at: usize| match self.list.get(at) {
             Some(&(start, end)) if visit(at, start, end) => Control::Break(()),
@@ -151,27 +164,35 @@ impl Edges {
         inside
     }
 
-    /// The crossings of the path, settled.
-    pub(crate) fn cross(&self, path: &Path<'_>, trace: &mut Trace) {
+    /// Collects the crossings of the path, settled, and the parts of it that are within the distance.
+    pub(crate) fn meet(&self, path: &Path<'_>, distance_m: f64, trace: &mut Trace) {
+        let (east, north) = self.degrees(distance_m);
         let mut stack = std::mem::take(&mut trace.stack);
-        let (once, again) = self.frame.copies(path);
+        let (once, again): (Leg, Option<Leg>) = self.frame.copies(path);
         for (from, to) in std::iter::once(once).chain(again) {
-            let bounds = Bounds::of([from, to]);
+            let bounds = Bounds::of([from, to]).widened(east, north);
             if !self.bounds.meets(&bounds) {
                 continue;
             }
-            let way = self.metres(to).minus(self.metres(from));
+            let place = self.metres(from);
+            let way = self.metres(to).minus(place);
             self.any(&bounds, &mut stack, |_, start, end| {
+                let (start_m, end_m) = (self.metres(start), self.metres(end));
                 if let Some(hit) = crossing(from, to, start, end) {
-                    let edge = self.metres(end).minus(self.metres(start));
+                    let edge = end_m.minus(start_m);
                     let across_m = (edge.cross(way) / edge.length()).abs();
                     trace.cross(path, hit.s, across_m, hit.from_left);
+                }
+                if distance_m > 0.0 {
+                    let reach_m = distance_m + BAND_SLACK_M;
+                    (trace.bands).extend(near(place, way, start_m, end_m, reach_m));
                 }
                 false
             });
         }
         trace.stack = stack;
         trace.settle_crossings();
+        trace.bands.sort_by(|a, b| a.0.total_cmp(&b.0));
     }
 }
 
@@ -218,59 +239,61 @@ impl Area {
         (!in_band).then(|| self.edges.ring_holds(point, stack))
     }
 
-    /// Crossings and pieces of the path, in order.
-    pub(crate) fn trace(&self, path: &Path<'_>, hysteresis_m: f64, trace: &mut Trace) {
-        self.edges.cross(path, trace);
+    /// Crossings and pieces of the path, in order. `start` is the side of its start, if it is known.
+    pub(crate) fn trace(
+        &self,
+        path: &Path<'_>,
+        hysteresis_m: f64,
+        start: Option<bool>,
+        trace: &mut Trace,
+    ) -> Course {
+        self.edges.meet(path, hysteresis_m, trace);
+        if trace.crossings.is_empty() && trace.bands.is_empty() {
+            return Course::Unbroken;
+        }
         if hysteresis_m > 0.0 {
-            self.collect_bands(path, hysteresis_m, trace);
-            self.pieces_between_bands(path, trace);
-        } else {
-            let inside = self.holds(path.from, &mut trace.stack);
-            trace.piece(0.0, inside);
-            trace.pieces_at_crossings();
+            return self.pieces_between_bands(path, start, trace);
         }
-    }
-
-    fn collect_bands(&self, path: &Path<'_>, hysteresis_m: f64, trace: &mut Trace) {
-        let (east, north) = self.edges.degrees(hysteresis_m);
-        let Trace { bands, stack, .. } = trace;
-        let (once, again): (Leg, Option<Leg>) = self.edges.frame.copies(path);
-        for (from, to) in std::iter::once(once).chain(again) {
-            let bounds = Bounds::of([from, to]).widened(east, north);
-            if !self.edges.bounds.meets(&bounds) {
-                continue;
-            }
-            let place = self.edges.metres(from);
-            let way = self.edges.metres(to).minus(place);
-            self.edges.any(&bounds, stack, |_, start, end| {
-                let (start, end) = (self.edges.metres(start), self.edges.metres(end));
-                bands.extend(near(place, way, start, end, hysteresis_m));
-                false
-            });
-        }
-        bands.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let inside = start.unwrap_or_else(|| self.holds(path.from, &mut trace.stack));
+        trace.piece(0.0, inside);
+        trace.pieces_at_crossings();
+        Course::Pieces
     }
 
     /// What is left of the path without the bands; each piece has one side, that of its middle.
-    fn pieces_between_bands(&self, path: &Path<'_>, trace: &mut Trace) {
+    fn pieces_between_bands(
+        &self,
+        path: &Path<'_>,
+        start: Option<bool>,
+        trace: &mut Trace,
+    ) -> Course {
         let Trace {
             bands,
             stack,
             pieces,
             ..
         } = trace;
+        let last_near = bands.iter().fold(0.0, |last: f64, band| last.max(band.1));
         let mut free_from = 0.0;
-        let path_end = (1.0, 1.0);
-        for &(near_from, near_to) in bands.iter().chain(std::iter::once(&path_end)) {
+        for (near_from, near_to) in bands.iter().copied().chain([(1.0, 1.0)]) {
             if near_from > free_from {
-                let (longitude, latitude) = path.place(near_from.midpoint(free_from));
-                let middle = self.edges.frame.point(longitude, latitude);
+                let side = || {
+                    let (longitude, latitude) = path.place(near_from.midpoint(free_from));
+                    let middle = self.edges.frame.point(longitude, latitude);
+                    self.edges.ring_holds(middle, stack)
+                };
+                let inside = start.filter(|_| free_from == 0.0).unwrap_or_else(side);
                 pieces.push(Piece {
                     s: free_from,
-                    inside: self.edges.ring_holds(middle, stack),
+                    inside,
                 });
             }
             free_from = near_to.max(free_from);
+        }
+        if last_near < 1.0 {
+            Course::PiecesToTheEnd
+        } else {
+            Course::Pieces
         }
     }
 }

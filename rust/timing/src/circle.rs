@@ -4,7 +4,7 @@ use crate::fix::Fix;
 use crate::number::float;
 use crate::path::Path;
 use crate::sphere::{EARTH_RADIUS_M, arc_m, cos_degrees};
-use crate::trace::Trace;
+use crate::trace::{Course, Trace};
 
 /// The points up to `radius_m` from the centre, by haversine.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,16 +73,16 @@ impl Circle {
     }
 
     /// Crossings and pieces of the path, in order.
-    pub(crate) fn trace(&self, path: &Path<'_>, hysteresis_m: f64, trace: &mut Trace) {
+    pub(crate) fn trace(&self, path: &Path<'_>, hysteresis_m: f64, trace: &mut Trace) -> Course {
         let start_m = self.excess_m(path.from.longitude, path.from.latitude);
         let end_m = self.excess_m(path.to.longitude, path.to.latitude);
         let length_m = path.length_bound_m();
         // No point of the path is farther from both ends together than the path is long.
         if (start_m + end_m - length_m) * 0.5 > hysteresis_m {
-            return trace.piece(0.0, false);
+            return Course::OnSide(false);
         }
         if (start_m + end_m + length_m) * 0.5 < -hysteresis_m {
-            return trace.piece(0.0, true);
+            return Course::OnSide(true);
         }
         if is_deep(start_m, hysteresis_m) {
             trace.piece(0.0, true);
@@ -116,6 +116,7 @@ impl Circle {
         if hysteresis_m == 0.0 {
             trace.pieces_at_crossings();
         }
+        Course::Pieces
     }
 
     /// Whether the square of the distance is convex along the path, so that it has one minimum.

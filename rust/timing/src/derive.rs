@@ -2,14 +2,14 @@
 
 use crate::fix::Fix;
 use crate::gate::Gate;
-use crate::index::ZoneIndex;
+use crate::index::{Neighbourhood, ZoneIndex};
 use crate::limits::Limits;
 use crate::membership::Membership;
 use crate::number::float;
 use crate::path::Path;
 use crate::row::{Cause, Direction, Kind, Row, uncertainty_by_speed_us};
 use crate::sphere::distance_m;
-use crate::trace::{Crossing, Trace};
+use crate::trace::{Course, Crossing, Trace};
 use crate::zone::{Shape, Zone};
 
 /// Bound: a longer way, in degrees, is measured before zones are looked for along it: a teleport
@@ -41,6 +41,9 @@ struct Fold<'a> {
     index: &'a ZoneIndex,
     limits: &'a Limits,
     inside: Membership,
+    /// Whether this call has judged the left fix, not its caller.
+    is_under_way: bool,
+    around: Neighbourhood,
     places: Vec<usize>,
     trace: Trace,
     rows: &'a mut Vec<Row>,
@@ -66,6 +69,8 @@ impl ZoneIndex {
             index: self,
             limits,
             inside: left.map_or_else(Membership::new, |(_, inside)| inside.clone()),
+            is_under_way: false,
+            around: Neighbourhood::NOWHERE,
             places: Vec::new(),
             trace: Trace::default(),
             rows,
@@ -78,6 +83,7 @@ impl ZoneIndex {
                 Some(_) => continue,
             }
             previous = Some(fix);
+            fold.is_under_way = true;
         }
         fold.inside
     }
@@ -133,7 +139,9 @@ impl Fold<'_> {
             // Judged at the end alone.
             self.index.live_around_fix(to, &mut places, stack);
         } else {
-            self.index.live_around_path(&path, &mut places, stack);
+            // Who asks for one segment only has no use for a neighbourhood.
+            let around = self.is_under_way.then_some(&mut self.around);
+            (self.index).live_around_path(&path, around, &mut places, stack);
         }
         self.add_zones_left(to.t_us, &mut places);
         if !places.is_empty() {
@@ -172,11 +180,11 @@ impl Fold<'_> {
         if let Shape::Gate(gate) = zone.shape() {
             return self.judge_gate(zone, gate, segment);
         }
-        if !self.index.is_any_live(place, from.t_us) {
+        let Some(place_before) = self.index.live_version(place, from.t_us) else {
             return self.initial(zone, to);
-        }
+        };
         if segment.cause == Cause::Ok {
-            self.walk(zone, segment);
+            self.walk(zone, segment, self.is_under_way && place_before == place);
         } else {
             self.judge_end(zone, segment);
         }
@@ -216,7 +224,7 @@ impl Fold<'_> {
     fn cross_gate(&mut self, zone: &Zone, gate: &Gate, segment: &Segment<'_>) {
         let mut trace = std::mem::take(&mut self.trace);
         trace.clear();
-        gate.edges.cross(&segment.path, &mut trace);
+        gate.edges.meet(&segment.path, 0.0, &mut trace);
         let counted = |crossing: &Crossing| Some((*crossing, gate.counted(crossing.from_left)?));
         let crossings = trace.crossings.iter().filter_map(counted);
         // One number is left for the row of a zone that has become a gate.
@@ -244,7 +252,7 @@ impl Fold<'_> {
             return;
         }
         self.inside.set(zone_id, inside);
-        self.trace_zone(zone, &segment.path);
+        self.trace_zone(zone, &segment.path, None);
         let last = self.trace.crossings.last();
         let event = Event {
             kind: kind_of(inside),
@@ -257,15 +265,28 @@ impl Fold<'_> {
     }
 
     /// The Schmitt trigger: every piece beyond the band, in order, and at last the end fix.
-    fn walk(&mut self, zone: &Zone, segment: &Segment<'_>) {
-        self.trace_zone(zone, &segment.path);
+    ///
+    /// `is_certain`: this call has judged the left fix by the same version.
+    fn walk(&mut self, zone: &Zone, segment: &Segment<'_>, is_certain: bool) {
         let to = segment.path.to;
-        // What the end fix says holds, whatever rounding made of the last piece.
-        if let Some(inside) = zone.side_beyond(to, &mut self.trace.stack) {
-            self.trace.piece(1.0, inside);
-        }
         let zone_id = zone.version().zone_id;
         let mut state = self.inside.contains(zone_id);
+        match self.trace_zone(zone, &segment.path, is_certain.then_some(state)) {
+            // The left fix is beyond the band too, so its membership is what geometry says.
+            Course::Unbroken if is_certain => return,
+            Course::Unbroken => {
+                let inside = zone.holds(to, &mut self.trace.stack);
+                self.trace.piece(0.0, inside);
+            }
+            Course::OnSide(inside) => self.trace.piece(0.0, inside),
+            Course::PiecesToTheEnd => {}
+            Course::Pieces => {
+                // What the end fix says holds, whatever rounding made of the last piece.
+                if let Some(inside) = zone.side_beyond(to, &mut self.trace.stack) {
+                    self.trace.piece(1.0, inside);
+                }
+            }
+        }
         let was_inside = state;
         let trace = std::mem::take(&mut self.trace);
         let first_row = self.rows.len();
@@ -296,13 +317,14 @@ impl Fold<'_> {
         self.inside.set(zone_id, state);
     }
 
-    fn trace_zone(&mut self, zone: &Zone, path: &Path<'_>) {
+    /// `start`: the side of the path's start where it is beyond the band, if it is known.
+    fn trace_zone(&mut self, zone: &Zone, path: &Path<'_>, start: Option<bool>) -> Course {
         let hysteresis_m = zone.version().hysteresis_m;
         self.trace.clear();
         match zone.shape() {
             Shape::Circle(circle) => circle.trace(path, hysteresis_m, &mut self.trace),
-            Shape::Area(area) => area.trace(path, hysteresis_m, &mut self.trace),
-            Shape::Gate(_) => {}
+            Shape::Area(area) => area.trace(path, hysteresis_m, start, &mut self.trace),
+            Shape::Gate(_) => Course::OnSide(false),
         }
     }
 

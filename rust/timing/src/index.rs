@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use static_aabb2d_index::StaticAABB2DIndex;
+use static_aabb2d_index::{Control, StaticAABB2DIndex};
 
 use crate::area::{Bounds, index_of};
 use crate::fix::Fix;
@@ -19,7 +19,32 @@ pub struct ZoneIndex {
     boxes: Option<StaticAABB2DIndex<f64>>,
     /// The zone of each box; one that meets the date line has two.
     box_places: Vec<usize>,
+    box_bounds: Vec<Bounds>,
 }
+
+/// What is near to a device: few zones or none, for most of its segments.
+#[derive(Debug)]
+pub(crate) struct Neighbourhood {
+    bounds: Bounds,
+    /// The boxes that meet the bounds, and the places of their zones.
+    boxes: Vec<(Bounds, usize)>,
+    /// There are too many, or the date line is in it: the index itself is asked.
+    is_crowded: bool,
+}
+
+impl Neighbourhood {
+    pub(crate) const NOWHERE: Self = Self {
+        bounds: Bounds::NOWHERE,
+        boxes: Vec::new(),
+        is_crowded: false,
+    };
+}
+
+/// How far a neighbourhood goes beyond the path that it was looked up for, in degrees: 1 to 2 km.
+const NEIGHBOURHOOD_DEGREES: f64 = 0.015;
+
+/// Bound: among more zones than these the index is faster.
+const NEIGHBOURS_MAX: usize = 48;
 
 /// Zones that cannot be in one index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +98,7 @@ impl ZoneIndex {
             zones,
             versions,
             boxes: index_of(boxes.iter().map(|&(_, bounds)| bounds)),
+            box_bounds: boxes.iter().map(|&(_, bounds)| bounds).collect(),
             box_places: boxes.into_iter().map(|(place, _)| place).collect(),
         })
     }
@@ -135,13 +161,8 @@ impl ZoneIndex {
         first..after
     }
 
-    /// Whether any version of the zone at this place is valid at the instant.
-    pub(crate) fn is_any_live(&self, place: usize, t_us: i64) -> bool {
-        self.live_version(place, t_us).is_some()
-    }
-
     /// The live version of the zone at this place: of those that are valid the greatest.
-    fn live_version(&self, place: usize, t_us: i64) -> Option<usize> {
+    pub(crate) fn live_version(&self, place: usize, t_us: i64) -> Option<usize> {
         let valid = |&place: &usize| self.zone(place).is_some_and(|zone| zone.is_valid_at(t_us));
         self.versions_of(place).rev().find(valid)
     }
@@ -182,9 +203,12 @@ impl ZoneIndex {
     }
 
     /// The zones that are live at the end of the path and whose box meets it, in ascending order.
+    ///
+    /// With a neighbourhood they are taken from there, for as long as the path stays within.
     pub(crate) fn live_around_path(
         &self,
         path: &Path<'_>,
+        neighbourhood: Option<&mut Neighbourhood>,
         places: &mut Vec<usize>,
         stack: &mut Vec<usize>,
     ) {
@@ -196,7 +220,47 @@ impl ZoneIndex {
             east: from.longitude.max(east_end),
             north: from.latitude.max(to.latitude),
         };
-        self.live_in(bounds, to.t_us, places, stack);
+        let Some(around) = neighbourhood else {
+            return self.live_in(bounds, to.t_us, places, stack);
+        };
+        if !around.bounds.holds(&bounds) {
+            self.fill(around, bounds, stack);
+        }
+        if around.is_crowded {
+            return self.live_in(bounds, to.t_us, places, stack);
+        }
+        places.clear();
+        let near = around.boxes.iter().filter(|(near, _)| near.meets(&bounds));
+        places.extend(near.map(|&(_, place)| place));
+        places.retain(|&place| self.live_version(place, to.t_us) == Some(place));
+        if places.len() > 1 {
+            places.sort_unstable();
+            places.dedup();
+        }
+    }
+
+    /// Looks around a path.
+    fn fill(&self, around: &mut Neighbourhood, bounds: Bounds, stack: &mut Vec<usize>) {
+        let wide = bounds.widened(NEIGHBOURHOOD_DEGREES, NEIGHBOURHOOD_DEGREES);
+        around.bounds = wide;
+        around.boxes.clear();
+        around.is_crowded = true;
+        let is_whole = wide.west > -180.0 && wide.east < 180.0;
+        let Some(index) = self.boxes.as_ref().filter(|_| is_whole) else {
+            return;
+        };
+        let mut visit = |number: usize| {
+            let found = self.box_places.get(number).zip(self.box_bounds.get(number));
+            (around.boxes).extend(found.map(|(&place, &bounds)| (bounds, place)));
+            if around.boxes.len() > NEIGHBOURS_MAX {
+                Control::Break(())
+            } else {
+                Control::Continue
+            }
+        };
+        let (west, south, east, north) = (wide.west, wide.south, wide.east, wide.north);
+        let full = index.visit_query_with_stack(west, south, east, north, &mut visit, stack);
+        around.is_crowded = matches!(full, Control::Break(()));
     }
 
     fn live_in(&self, bounds: Bounds, t_us: i64, places: &mut Vec<usize>, stack: &mut Vec<usize>) {

@@ -23,6 +23,28 @@
 //!
 //! Results do not depend on the platform: sines come from `libm`, all else is IEEE arithmetic.
 //!
+//! ```
+//! use timing::{Fix, Kind, Limits, Version, Zone, ZoneIndex};
+//!
+//! let version = Version {
+//!     zone_id: 7,
+//!     version: 1,
+//!     valid_from_us: 0,
+//!     valid_to_us: i64::MAX,
+//!     hysteresis_m: 5.0,
+//! };
+//! let zone = Zone::circle(version, [13.4, 52.5], 100.0)?;
+//! let index = ZoneIndex::new(vec![zone])?;
+//! let limits = Limits::new(300_000_000, 120.0)?;
+//! let fix = |t_us, longitude| Fix { t_us, digest: t_us, longitude, latitude: 52.5, satellites: 9 };
+//! let mut rows = Vec::new();
+//! // 135 m west of the centre, then on it: the border is behind a quarter of the way.
+//! let inside = index.derive(&limits, None, &[fix(0, 13.398), fix(4_000_000, 13.4)], &mut rows);
+//! assert_eq!(inside.ids(), [7]);
+//! assert_eq!((rows.len(), rows[0].kind, rows[0].at_us / 100_000), (1, Kind::Enter, 10));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Panic guarantee: no zone and no fix makes any function of this crate panic.
 
 #![forbid(unsafe_code)]

@@ -104,10 +104,11 @@ fn hole_outside(hole: &Outline) -> ZoneError {
 
 fn check_pair(one: &Outline, other: &Outline, outlines: &[Outline]) -> Result<(), ZoneError> {
     match (one.is_hole(), other.is_hole()) {
-        (true, true) if one.polygon == other.polygon => {
-            if one.sides(other).inside || other.sides(one).inside {
-                return Err(hole_outside(one));
-            }
+        (true, true)
+            if one.polygon == other.polygon
+                && (one.sides(other).inside || other.sides(one).inside) =>
+        {
+            return Err(hole_outside(one));
         }
         (false, false) => {
             for (inner, outer) in [(one, other), (other, one)] {

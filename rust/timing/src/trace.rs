@@ -23,6 +23,19 @@ pub(crate) struct Piece {
     pub(crate) inside: bool,
 }
 
+/// What there is to walk along.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Course {
+    /// The pieces, and what the end fix says.
+    Pieces,
+    /// The pieces, the last of which is where the end fix is.
+    PiecesToTheEnd,
+    /// No border and no band from end to end.
+    Unbroken,
+    /// The same, and the side is known.
+    OnSide(bool),
+}
+
 /// Crossings and pieces, each in the order of the path; and the room to find them.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {

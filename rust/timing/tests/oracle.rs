@@ -1,5 +1,11 @@
 //! Against the `geo` crate: distances, sides, borders, crossings, and what is a valid area.
 
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "times of a test are far below 2^53 microseconds"
+)]
+
 mod support;
 
 use geo::coordinate_position::{CoordPos, CoordinatePosition};

@@ -1,6 +1,12 @@
 //! Against a slow reference that knows nothing of edges, capsules and halving: it walks the path in
 //! small steps, and at each asks how deep inside it is.
 
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "times of a test are far below 2^53 microseconds"
+)]
+
 mod support;
 
 use support::random::{Outcome, Random, check};
@@ -141,8 +147,14 @@ type Track = Vec<(i64, [f64; 2])>;
 /// A row of the reference: end, kind, when, cause.
 type Told = (i64, Kind, f64, Cause);
 
-/// `depths` of every step of every segment; `in_m` and `out_m` are the depths that confirm.
-fn told(track: &Track, depths: &[Vec<f64>], shift: f64, in_m: f64, out_m: f64) -> Vec<Told> {
+/// `depths` of every step of every segment; `band_m` is the depth that confirms.
+fn told(
+    track: &Track,
+    depths: &[Vec<f64>],
+    shift: f64,
+    band_m: f64,
+    way_m: &dyn Fn([f64; 2], [f64; 2]) -> f64,
+) -> Vec<Told> {
     let mut rows = Vec::new();
     let (first_us, _) = track[0];
     let mut inside = depths.first().is_some_and(|steps| steps[0] + shift > 0.0);
@@ -152,7 +164,7 @@ fn told(track: &Track, depths: &[Vec<f64>], shift: f64, in_m: f64, out_m: f64) -
     for (ends, steps) in track.windows(2).zip(depths) {
         let [(t0, from), (t1, to)] = [ends[0], ends[1]];
         let duration = (t1 - t0) as f64;
-        let way = ((to[0] - from[0]).powi(2) + (to[1] - from[1]).powi(2)).sqrt();
+        let way = way_m(from, to);
         let cause = if way / (duration / 1e6) > LIMITS.1 {
             Cause::Jump
         } else if t1 - t0 > LIMITS.0 {
@@ -171,7 +183,11 @@ fn told(track: &Track, depths: &[Vec<f64>], shift: f64, in_m: f64, out_m: f64) -
                 }
             }
             let judged = cause == Cause::Ok || step == STEPS;
-            let turns = if inside { depth < -out_m } else { depth > in_m };
+            let turns = if inside {
+                depth < -band_m
+            } else {
+                depth > band_m
+            };
             if judged && turns {
                 inside = !inside;
                 let without = if cause == Cause::Ok {
@@ -250,6 +266,62 @@ fn random_track(random: &mut Random) -> Track {
         .collect()
 }
 
+/// The depth of every step of every segment.
+fn depths_of(track: &Track, depth_m: impl Fn([f64; 2]) -> f64) -> Vec<Vec<f64>> {
+    let steps = |ends: &[(i64, [f64; 2])]| {
+        let [(_, from), (_, to)] = [ends[0], ends[1]];
+        let at = |step: i32| {
+            let s = f64::from(step) / f64::from(STEPS);
+            [
+                from[0] + s * (to[0] - from[0]),
+                from[1] + s * (to[1] - from[1]),
+            ]
+        };
+        (0..=STEPS).map(|step| depth_m(at(step))).collect()
+    };
+    track.windows(2).map(steps).collect()
+}
+
+/// The rows with the border and the band moved by `blind_m`; none if that makes another story.
+fn tell(
+    track: &Track,
+    depths: &[Vec<f64>],
+    hysteresis_m: f64,
+    blind_m: f64,
+    way_m: &dyn Fn([f64; 2], [f64; 2]) -> f64,
+) -> Option<Vec<Vec<Told>>> {
+    let mut variants = Vec::new();
+    for shift in [0.0, -blind_m, blind_m] {
+        for band in [0.0, -blind_m, blind_m] {
+            let depth = if hysteresis_m > 0.0 {
+                hysteresis_m + band
+            } else {
+                0.0
+            };
+            variants.push(told(track, depths, shift, depth, way_m));
+        }
+    }
+    let kinds = |rows: &[Told]| -> Vec<_> { rows.iter().map(|row| (row.0, row.1)).collect() };
+    let same = |told: &Vec<Told>| kinds(told) == kinds(&variants[0]);
+    variants.iter().all(same).then_some(variants)
+}
+
+fn compare(track: &Track, zone: Zone, fixes: &[Fix], variants: &[Vec<Told>]) -> Outcome {
+    let limits = Limits::new(LIMITS.0, LIMITS.1).unwrap();
+    let mut rows = Vec::new();
+    index([zone]).derive(&limits, None, fixes, &mut rows);
+    let step_us = |end_us: i64| {
+        let end = track.iter().position(|&(t, _)| t == end_us).unwrap_or(0);
+        let start = track[end.saturating_sub(1)].0;
+        2.0 * (end_us - start) as f64 / f64::from(STEPS)
+    };
+    if rows.len() == variants[0].len() && agree(&rows, variants, &step_us) {
+        Outcome::Right
+    } else {
+        Outcome::Wrong(format!("{track:?}: {rows:?}, expected {:?}", variants[0]))
+    }
+}
+
 #[test]
 fn rows_are_those_of_the_slow_reference() {
     check(3_000, 10, |random| {
@@ -267,59 +339,67 @@ fn rows_are_those_of_the_slow_reference() {
             return Outcome::Undecided;
         };
         let track = random_track(random);
-        let depths: Vec<Vec<f64>> = track
-            .windows(2)
-            .map(|ends| {
-                let [(_, from), (_, to)] = [ends[0], ends[1]];
-                (0..=STEPS)
-                    .map(|step| {
-                        let s = f64::from(step) / f64::from(STEPS);
-                        let at = [
-                            from[0] + s * (to[0] - from[0]),
-                            from[1] + s * (to[1] - from[1]),
-                        ];
-                        depth_m(&shape, &plane, at)
-                    })
-                    .collect()
+        let depths = depths_of(&track, |at| depth_m(&shape, &plane, at));
+        let way_m = |from: [f64; 2], to: [f64; 2]| {
+            ((to[0] - from[0]).powi(2) + (to[1] - from[1]).powi(2)).sqrt()
+        };
+        let Some(variants) = tell(&track, &depths, hysteresis_m, BLIND_M, &way_m) else {
+            return Outcome::Undecided;
+        };
+        let placed = |&(t, at): &(i64, [f64; 2])| support::fix(t, plane.place(at));
+        let fixes: Vec<Fix> = track.iter().map(placed).collect();
+        compare(&track, zone, &fixes, &variants)
+    });
+}
+
+/// Circles of 1 to 200 km anywhere, near the poles too, and paths of up to 6 km a segment: there a
+/// straight line on the map is far from straight on the earth.
+#[test]
+fn large_circles_are_those_of_the_slow_reference() {
+    check(3_000, 25, |random| {
+        let latitude = random.of(&[0.0, 45.0, 75.0, 85.0, 89.0, 89.95, 90.0]);
+        let centre = [
+            random.between(-180.0, 180.0),
+            latitude * random.of(&[1.0, -1.0]),
+        ];
+        let radius_m = random.of(&[1_000.0, 5_000.0, 50_000.0, 200_000.0]);
+        let hysteresis_m = random.of(&[0.0, 100.0]);
+        let Ok(zone) = Zone::circle(support::version(1, hysteresis_m), centre, radius_m) else {
+            return Outcome::Undecided;
+        };
+        // Start on the border, about, and wander.
+        let (sin, cos) = random.between(0.0, std::f64::consts::TAU).sin_cos();
+        let out = radius_m * random.between(0.95, 1.05) / 111_195.0;
+        let narrower = (centre[1] + out * sin).to_radians().cos().abs().max(1e-4);
+        let mut place = [centre[0] + out * cos / narrower, centre[1] + out * sin];
+        let mut t_us = 0;
+        let track: Track = (0..5)
+            .map(|_| {
+                place[1] = place[1].clamp(-90.0, 90.0);
+                let here = (t_us, place);
+                t_us += 60 * SECOND;
+                let (sin, cos) = random.between(0.0, std::f64::consts::TAU).sin_cos();
+                let way = random.between(0.0, 6_000.0) / 111_195.0;
+                let narrower = place[1].to_radians().cos().max(1e-3);
+                place = [place[0] + way * cos / narrower, place[1] + way * sin];
+                here
             })
             .collect();
-        let mut variants = Vec::new();
-        for shift in [0.0, -BLIND_M, BLIND_M] {
-            for band in [0.0, -BLIND_M, BLIND_M] {
-                let depth = if hysteresis_m > 0.0 {
-                    hysteresis_m + band
-                } else {
-                    0.0
-                };
-                variants.push(told(&track, &depths, shift, depth, depth));
-            }
-        }
-        let kinds = |rows: &[Told]| -> Vec<_> { rows.iter().map(|row| (row.0, row.1)).collect() };
-        if variants
-            .iter()
-            .any(|told| kinds(told) != kinds(&variants[0]))
+        let depths = depths_of(&track, |at| radius_m - angle_m(centre, at));
+        // A step is 4 m at most where the path is no jump.
+        let Some(variants) = tell(&track, &depths, hysteresis_m, 8.0, &angle_m) else {
+            return Outcome::Undecided;
+        };
+        let turned = |longitude: f64| (longitude + 180.0).rem_euclid(360.0) - 180.0;
+        let placed = |&(t, [x, y]): &(i64, [f64; 2])| support::fix(t, [turned(x), y]);
+        let fixes: Vec<Fix> = track.iter().map(placed).collect();
+        if track
+            .windows(2)
+            .any(|ends| (ends[1].1[0] - ends[0].1[0]).abs() >= 180.0)
         {
+            // Not the short way round.
             return Outcome::Undecided;
         }
-        let fixes: Vec<Fix> = track
-            .iter()
-            .map(|&(t, at)| support::fix(t, plane.place(at)))
-            .collect();
-        let limits = Limits::new(LIMITS.0, LIMITS.1).unwrap();
-        let mut rows = Vec::new();
-        index([zone]).derive(&limits, None, &fixes, &mut rows);
-        let step_us = |end_us: i64| {
-            let end = track.iter().position(|&(t, _)| t == end_us).unwrap_or(0);
-            let start = track[end.saturating_sub(1)].0;
-            2.0 * (end_us - start) as f64 / f64::from(STEPS)
-        };
-        if rows.len() == variants[0].len() && agree(&rows, &variants, &step_us) {
-            Outcome::Right
-        } else {
-            Outcome::Wrong(format!(
-                "h {hysteresis_m} {track:?}: {rows:?}, expected {:?}",
-                variants[0]
-            ))
-        }
+        compare(&track, zone, &fixes, &variants)
     });
 }

@@ -7,8 +7,8 @@ use support::{
     square, version,
 };
 use timing::Cause::{Gap, Jump, Ok as Fine, ZoneEnded};
-use timing::Kind::{Enter, Exit, Initial};
-use timing::{Direction, Fix, FixKey, Membership, Row, Version, Zone, ZoneIndex};
+use timing::Kind::{Cross, Enter, Exit, Initial};
+use timing::{Direction, Fix, FixKey, GateDirection, Membership, Row, Version, Zone, ZoneIndex};
 
 /// East of 0, 200 m wide, with a band of 5 m.
 fn banded() -> ZoneIndex {
@@ -538,4 +538,50 @@ fn no_zones_no_rows() {
         derive(&none, &along(&[-50.0, 50.0])),
         (vec![], Membership::new())
     );
+}
+
+#[test]
+fn a_segment_has_as_many_rows_as_there_are_numbers() {
+    // A comb of 33,000 teeth of a centimetre, a centimetre apart.
+    let mut points = vec![at(0.0, -10.0)];
+    for tooth in 0..33_000 {
+        let west = f64::from(tooth) * 0.02;
+        points.extend([
+            at(west, 0.0),
+            at(west, 10.0),
+            at(west + 0.01, 10.0),
+            at(west + 0.01, 0.0),
+        ]);
+    }
+    points.push(at(660.0, -10.0));
+    let comb = index([area(version(1, 0.0), vec![support::ring(&points)])]);
+    let across = |to_m| [fix(0, at(-1.0, 5.0)), fix(10 * SECOND, at(to_m, 5.0))];
+    let (rows, inside) = derive(&comb, &across(661.0));
+    assert_eq!(
+        (rows.len(), rows[65_535].n, rows[65_535].kind),
+        (65_536, 65_535, Exit)
+    );
+    assert_eq!(inside.ids().len(), 0);
+    // It ends in a tooth: what is stored last says so.
+    let (rows, inside) = derive(&comb, &across(659.985));
+    assert_eq!(
+        (rows.len(), rows[65_534].n, rows[65_534].kind),
+        (65_535, 65_534, Enter)
+    );
+    assert_eq!(inside.ids(), [1]);
+}
+
+#[test]
+fn a_zone_that_becomes_a_gate_is_left() {
+    let first = square(valid(0, 2, 1), [0.0, -100.0, 200.0, 100.0]);
+    let line = [at(55.0, -50.0), at(55.0, 50.0)];
+    let second = Zone::gate(valid(2, 99, 2), &line, GateDirection::Both).unwrap();
+    let (rows, inside) = derive(&index([first, second]), &along(&[50.0, 50.0, 60.0, 70.0]));
+    let expected = [
+        (1, 0, Initial, 0, Fine),
+        (1, 0, Cross, 1_500, Fine),
+        (1, 1, Exit, 2_000, ZoneEnded),
+    ];
+    assert_eq!(short(&rows), expected);
+    assert_eq!(inside, Membership::new());
 }
