@@ -57,7 +57,8 @@ async def crossings(admin: asyncpg.Connection) -> list[tuple[Any, ...]]:
     """(zone, kind, seconds from noon, direction, cause, seconds of the end fix), in their order."""
     rows = await admin.fetch(
         "SELECT zone_id, kind, extract(epoch FROM at - $1)::float8, direction, cause,"
-        " extract(epoch FROM end_t - $1)::float8 FROM timing_records ORDER BY imei, end_t, zone_id, n",
+        " extract(epoch FROM end_t - $1)::float8 FROM timing_records"
+        " ORDER BY imei, end_t, zone_id, n",
         NOON,
     )
     return [tuple(row) for row in rows]

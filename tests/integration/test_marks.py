@@ -171,7 +171,7 @@ async def test_every_change_of_zones_is_counted_and_their_marking_is_not(
     assert await admin.fetchval(number) == 0
     await add_zone(admin)
     assert await admin.fetchval(number) == 1
-    await admin.execute("UPDATE zones SET marked = true")
+    await admin.execute("UPDATE zones SET unmarked = '(,)'")
     await admin.execute("UPDATE zones SET name = 'pits'")
     assert await admin.fetchval(number) == 1
     await admin.execute("UPDATE zones SET valid_to = now()")

@@ -15,7 +15,7 @@ CREATE TABLE public.zones (
     minimum_lap_s double precision CHECK (minimum_lap_s >= 0),
     valid_from timestamptz NOT NULL DEFAULT '-infinity',
     valid_to timestamptz NOT NULL DEFAULT 'infinity',
-    marked boolean NOT NULL DEFAULT false,
+    unmarked tstzrange NOT NULL DEFAULT 'empty',
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (id, version),
     CHECK (valid_from <= valid_to),
@@ -35,10 +35,10 @@ COMMENT ON COLUMN public.zones.hysteresis_m IS 'Deeper than this inside is in, f
 COMMENT ON COLUMN public.zones.minimum_lap_s IS 'A lap from this gate to itself that is shorter is flagged, in seconds; null: none is.';
 COMMENT ON COLUMN public.zones.valid_from IS 'First moment at which the version counts.';
 COMMENT ON COLUMN public.zones.valid_to IS 'First moment at which it counts no more.';
-COMMENT ON COLUMN public.zones.marked IS 'Whether every device was marked for it; until then the edit is not finished.';
+COMMENT ON COLUMN public.zones.unmarked IS 'The stretch of time for which devices are yet to be marked because of an edit; empty once it is finished.';
 COMMENT ON COLUMN public.zones.created_at IS 'When the version was written.';
 
-CREATE INDEX zones_unmarked ON public.zones (id) WHERE NOT marked;
+CREATE INDEX zones_unmarked ON public.zones (id) WHERE NOT isempty(unmarked);
 
 -- One row. Whoever holds zones in memory compares it: a changed row of zones moves it on.
 CREATE TABLE public.zones_change (

@@ -1,0 +1,229 @@
+"""Zones in the table: versions are added, and devices marked for what an edit changes.
+
+Rules. An edit is three steps, each of which may be done again: the version is committed with the
+stretch that it changes; whoever was writing then has ended, so that no batch judged by the zones of
+before is still open; every device is marked for the stretch. Nobody is blocked meanwhile, and what
+a crash left is finished by whoever comes by.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from teltonika_processor.store.connection import Session
+
+# Bound: devices that are marked in one transaction, so that their batches wait for milliseconds.
+_PAGE: Final = 1000
+
+_POLL_S: Final = 0.05
+
+# Of edits alone: writers and folds never take it.
+_LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('teltonika-processor zones', 0))"
+
+_COLUMNS: Final = """
+id, version, name, kind, geometry::text, radius_m, direction, hysteresis_m, minimum_lap_s,
+nullif(valid_from, '-infinity') AS valid_from, nullif(valid_to, 'infinity') AS valid_to,
+isempty(unmarked) AS is_marked
+"""
+
+_LIVE: Final = f"""
+SELECT DISTINCT ON (id) {_COLUMNS} FROM public.zones ORDER BY id, version DESC
+"""  # noqa: S608 -- constants of ours
+
+_ALL: Final = f"SELECT {_COLUMNS} FROM public.zones ORDER BY id, version"  # noqa: S608
+
+_INSERT: Final = """
+INSERT INTO public.zones (
+    id, version, name, kind, geometry, radius_m, direction, hysteresis_m, minimum_lap_s,
+    valid_from, valid_to, unmarked
+) VALUES (
+    coalesce($1, (SELECT coalesce(max(id), 0) + 1 FROM public.zones)),
+    $2, $3, $4, $5::text::jsonb, $6, $7, $8, $9, $10, 'infinity', tstzrange($10, NULL)
+)
+"""
+
+_END: Final = """
+UPDATE public.zones
+SET valid_to = greatest(valid_from, $3),
+    unmarked = CASE WHEN $4 THEN unmarked + tstzrange($3, valid_to) ELSE unmarked END
+WHERE id = $1 AND version = $2
+"""
+
+_UNMARKED: Final = """
+SELECT id, version, unmarked::text,
+    coalesce(lower(unmarked), '-infinity'), coalesce(upper(unmarked), 'infinity')
+FROM public.zones WHERE NOT isempty(unmarked) ORDER BY id, version
+"""
+
+_NEXT_TRANSACTION: Final = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+
+_OLDEST_OPEN: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+
+# $1: behind which device; $2, $3: the stretch. No plausible fix is older than 2010.
+_MARK_PAGE: Final = f"""
+WITH page AS (
+    SELECT imei, recorded_at FROM public.last_position
+    WHERE imei > $1 ORDER BY imei LIMIT {_PAGE}
+), marked AS (
+    INSERT INTO public.refold AS f (imei, ranges)
+    SELECT imei, tstzmultirange(
+        tstzrange(greatest($2, '2010-01-01 00:00:00+00'::timestamptz), least($3, recorded_at), '[]')
+    )
+    FROM page
+    WHERE greatest($2, '2010-01-01 00:00:00+00'::timestamptz) <= least($3, recorded_at)
+    ORDER BY imei
+    ON CONFLICT (imei) DO UPDATE SET ranges = f.ranges + excluded.ranges
+)
+SELECT max(imei) FROM page
+"""  # noqa: S608 -- a constant of ours
+
+_MARKED: Final = """
+UPDATE public.zones SET unmarked = 'empty'
+WHERE id = $1 AND version = $2 AND unmarked::text = $3
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredZone:
+    """One version, as its row says.
+
+    Attributes:
+        valid_from: None: always.
+        valid_to: None: without end.
+        is_marked: Whether its edit is finished.
+    """
+
+    id: int
+    version: int
+    name: str
+    kind: str
+    geometry: Mapping[str, Any]
+    radius_m: float | None
+    direction: str | None
+    hysteresis_m: float
+    minimum_lap_s: float | None
+    valid_from: datetime | None
+    valid_to: datetime | None
+    is_marked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneColumns:
+    """What a version says besides its number and validity."""
+
+    name: str
+    kind: str
+    geometry: Mapping[str, Any]
+    radius_m: float | None
+    direction: str | None
+    hysteresis_m: float
+    minimum_lap_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """What became of one zone."""
+
+    name: str
+    did: Literal["added", "changed", "unchanged"]
+
+
+async def all_zones(session: Session) -> list[StoredZone]:
+    """Every version, by zone and number."""
+    return [_stored(row) for row in await session.fetch(_ALL)]
+
+
+async def write_zones(
+    session: Session, zones: Sequence[ZoneColumns], *, valid_from: datetime
+) -> list[Edited]:
+    """Add versions of those that are new or differ, all or none; then `finish_edits`.
+
+    Args:
+        session: Without an open transaction.
+        zones: Each with a name of its own.
+        valid_from: From when on they count.
+    """
+    async with session.transaction(isolation="read_committed"):
+        await session.execute(_LOCK)
+        newest = {zone.name: zone for zone in map(_stored, await session.fetch(_LIVE))}
+        return [await _write(session, zone, newest.get(zone.name), valid_from) for zone in zones]
+
+
+async def _write(
+    session: Session, zone: ZoneColumns, before: StoredZone | None, valid_from: datetime
+) -> Edited:
+    is_open = before is not None and before.valid_to is None
+    if before is not None and is_open:
+        if _columns_of(before) == zone:
+            return Edited(zone.name, "unchanged")
+        await session.execute(_END, before.id, before.version, valid_from, False)
+    await session.execute(
+        _INSERT,
+        None if before is None else before.id,
+        1 if before is None else before.version + 1,
+        zone.name,
+        zone.kind,
+        json.dumps(zone.geometry),
+        zone.radius_m,
+        zone.direction,
+        zone.hysteresis_m,
+        zone.minimum_lap_s,
+        valid_from,
+    )
+    return Edited(zone.name, "changed" if is_open else "added")
+
+
+async def disable_zone(session: Session, name: str, *, valid_to: datetime) -> bool:
+    """Let a zone count no more from then on; whether there is one of this name that counts."""
+    async with session.transaction(isolation="read_committed"):
+        await session.execute(_LOCK)
+        newest = {zone.name: zone for zone in map(_stored, await session.fetch(_LIVE))}
+        zone = newest.get(name)
+        if zone is None or (zone.valid_to is not None and zone.valid_to <= valid_to):
+            return False
+        await session.execute(_END, zone.id, zone.version, valid_to, True)
+        return True
+
+
+async def finish_edits(session: Session) -> AsyncIterator[int]:
+    """Mark devices for every edit that is not finished.
+
+    Yields:
+        Devices that were looked at so far.
+    """
+    n_devices = 0
+    for zone_id, version, unmarked, begin, end in await session.fetch(_UNMARKED):
+        await _until_writers_of_before_have_ended(session)
+        behind: int | None = -1
+        while behind is not None:
+            behind = await session.fetchval(_MARK_PAGE, behind, begin, end)
+            if behind is not None:
+                n_devices += _PAGE
+                yield n_devices
+        await session.execute(_MARKED, zone_id, version, unmarked)
+
+
+async def _until_writers_of_before_have_ended(session: Session) -> None:
+    """Whoever writes has a number; once all below ours are gone, so are those of before."""
+    ours = await session.fetchval(_NEXT_TRANSACTION)
+    while await session.fetchval(_OLDEST_OPEN) < ours:  # noqa: ASYNC110 -- Postgres tells nobody
+        await asyncio.sleep(_POLL_S)
+
+
+def _stored(row: Any) -> StoredZone:
+    return StoredZone(**{**dict(row), "geometry": json.loads(row["geometry"])})
+
+
+def _columns_of(zone: StoredZone) -> ZoneColumns:
+    return ZoneColumns(
+        name=zone.name,
+        kind=zone.kind,
+        geometry=zone.geometry,
+        radius_m=zone.radius_m,
+        direction=zone.direction,
+        hysteresis_m=zone.hysteresis_m,
+        minimum_lap_s=zone.minimum_lap_s,
+    )

@@ -1,0 +1,150 @@
+"""Zones in the table: versions, and the marks of an edit that also reach a batch that is open."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from rows import NOON_MS, Record
+from teltonika_processor.store.connection import SessionConfig, open_session
+from teltonika_processor.store.positions import PositionWriter
+from teltonika_processor.store.zones import (
+    Edited,
+    ZoneColumns,
+    all_zones,
+    disable_zone,
+    finish_edits,
+    write_zones,
+)
+from writing import IMEI, write
+
+NOON = datetime.fromtimestamp(NOON_MS / 1000, UTC)
+HOUR = timedelta(hours=1)
+
+
+def pit(**changes: Any) -> ZoneColumns:
+    columns: dict[str, Any] = {
+        "name": "pit",
+        "kind": "circle",
+        "geometry": {"type": "Point", "coordinates": [25.0, 54.0]},
+        "radius_m": 100.0,
+        "direction": None,
+        "hysteresis_m": 0.0,
+        "minimum_lap_s": None,
+    }
+    return ZoneColumns(**{**columns, **changes})
+
+
+@pytest.fixture
+async def session(dsn: str) -> Any:
+    found = await open_session(SessionConfig(dsn=dsn, instance="zones"))
+    yield found
+    await found.close()
+
+
+async def finish(session: Any) -> None:
+    async for _ in finish_edits(session):
+        pass
+
+
+async def marked(admin: asyncpg.Connection) -> list[tuple[int, Any, Any]]:
+    """(device, first, last), seconds from noon."""
+    rows = await admin.fetch(
+        "SELECT imei, extract(epoch FROM lower(r) - $1)::float8,"
+        " extract(epoch FROM upper(r) - $1)::float8"
+        " FROM refold, unnest(ranges) AS r ORDER BY imei, r",
+        NOON,
+    )
+    return [tuple(row) for row in rows]
+
+
+async def test_a_zone_is_added_changed_and_left_as_it_is(session: Any) -> None:
+    box = pit(name="box", radius_m=10.0)
+    assert await write_zones(session, [pit(), box], valid_from=NOON) == [
+        Edited("pit", "added"),
+        Edited("box", "added"),
+    ]
+    wider = pit(radius_m=200.0)
+    assert await write_zones(session, [wider, box], valid_from=NOON + HOUR) == [
+        Edited("pit", "changed"),
+        Edited("box", "unchanged"),
+    ]
+    found = [
+        (zone.id, zone.version, zone.name, zone.radius_m, zone.valid_from, zone.valid_to)
+        for zone in await all_zones(session)
+    ]
+    assert found == [
+        (1, 1, "pit", 100.0, NOON, NOON + HOUR),
+        (1, 2, "pit", 200.0, NOON + HOUR, None),
+        (2, 1, "box", 10.0, NOON, None),
+    ]
+
+
+async def test_an_edit_marks_every_device_for_the_time_that_it_changes(
+    session: Any, writer: PositionWriter, admin: asyncpg.Connection
+) -> None:
+    for number, hours in enumerate((-1, 0, 2)):
+        await write(writer, Record(imei=IMEI + number, recorded_at_ms=NOON_MS + hours * 3_600_000))
+    await write_zones(session, [pit()], valid_from=NOON)
+    assert [zone.is_marked for zone in await all_zones(session)] == [False]
+    await finish(session)
+    assert await marked(admin) == [(IMEI + 1, 0.0, 0.0), (IMEI + 2, 0.0, 7200.0)]
+    assert [zone.is_marked for zone in await all_zones(session)] == [True]
+    await finish(session)
+
+
+async def test_a_zone_that_counts_no_more_marks_what_comes_behind(
+    session: Any, writer: PositionWriter, admin: asyncpg.Connection
+) -> None:
+    await write_zones(session, [pit()], valid_from=NOON)
+    await finish(session)
+    await write(writer, Record(recorded_at_ms=NOON_MS + 2 * 3_600_000))
+    await admin.execute("UPDATE refold SET ranges = '{}'")
+    assert await disable_zone(session, "pit", valid_to=NOON + HOUR)
+    await finish(session)
+    assert await marked(admin) == [(IMEI, 3600.0, 7200.0)]
+    assert not await disable_zone(session, "pit", valid_to=NOON + HOUR)
+    assert not await disable_zone(session, "pits", valid_to=NOON)
+
+
+async def test_an_edit_waits_for_the_batch_that_is_open_and_then_marks_its_device(
+    session: Any, writer: PositionWriter, admin: asyncpg.Connection, dsn: str
+) -> None:
+    """A fixed interleaving: it stored its first fix and asked for zones before there was one."""
+    await write(writer, Record(imei=IMEI + 1))
+    batch = await asyncpg.connect(dsn)
+    await batch.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+    await batch.execute(
+        "INSERT INTO positions VALUES"
+        " ($1, $2, 5, now(), 25, 54, 0, 0, 9, 0, 0, 0, NULL, false, '{}')",
+        IMEI,
+        NOON,
+    )
+    assert not await batch.fetchval("SELECT EXISTS (SELECT FROM zones)")
+    await write_zones(session, [pit()], valid_from=NOON - HOUR)
+    edit = asyncio.create_task(finish(session))
+    done, _ = await asyncio.wait({edit}, timeout=0.5)
+    assert not done
+    assert await marked(admin) == []
+    await batch.execute(
+        "INSERT INTO last_position VALUES ($1, $2, 5, now(), 25, 54, 0, 0, 9, 0, 0, 0)", IMEI, NOON
+    )
+    await batch.execute("COMMIT")
+    await batch.close()
+    await edit
+    assert await marked(admin) == [(IMEI, -3600.0, 0.0), (IMEI + 1, -3600.0, 0.0)]
+
+
+async def test_more_devices_than_a_page_are_all_marked(
+    session: Any, admin: asyncpg.Connection
+) -> None:
+    await admin.execute(
+        "INSERT INTO last_position SELECT n, $1, 1, now(), 25, 54, 0, 0, 9, 0, 0, 0"
+        " FROM generate_series(1, 2500) AS n",
+        NOON,
+    )
+    await write_zones(session, [pit()], valid_from=NOON)
+    await finish(session)
+    assert await admin.fetchval("SELECT count(*) FROM refold WHERE NOT isempty(ranges)") == 2500
