@@ -43,7 +43,8 @@ BEGIN
     SELECT array_agg(to_regclass('public.' || name)::oid) INTO ours
     FROM unnest(ARRAY[
         'teltonika_migrations', 'devices', 'positions', 'last_position', 'io_elements',
-        'position_elements'
+        'position_elements', 'zones', 'zones_change', 'refold', 'timing_records',
+        'timing_revisions'
     ]) AS name;
     FOR own IN
         SELECT c.oid::regclass AS name, c.relkind = 'v' AS is_view
@@ -63,7 +64,8 @@ BEGIN
         WHERE pronamespace = 'public'::regnamespace AND proowner <> 'teltonika_owner'::regrole
           AND proname IN (
               'positions_create_day', 'positions_missing_days', 'positions_ensure_days',
-              'positions_default_plausible', 'positions_default_current', 'positions_io'
+              'positions_default_plausible', 'positions_default_current', 'positions_io',
+              'zones_changed'
           )
     LOOP
         EXECUTE format('ALTER FUNCTION %s OWNER TO teltonika_owner', own.name);
@@ -88,11 +90,20 @@ BEGIN
             ('teltonika_writer', 'SELECT, INSERT, UPDATE', 'devices'),
             ('teltonika_writer', 'SELECT, INSERT, UPDATE', 'positions'),
             ('teltonika_writer', 'SELECT, INSERT, UPDATE', 'last_position'),
+            ('teltonika_writer', 'SELECT', 'zones'),
+            ('teltonika_writer', 'UPDATE (unmarked)', 'zones'),
+            ('teltonika_writer', 'SELECT', 'zones_change'),
+            ('teltonika_writer', 'SELECT, INSERT, UPDATE', 'refold'),
+            ('teltonika_writer', 'SELECT, INSERT, DELETE', 'timing_records'),
+            ('teltonika_writer', 'INSERT', 'timing_revisions'),
             ('teltonika_gateway', 'SELECT', 'teltonika_migrations'),
             ('teltonika_reader', 'SELECT', 'teltonika_migrations'),
             ('teltonika_reader', 'SELECT', 'devices'),
             ('teltonika_reader', 'SELECT', 'positions'),
             ('teltonika_reader', 'SELECT', 'last_position'),
+            ('teltonika_reader', 'SELECT', 'zones'),
+            ('teltonika_reader', 'SELECT', 'timing_records'),
+            ('teltonika_reader', 'SELECT', 'timing_revisions'),
             ('teltonika_reader', 'SELECT', 'io_elements'),
             ('teltonika_reader', 'SELECT', 'position_elements')
         ) AS grants (role, privileges, name)

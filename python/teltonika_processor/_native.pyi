@@ -590,6 +590,8 @@ class Fold:
         """REVISION_COLUMNS of these devices, which ascend."""
     def rest(self) -> list[str]:
         """(imei, ranges) of the marks that stay."""
+    def unfinished(self) -> list[int]:
+        """The devices of which a part stays marked, ascending."""
 
 UNIT_PING: int
 """Bytes FF in a row of one read, which are not answered: (0, b"", how many)."""

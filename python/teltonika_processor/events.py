@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 Level = Literal["debug", "info", "warning", "error"]
-Stage = Literal["read", "decode", "batch", "state", "sink", "xack", "dead_letter"]
+Stage = Literal["read", "decode", "batch", "state", "sink", "xack", "dead_letter", "fold"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

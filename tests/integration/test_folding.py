@@ -1,5 +1,6 @@
 """One fold after another, by hand: crossings of literal fixes."""
 
+import dataclasses
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,7 @@ from teltonika_processor.store import folding
 from teltonika_processor.store.connection import SessionConfig, open_session
 from teltonika_processor.store.folding import Folded, FoldLimits, fold
 from teltonika_processor.store.positions import PositionWriter
+from teltonika_processor.store.zones import count_changes
 from writing import IMEI, write
 
 NOON = datetime.fromtimestamp(NOON_MS / 1000, UTC)
@@ -65,7 +67,9 @@ async def crossings(admin: asyncpg.Connection) -> list[tuple[Any, ...]]:
 
 
 async def folded(session: Any, *zones: Zone, **limits: float) -> Folded:
-    return await fold(session, ZoneIndex(list(zones)), [IMEI], FoldLimits(**limits))
+    changes = await count_changes(session)
+    done = await fold(session, ZoneIndex(list(zones)), changes, [IMEI], FoldLimits(**limits))
+    return dataclasses.replace(done, passed_over=(), unfinished=())
 
 
 async def test_a_gate_is_crossed_between_two_fixes(

@@ -18,7 +18,9 @@ from teltonika_processor.store.connection import (
     session_of,
 )
 
-PERSONAL_TABLES: Final = ("positions", "last_position", "devices")
+PERSONAL_TABLES: Final = (
+    *("positions", "timing_records", "timing_revisions", "refold", "last_position", "devices"),
+)
 """Our tables that say something of a device, in the order of erasing: the log first, and last the
 row by which the device is known. A test holds it against the migrations."""
 

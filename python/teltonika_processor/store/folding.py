@@ -19,6 +19,7 @@ from teltonika_processor.codec.native import (
 )
 from teltonika_processor.store import queries
 from teltonika_processor.store.connection import Session
+from teltonika_processor.store.zones import count_changes
 
 # Neighbours on the right that are read along: mostly the first one ends the walk.
 _RIGHT: Final = 4
@@ -52,38 +53,79 @@ class Folded:
         n_done: Those of them whose mark was still the same; the others are to be tried again.
         n_segments: Segments that were looked at.
         n_changed: Devices whose crossings were replaced.
+        passed_over: Devices whose mark somebody held, or that were marked again meanwhile.
+        unfinished: Devices that were done in part: the rest of their mark stays.
     """
 
     n_marked: int
     n_done: int
     n_segments: int
     n_changed: int
+    passed_over: tuple[int, ...] = ()
+    unfinished: tuple[int, ...] = ()
 
 
-async def fold(
-    session: Session, index: ZoneIndex, imeis: Sequence[int], limits: FoldLimits
-) -> Folded:
-    """Derive the crossings of these devices again, as far as they are marked.
+class ZonesChanged(Exception):  # noqa: N818 -- says what to do
+    """The zones are not those that the index was made of: nothing was done."""
+
+
+async def marked_devices(session: Session, at_most: int) -> list[int]:
+    """Devices with a mark.
 
     Raises:
         Foreign errors, see ``sqlstate.FOREIGN_ERRORS``.
     """
+    return [row[0] for row in await session.fetch(queries.MARKED_DEVICES, at_most)]
+
+
+async def fold(
+    session: Session,
+    index: ZoneIndex,
+    changes: int | None,
+    imeis: Sequence[int],
+    limits: FoldLimits,
+) -> Folded:
+    """Derive the crossings of these devices again, as far as they are marked.
+
+    Args:
+        session: Without an open transaction.
+        index: The zones.
+        changes: What `zones.count_changes` said before they were read; None: never.
+        imeis: Of one group.
+        limits: How much is done.
+
+    Raises:
+        ZonesChanged: The index is not of the zones that are there.
+        Foreign errors, see ``sqlstate.FOREIGN_ERRORS``.
+    """
+    marks = await _copied(session, queries.MARKS.format(imeis=queries.array(imeis)))
+    # Behind the marks: whoever changes zones now marks these devices, and then they are not kept.
+    if await count_changes(session) != changes:
+        raise ZonesChanged
     found = Fold(
         index,
-        await _copied(session, queries.MARKS.format(imeis=queries.array(imeis))),
+        marks,
         gap_us=round(limits.gap_s * 1e6),
         jump_m_s=limits.jump_m_s,
         fixes=limits.fixes,
         right=_RIGHT,
         window_us=round(limits.window_s * 1e6),
     )
-    n_marked = len(found.imeis)
-    if not n_marked:
+    marked = found.imeis
+    if not marked:
         return Folded(0, 0, 0, 0)
     await _read(session, found, limits)
     n_segments = found.derive()
-    n_done, n_changed = await _write(session, found)
-    return Folded(n_marked, n_done, n_segments, n_changed)
+    n_changed = await _write(session, found)
+    done = found.imeis
+    return Folded(
+        len(marked),
+        len(done),
+        n_segments,
+        n_changed,
+        passed_over=tuple(sorted(set(marked) - set(done))),
+        unfinished=tuple(found.unfinished()),
+    )
 
 
 async def _read(session: Session, found: Fold, limits: FoldLimits) -> None:
@@ -114,8 +156,8 @@ async def _read(session: Session, found: Fold, limits: FoldLimits) -> None:
         following, left, right, members = found.add_positions(far)
 
 
-async def _write(session: Session, found: Fold) -> tuple[int, int]:
-    """How many devices were done, and how many of them have other crossings now."""
+async def _write(session: Session, found: Fold) -> int:
+    """How many devices have other crossings now; those that were not done are dropped."""
     await session.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
     locked = await session.fetch(queries.LOCK_MARKS.format(versions=_listed(found.versions())))
     found.keep([row[0] for row in locked])
@@ -136,7 +178,7 @@ async def _write(session: Session, found: Fold) -> tuple[int, int]:
     if locked:
         await session.execute(queries.CLEAR_MARKS.format(rest=_listed(found.rest())))
     await session.execute("COMMIT")
-    return len(locked), len(changed)
+    return len(changed)
 
 
 _NOBODY: Final = "(NULL::bigint, NULL::timestamptz)"

@@ -203,6 +203,11 @@ WHERE f.imei = ANY ('{imeis}'::bigint[])
 ORDER BY f.imei, r
 """
 
+# $1: how many.
+MARKED_DEVICES: Final = """
+SELECT imei FROM public.refold WHERE NOT isempty(ranges) LIMIT $1
+"""
+
 # The fixes of each stretch and their neighbours. {low}, {high}: literal, so that the planner leaves
 # all other partitions alone: with a default partition it cannot do so while it executes.
 FIXES: Final = f"""

@@ -136,6 +136,11 @@ async def all_zones(session: Session) -> list[StoredZone]:
     return [_stored(row) for row in await session.fetch(_ALL)]
 
 
+async def count_changes(session: Session) -> int:
+    """How often zones were changed: whoever holds them compares it."""
+    return int(await session.fetchval("SELECT number FROM public.zones_change"))
+
+
 async def write_zones(
     session: Session, zones: Sequence[ZoneColumns], *, valid_from: datetime
 ) -> list[Edited]:

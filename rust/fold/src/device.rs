@@ -282,6 +282,11 @@ impl Device {
         values(self.imei, &[after_us, upto_us])
     }
 
+    /// Whether a part of its mark stays.
+    pub(crate) fn has_rest(&self) -> bool {
+        !self.rest.is_empty()
+    }
+
     /// The mark that stays, as a multirange.
     pub(crate) fn rest_values(&self) -> String {
         let ranges: Vec<String> = self

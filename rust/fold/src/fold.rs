@@ -291,6 +291,16 @@ impl Fold {
             .max()
     }
 
+    /// The devices of which a part stays marked, ascending.
+    #[must_use]
+    pub fn unfinished(&self) -> Vec<i64> {
+        self.devices
+            .values()
+            .filter(|device| device.has_rest())
+            .map(|device| device.imei)
+            .collect()
+    }
+
     /// Values (imei, ranges): the marks that stay.
     #[must_use]
     pub fn rest(&self) -> Vec<String> {

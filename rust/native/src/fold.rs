@@ -152,6 +152,11 @@ impl PyFold {
         Ok(CopyData::new(bytes))
     }
 
+    /// The devices of which a part stays marked, ascending.
+    fn unfinished(&self) -> Vec<i64> {
+        self.fold.unfinished()
+    }
+
     /// Values (imei, ranges): the marks that stay.
     fn rest(&self) -> Vec<String> {
         self.fold.rest()
