@@ -239,7 +239,12 @@ fn main() {
             "{count} zones: index in {:.2} ms",
             began.elapsed().as_secs_f64() * 1e3
         );
-        run("  60 cars at 1 Hz on a circuit of 12 gates", &index, &cars);
+        run(
+            "  60 cars at 1 Hz on a circuit of 12 gates",
+            &index,
+            &cars,
+            usize::MAX,
+        );
         run(
             "  10,000 vehicles at 1/10 Hz",
             &index,
@@ -248,11 +253,14 @@ fn main() {
         );
         run("  the same, one fix a call", &index, &vehicles, 1);
     }
-    if only.is_some() {
-        return;
+    if only.is_none() {
+        large_zones(centre, &vehicles, &mut random);
     }
+}
+
+fn large_zones(centre: LonLat, vehicles: &[Vec<Fix>], random: &mut Random) {
     let points = 100_000;
-    let ring = round(centre, 20_000.0, points, &mut random);
+    let ring = round(centre, 20_000.0, points, random);
     let version = Version {
         zone_id: 1,
         version: 1,
@@ -275,11 +283,6 @@ fn main() {
             began.elapsed().as_secs_f64() * 1e3
         );
         let index = ZoneIndex::new(vec![zone]).expect("an index");
-        run(
-            "  10,000 vehicles at 1/10 Hz",
-            &index,
-            &vehicles,
-            usize::MAX,
-        );
+        run("  10,000 vehicles at 1/10 Hz", &index, vehicles, usize::MAX);
     }
 }
