@@ -76,6 +76,7 @@ mod nesting;
 mod number;
 mod path;
 mod predicate;
+mod ring;
 mod row;
 mod sphere;
 mod trace;

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use crate::area::{Area, Bounds, Edges, SLACK_DEGREES};
-use crate::area_check::{area, check_point};
+use crate::area_check::area;
 use crate::circle::Circle;
 use crate::error::{Place, ZoneError, ZoneFault};
 use crate::fix::Fix;
 use crate::frame::short_way;
 use crate::gate::Gate;
 use crate::predicate::Point;
+use crate::ring::check_point;
 use crate::sphere::{DEGREE_M, cos_degrees};
 
 /// Longitude and latitude in degrees, in `GeoJSON`'s order.

@@ -5,7 +5,7 @@ mod support;
 use support::{SECOND, area, corners_degrees, derive, fix, index, ring, short, version};
 use timing::Cause::Ok as Fine;
 use timing::Kind::{Enter, Exit, Initial};
-use timing::{Zone, ZoneIndex};
+use timing::{Limits, Zone, ZoneIndex};
 
 /// A device on latitude 10 at these longitudes, two seconds apart.
 fn on_ten(longitudes: &[f64]) -> Vec<timing::Fix> {
@@ -226,4 +226,51 @@ fn areas_on_the_date_line_are_told_apart() {
         (2, 0, Enter, 1_000, Fine),
     ];
     assert_eq!(short(&rows), expected);
+}
+
+#[test]
+fn a_path_over_the_one_gap_of_an_area_around_the_earth_is_seen_at_both_ends() {
+    let polygons = [
+        vec![corners_degrees(3.0, 0.0, 179.0, 5.0)],
+        vec![corners_degrees(-179.0, 0.0, -3.0, 5.0)],
+    ];
+    let limits = Limits::new(100 * SECOND, f64::INFINITY).unwrap();
+    for hysteresis_m in [0.0, 5.0] {
+        let zones = index([Zone::area(version(1, hysteresis_m), &polygons).unwrap()]);
+        for sign in [1.0, -1.0] {
+            let fixes = [
+                fix(0, [4.0 * sign, 2.0]),
+                fix(8 * SECOND, [-4.0 * sign, 2.0]),
+            ];
+            let mut rows = Vec::new();
+            zones.derive(&limits, None, &fixes, &mut rows);
+            let expected = [
+                (1, 0, Initial, 0, Fine),
+                (1, 0, Exit, 1_000, Fine),
+                (1, 1, Enter, 7_000, Fine),
+            ];
+            assert_eq!(short(&rows), expected);
+        }
+    }
+}
+
+#[test]
+fn a_path_round_a_pole_may_leave_a_circle_and_come_back() {
+    // 1,112 m from the pole, over 178 degrees of longitude; the circle lies on the other side. Its
+    // border is 2 asin(1800 / 2 / 1112) = 108.1 degrees from its centre, 17.1 from the path's ends.
+    let circle = Zone::circle(version(1, 5.0), [180.0, 89.99], 1_800.0).unwrap();
+    let fixes = [fix(0, [-89.0, 89.99]), fix(60 * SECOND, [89.0, 89.99])];
+    let (rows, _) = derive(&index([circle]), &fixes);
+    let seen: Vec<_> = rows.iter().map(|row| (row.n, row.kind)).collect();
+    assert_eq!(seen, [(0, Initial), (0, Exit), (1, Enter)]);
+    assert!(
+        (rows[1].at_us - 5_757_000).abs() < 20_000,
+        "{}",
+        rows[1].at_us
+    );
+    assert!(
+        (rows[2].at_us - 54_243_000).abs() < 20_000,
+        "{}",
+        rows[2].at_us
+    );
 }

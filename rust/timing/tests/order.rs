@@ -244,3 +244,44 @@ fn the_zones_elsewhere_do_not_matter() {
         }
     });
 }
+
+/// Who asks for one segment gets it from the index, who asks for many from what lies near.
+#[test]
+fn what_lies_near_is_what_the_index_has() {
+    check(400, 10, |random| {
+        let middle = random.of(&[10.0, 180.0, -179.9]);
+        let turned = |longitude: f64| (longitude + 180.0).rem_euclid(360.0) - 180.0;
+        let count = random.of(&[50, 300, 3000]);
+        let zones = (0..count).map(|zone_id| {
+            let centre = [
+                turned(middle + random.between(-0.2, 0.2)),
+                random.between(49.9, 50.1),
+            ];
+            let version = support::version(zone_id, random.of(&[0.0, 5.0]));
+            Zone::circle(version, centre, random.between(20.0, 400.0)).unwrap()
+        });
+        let index = index(zones.collect::<Vec<_>>());
+        let mut place = [middle, 50.0];
+        let fixes: Vec<Fix> = (0..60)
+            .map(|n| {
+                place[0] =
+                    (place[0] + random.between(-0.03, 0.03)).clamp(middle - 0.2, middle + 0.2);
+                place[1] = (place[1] + random.between(-0.01, 0.01)).clamp(49.9, 50.1);
+                fix(n * 50 * SECOND, [turned(place[0]), place[1]])
+            })
+            .collect();
+        let (expected, _) = whole(&index, &fixes);
+        let mut rows = Vec::new();
+        let mut inside = index.derive(&limits(), None, &fixes[..1], &mut rows);
+        for ends in fixes.windows(2) {
+            inside = index.derive(&limits(), Some((&ends[0], &inside)), &ends[1..], &mut rows);
+        }
+        if rows == expected && rows.is_empty() {
+            Outcome::Undecided
+        } else if rows == expected {
+            Outcome::Right
+        } else {
+            Outcome::Wrong(format!("{} rows, expected {}", rows.len(), expected.len()))
+        }
+    });
+}

@@ -145,6 +145,26 @@ fn a_graze_shallower_than_the_band_is_none() {
 }
 
 #[test]
+fn a_band_is_round_at_a_corner() {
+    // Over the corner at 0, 100 and back: 4 m beyond it, then 6 m.
+    let over = |beyond: f64| {
+        let off = beyond / std::f64::consts::SQRT_2;
+        [
+            fix(0, at(10.0, 90.0)),
+            fix(SECOND, at(-off, 100.0 + off)),
+            fix(2 * SECOND, at(10.0, 90.0)),
+        ]
+    };
+    let kinds = |beyond: f64| -> Vec<_> {
+        let (rows, _) = derive(&banded(), &over(beyond));
+        rows.iter().map(|row| row.kind).collect()
+    };
+    assert_eq!(kinds(4.0), [Initial]);
+    assert_eq!(kinds(4.9), [Initial]);
+    assert_eq!(kinds(5.1), [Initial, Exit, Enter]);
+}
+
+#[test]
 fn the_last_crossing_before_the_depth_counts() {
     // In 3 m, out 3 m, in for good, within one segment each.
     let (rows, _) = derive(&banded(), &along(&[-10.0, 3.0, -3.0, 7.0]));
@@ -584,4 +604,14 @@ fn a_zone_that_becomes_a_gate_is_left() {
     ];
     assert_eq!(short(&rows), expected);
     assert_eq!(inside, Membership::new());
+}
+
+#[test]
+fn a_membership_that_is_not_so_is_put_right() {
+    let (left, right) = (fix(0, at(50.0, 0.0)), [fix(SECOND, at(60.0, 0.0))]);
+    let mut rows = Vec::new();
+    let outside = Membership::new();
+    let inside = banded().derive(&limits(), Some((&left, &outside)), &right, &mut rows);
+    assert_eq!(short(&rows), [(1, 0, Enter, 0, Fine)]);
+    assert_eq!(inside.ids(), [1]);
 }

@@ -14,7 +14,8 @@ pub enum Outcome {
 
 impl Random {
     pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        // Mixed: the streams of neighbouring seeds would be one stream, shifted by a number.
+        Self(Self(seed).next())
     }
 
     pub fn next(&mut self) -> u64 {
