@@ -455,7 +455,8 @@ def test_labels_are_bounded_by_name() -> None:
 
 def documented() -> dict[str, tuple[str, str]]:
     """Type and labels by name, from OPERATIONS.md."""
-    _, _, section = OPERATIONS.read_text().partition("\n## Metrics and health\n")
+    _, _, behind = OPERATIONS.read_text().partition("\n## Metrics and health\n")
+    section, _, _ = behind.partition("\n## ")
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \|(.*?)\| .+ \|$", section, re.MULTILINE)
     assert len({name for name, _, _ in rows}) == len(rows)
     return {name: (kind, labels.replace("`", "").strip()) for name, kind, labels in rows}
