@@ -54,20 +54,22 @@ def track(randomly: random.Random, imei: int, n_fixes: int) -> list[Record]:
         elif randomly.random() < 0.1:
             x, y = 0.0, 0.0
         x, y = x + randomly.uniform(-40, 40), y + randomly.uniform(-40, 40)
-        for _ in range(randomly.choice([1, 1, 1, 2])):
-            records.append(
-                Record(
-                    imei=imei,
-                    recorded_at_ms=at_ms,
-                    received_at_ms=at_ms + 1000,
-                    longitude=x * METRE,
-                    latitude=y * METRE,
-                    digest=randomly.getrandbits(64) - (1 << 63),
-                    satellites=randomly.choice([9, 9, 9, 5, 0]),
-                    clock_suspect=randomly.random() < 0.05,
-                )
-            )
+        twins = randomly.choice([1, 1, 1, 2])
+        records += [_record(randomly, imei, at_ms, x, y) for _ in range(twins)]
     return records
+
+
+def _record(randomly: random.Random, imei: int, at_ms: int, x: float, y: float) -> Record:
+    return Record(
+        imei=imei,
+        recorded_at_ms=at_ms,
+        received_at_ms=at_ms + 1000,
+        longitude=x * METRE,
+        latitude=y * METRE,
+        digest=randomly.getrandbits(64) - (1 << 63),
+        satellites=randomly.choice([9, 9, 9, 5, 0]),
+        clock_suspect=randomly.random() < 0.05,
+    )
 
 
 def single_pass(

@@ -26,11 +26,12 @@ from telemetry import (
     frame_at,
     stored_keys,
 )
+from teltonika_processor.store.erasure import PERSONAL_TABLES
 from waiting import eventually
 
 OTHER = 352093081452251
 CHANNEL = "telemetry:teltonika:control"
-GONE = {"positions": 0, "last_position": 0, "devices": 0}
+GONE = dict.fromkeys(PERSONAL_TABLES, 0)
 SETTINGS = {"STREAM_TRIM": "false", "MAX_ATTEMPTS": "1"}
 
 
@@ -296,7 +297,7 @@ def test_a_forgotten_device_is_nowhere_the_audit_is_clean_and_it_starts_afresh(
     assert json.loads(planned.stdout) == {
         "imei": f"{IMEI}",
         "dry_run": True,
-        "rows": {"positions": 4, "last_position": 1, "devices": 1},
+        "rows": {**GONE, "positions": 4, "last_position": 1, "devices": 1},
         "stream_entries": 5,
         "undelivered_entries": {},
         "pending_entries": {},
@@ -307,16 +308,19 @@ def test_a_forgotten_device_is_nowhere_the_audit_is_clean_and_it_starts_afresh(
     }
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
-    assert [line.split() for line in lines[1:6]] == [
+    assert [line.split() for line in lines[1:9]] == [
         ["rows", "of", "positions", "4"],
+        ["rows", "of", "timing_records", "0"],
+        ["rows", "of", "timing_revisions", "0"],
+        ["rows", "of", "refold", "0"],
         ["rows", "of", "last_position", "1"],
         ["rows", "of", "devices", "1"],
         ["stream", "entries", "5"],
         ["dead", "letters", "1"],
     ]
     assert "  logs and panic dumps that name the device (LOG_IMEI)" in lines
-    assert rows_of(dsn, IMEI) == {"positions": 1, "last_position": 1, "devices": 1}
-    assert rows_of(dsn, OTHER) == {"positions": 4, "last_position": 1, "devices": 1}
+    assert rows_of(dsn, IMEI) == {**GONE, "positions": 1, "last_position": 1, "devices": 1}
+    assert rows_of(dsn, OTHER) == {**GONE, "positions": 4, "last_position": 1, "devices": 1}
     assert report["terms"]["stored"] == 5
 
 
@@ -401,7 +405,7 @@ def test_what_was_erased_before_an_error_is_told_and_no_instance_remembers_it(
     assert "  one: rehydrated, not in last_position (was held)" in result.stdout.splitlines()
     assert "it did not come to its end: run it again" in result.stderr
     assert "23503" in result.stderr
-    assert rows_of(dsn, IMEI) == {"positions": 1, "last_position": 1, "devices": 1}
+    assert rows_of(dsn, IMEI) == {**GONE, "positions": 1, "last_position": 1, "devices": 1}
     assert_clean(redis_url, dsn)
 
 

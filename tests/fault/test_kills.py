@@ -133,4 +133,5 @@ def test_kill_9_during_a_migration_leaves_it_to_the_next_start(
         "0003_io_elements",
         "0004_default_plausible",
         "0005_default_current_sessions",
+        "0006_timing",
     ]

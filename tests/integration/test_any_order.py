@@ -12,10 +12,10 @@ import pytest
 
 from rows import Record
 from teltonika_processor.codec.native import TIMING_RECORD_COLUMNS
-from teltonika_processor.errors import SinkUnavailable
+from teltonika_processor.errors import TransientError
 from teltonika_processor.store.connection import SessionConfig
 from teltonika_processor.store.folding import FoldLimits
-from teltonika_processor.store.positions import PositionWriter, SharedState
+from teltonika_processor.store.positions import PositionWriter, Receipt, SharedState
 from teltonika_processor.store.zones import ZoneColumns, write_zones
 from teltonika_processor.tasks.companions import companions, run_together
 from teltonika_processor.tasks.retry import Surroundings
@@ -27,12 +27,20 @@ from writing import IMEI, SEED, write
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
+@contextlib.asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        yield connection
+    finally:
+        connection.terminate()
+
+
 def config(dsn: str, instance: str) -> SessionConfig:
     return SessionConfig(dsn=dsn, instance=instance)
 
 
 async def draw(dsn: str, course: Course) -> None:
-    connection = await asyncpg.connect(dsn)
     zones = [
         ZoneColumns(
             name=name,
@@ -45,8 +53,8 @@ async def draw(dsn: str, course: Course) -> None:
         )
         for name, kind, geometry, radius_m, direction, hysteresis_m in course.rows
     ]
-    await write_zones(connection, zones, valid_from=LONG_AGO)
-    await connection.close()
+    async with connected(dsn) as connection:
+        await write_zones(connection, zones, valid_from=LONG_AGO)
 
 
 @contextlib.asynccontextmanager
@@ -70,56 +78,61 @@ async def folding(dsn: str, n_workers: int, limits: FoldLimits) -> AsyncIterator
 async def write_all(
     dsn: str, number: int, batches: Sequence[Sequence[Record]], worker: FoldWorker
 ) -> None:
+    """Write as the pipeline does: again until it is done."""
     writer = PositionWriter(config(dsn, f"test-{number}"), SharedState())
-    for batch in batches:
-        while True:
-            with contextlib.suppress(SinkUnavailable):
-                receipt = await write(writer, *batch)
-                break
-            await asyncio.sleep(0.01)
-        if receipt.marked:
-            worker.marked({record.imei for record in batch})
-    await writer.close()
+    try:
+        for batch in batches:
+            while (receipt := await written(writer, batch)) is None:  # noqa: ASYNC110 -- a try again
+                await asyncio.sleep(0.01)
+            if receipt.marked:
+                worker.marked({record.imei for record in batch})
+    finally:
+        await writer.close()
+
+
+async def written(writer: PositionWriter, batch: Sequence[Record]) -> Receipt | None:
+    with contextlib.suppress(TransientError):
+        return await write(writer, *batch)
+    return None
 
 
 async def kill_now_and_then(dsn: str, randomly: random.Random) -> None:
-    connection = await asyncpg.connect(dsn)
-    while True:
-        await asyncio.sleep(randomly.uniform(0.005, 0.05))
-        await connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND application_name LIKE 'teltonika-processor/%'"
-            " ORDER BY random() LIMIT 1"
-        )
+    async with connected(dsn) as connection:
+        while True:
+            await asyncio.sleep(randomly.uniform(0.005, 0.05))
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database()"
+                " AND application_name LIKE 'teltonika-processor/%' ORDER BY random() LIMIT 1"
+            )
 
 
 async def stored(dsn: str) -> list[tuple[int, bytes]]:
     """The crossings of each device, as COPY gives them."""
-    connection = await asyncpg.connect(dsn)
     found = []
-    for (imei,) in await connection.fetch("SELECT DISTINCT imei FROM positions ORDER BY imei"):
-        out = io.BytesIO()
-        await connection.copy_from_query(
-            f"SELECT {', '.join(TIMING_RECORD_COLUMNS)} FROM timing_records"
-            f" WHERE imei = {imei} ORDER BY end_t, zone_id, n",
-            output=out,
-            format="binary",
-        )
-        found.append((imei, out.getvalue()))
-    await connection.close()
+    async with connected(dsn) as connection:
+        imeis = await connection.fetch("SELECT DISTINCT imei FROM positions ORDER BY imei")
+        for (imei,) in imeis:
+            out = io.BytesIO()
+            await connection.copy_from_query(
+                f"SELECT {', '.join(TIMING_RECORD_COLUMNS)} FROM timing_records"
+                f" WHERE imei = {imei} ORDER BY end_t, zone_id, n",
+                output=out,
+                format="binary",
+            )
+            found.append((imei, out.getvalue()))
     return found
 
 
 async def nobody_is_marked(dsn: str) -> None:
-    connection = await asyncpg.connect(dsn)
+    async with connected(dsn) as connection:
 
-    async def is_clear() -> bool:
-        marked = await connection.fetchval("SELECT count(*) FROM refold WHERE NOT isempty(ranges)")
-        edits = await connection.fetchval("SELECT count(*) FROM zones WHERE NOT isempty(unmarked)")
-        return not marked and not edits
+        async def is_clear() -> bool:
+            marks = "SELECT count(*) FROM refold WHERE NOT isempty(ranges)"
+            edits = "SELECT count(*) FROM zones WHERE NOT isempty(unmarked)"
+            return not await connection.fetchval(edits) and not await connection.fetchval(marks)
 
-    await eventually_async(is_clear, timeout_s=30)
-    await connection.close()
+        await eventually_async(is_clear, timeout_s=30)
 
 
 @pytest.mark.parametrize("case", range(6))

@@ -83,7 +83,20 @@ async def test_a_device_goes_from_every_table_and_partition_and_the_others_stay(
     expected = {name: len(times) for name, times in CLOCKS_MS.items()}
     assert await by_partition(admin, IMEI) == expected
     tables = await personal_tables(session)
-    counts = {"positions": 15, "last_position": 1, "devices": 1}
+    await admin.execute(
+        "INSERT INTO refold SELECT imei FROM unnest($1::bigint[]) AS imei", [IMEI, OTHER]
+    )
+    await admin.execute(
+        "INSERT INTO timing_records SELECT imei, now(), 1, 0, 1, 'initial', now(), 0, NULL, 'ok',"
+        " NULL, NULL, 1, 0, 9 FROM unnest($1::bigint[]) AS imei",
+        [IMEI, OTHER],
+    )
+    await admin.execute(
+        "INSERT INTO timing_revisions (imei, end_t, zone_id, n, cause)"
+        " SELECT imei, now(), 1, 0, 'late_data' FROM unnest($1::bigint[]) AS imei",
+        [IMEI, OTHER],
+    )
+    counts = {**dict.fromkeys(PERSONAL_TABLES, 1), "positions": 15}
     assert await count_rows(session, tables, IMEI) == counts
     assert await erased(session, IMEI) == counts
     assert await by_partition(admin, IMEI) == {}
@@ -142,7 +155,7 @@ async def test_a_role_that_may_not_delete_is_told_which_grant_it_lacks(
 ) -> None:
     role = f"{await admin.fetchval('SELECT current_database()')}_clerk"
     await admin.execute(f"CREATE ROLE {role} LOGIN")
-    names = "public.positions, public.last_position, public.devices"
+    names = ", ".join(f"public.{table}" for table in PERSONAL_TABLES)
     try:
         await admin.execute(f"GRANT SELECT, INSERT, UPDATE ON {names} TO {role}")
         async with erasure_session(with_user(dsn, role)) as session:
