@@ -86,6 +86,7 @@ impl PyFold {
     }
 
     /// Takes fixes and says what is missing.
+    #[pyo3(signature = (positions, /))]
     fn add_positions(&mut self, py: Python<'_>, positions: &[u8]) -> PyResult<PyNeeds> {
         let needs = self
             .with(py, |fold| fold.add_positions(positions))?
@@ -99,11 +100,13 @@ impl PyFold {
     }
 
     /// Takes the answer to `next`.
-    fn add_next(&mut self, next: &[u8]) -> PyResult<()> {
-        self.fold.add_next(next).map_err(bad_copy)
+    #[pyo3(signature = (next_fixes, /))]
+    fn add_next(&mut self, next_fixes: &[u8]) -> PyResult<()> {
+        self.fold.add_next(next_fixes).map_err(bad_copy)
     }
 
     /// Takes the answer to `members`.
+    #[pyo3(signature = (members, /))]
     fn add_members(&mut self, members: &[u8]) -> PyResult<()> {
         self.fold.add_members(members).map_err(bad_copy)
     }
@@ -123,6 +126,7 @@ impl PyFold {
         clippy::needless_pass_by_value,
         reason = "made from a list of Python's"
     )]
+    #[pyo3(signature = (imeis, /))]
     fn keep(&mut self, imeis: Vec<i64>) {
         self.fold.keep(&imeis);
     }
@@ -133,12 +137,14 @@ impl PyFold {
     }
 
     /// Takes the rows that are stored there; the devices whose rows differ, ascending.
+    #[pyo3(signature = (stored, /))]
     fn compare(&mut self, py: Python<'_>, stored: &[u8]) -> PyResult<Vec<i64>> {
         self.with(py, |fold| fold.compare(stored))?
             .map_err(bad_copy)
     }
 
     /// Binary COPY of `TIMING_RECORD_COLUMNS` of these devices, which ascend.
+    #[pyo3(signature = (imeis, /))]
     fn copy_records(&mut self, py: Python<'_>, imeis: Vec<i64>) -> PyResult<CopyData> {
         let room = pool::take_room();
         let bytes = self.with(py, |fold| fold.copy_records(&imeis, room))?;
@@ -146,6 +152,7 @@ impl PyFold {
     }
 
     /// Binary COPY of `REVISION_COLUMNS` of these devices, which ascend.
+    #[pyo3(signature = (imeis, /))]
     fn copy_revisions(&mut self, py: Python<'_>, imeis: Vec<i64>) -> PyResult<CopyData> {
         let room = pool::take_room();
         let bytes = self.with(py, |fold| fold.copy_revisions(&imeis, room))?;

@@ -114,6 +114,7 @@ impl PyZoneIndex {
 impl PyZoneIndex {
     /// Of these versions, in any order.
     #[new]
+    #[pyo3(signature = (zones, /))]
     fn new(py: Python<'_>, zones: Vec<Bound<'_, PyZone>>) -> PyResult<Self> {
         let zones: Vec<Zone> = zones.iter().map(|zone| zone.get().zone.clone()).collect();
         let index = py
