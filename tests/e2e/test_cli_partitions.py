@@ -72,7 +72,8 @@ def writer_dsn(migrated_database: str) -> Iterator[str]:
     role = f"{parts.path.removeprefix('/')}_writer"
     run_sql(migrated_database, f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
     for grant in (
-        "SELECT, INSERT, UPDATE ON devices, positions, last_position",
+        "SELECT, INSERT, UPDATE ON devices, positions, last_position, refold",
+        "SELECT ON zones",
         "EXECUTE ON FUNCTION positions_ensure_days(date[])",
         "EXECUTE ON FUNCTION positions_default_plausible(integer, date)",
     ):

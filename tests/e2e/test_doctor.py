@@ -68,7 +68,8 @@ def writer_dsn(migrated_database: str) -> Iterator[str]:
     role = f"{database}_writer"
     for statement in (
         f"CREATE ROLE {role} LOGIN PASSWORD 'of-the-test'",
-        f"GRANT SELECT, INSERT, UPDATE ON devices, positions, last_position TO {role}",
+        f"GRANT SELECT, INSERT, UPDATE ON devices, positions, last_position, refold TO {role}",
+        f"GRANT SELECT ON zones TO {role}",
         f"GRANT EXECUTE ON FUNCTION positions_ensure_days(date[]) TO {role}",
         f"GRANT EXECUTE ON FUNCTION positions_default_plausible(integer, date) TO {role}",
     ):

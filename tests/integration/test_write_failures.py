@@ -292,7 +292,8 @@ async def test_a_role_that_may_only_write_writes_and_makes_partitions(
     role = f"tp_writer_{os.getpid()}"
     grants = (
         f"CREATE ROLE {role} LOGIN",
-        f"GRANT SELECT, INSERT, UPDATE ON positions, last_position, devices TO {role}",
+        f"GRANT SELECT, INSERT, UPDATE ON positions, last_position, devices, refold TO {role}",
+        f"GRANT SELECT ON zones TO {role}",
         f"GRANT EXECUTE ON FUNCTION positions_ensure_days(date[]) TO {role}",
     )
     for statement in grants:

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CRATES_IO = "registry+https://github.com/rust-lang/crates.io-index"
-OURS = {"batch", "codec8", "native", "rows", "state"}
+OURS = {"batch", "codec8", "fold", "native", "rows", "state", "timing"}
 
 # What is installed with the service: permissive, and the one whose sources need to be offered only
 # if they are changed (MPL-2.0).

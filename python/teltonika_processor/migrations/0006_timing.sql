@@ -51,7 +51,7 @@ COMMENT ON COLUMN public.zones_change.number IS 'One more for each statement tha
 INSERT INTO public.zones_change (number) VALUES (0);
 
 CREATE FUNCTION public.zones_changed() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     UPDATE public.zones_change SET number = number + 1;
