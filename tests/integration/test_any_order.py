@@ -19,7 +19,7 @@ from teltonika_processor.store.positions import PositionWriter, Receipt, SharedS
 from teltonika_processor.store.zones import ZoneColumns, write_zones
 from teltonika_processor.tasks.companions import companions, run_together
 from teltonika_processor.tasks.retry import Surroundings
-from teltonika_processor.timing.worker import FoldWorker, Listener
+from teltonika_processor.timing.worker import FoldWorker
 from tracks import Course, course, single_pass, track
 from waiting import eventually_async
 from writing import IMEI, SEED, write
@@ -66,7 +66,7 @@ async def folding(dsn: str, n_workers: int, limits: FoldLimits) -> AsyncIterator
             limits,
             lambda: False,
             around,
-            Listener(folded=lambda *_: None),
+            lambda *_: None,
         )
         for number in range(n_workers)
     ]

@@ -72,7 +72,10 @@ async def test_a_zone_is_added_changed_and_left_as_it_is(session: Any) -> None:
         Edited("box", "unchanged"),
     ]
     found = [
-        (zone.id, zone.version, zone.name, zone.radius_m, zone.valid_from, zone.valid_to)
+        (
+            *(zone.id, zone.version, zone.columns.name, zone.columns.radius_m),
+            *(zone.valid_from, zone.valid_to),
+        )
         for zone in await all_zones(session)
     ]
     assert found == [

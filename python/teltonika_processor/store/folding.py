@@ -19,6 +19,7 @@ from teltonika_processor.codec.native import (
 )
 from teltonika_processor.store import queries
 from teltonika_processor.store.connection import Session
+from teltonika_processor.store.paths import copy_rows
 from teltonika_processor.store.zones import count_changes
 
 # Neighbours on the right that are read along: mostly the first one ends the walk.
@@ -172,9 +173,9 @@ async def _write(session: Session, found: Fold) -> int:
             replaced=_listed(replaced), imeis=queries.array(changed)
         )
         await session.execute(delete)
-        revisions = found.copy_revisions(changed)
-        await _copy(session, "timing_revisions", revisions, REVISION_COLUMNS)
-        await _copy(session, "timing_records", found.copy_records(changed), TIMING_RECORD_COLUMNS)
+        revisions, records = found.copy_revisions(changed), found.copy_records(changed)
+        await _written(session, "timing_revisions", revisions, REVISION_COLUMNS)
+        await _written(session, "timing_records", records, TIMING_RECORD_COLUMNS)
     if locked:
         await session.execute(queries.CLEAR_MARKS.format(rest=_listed(found.rest())))
     await session.execute("COMMIT")
@@ -195,12 +196,6 @@ async def _copied(session: Session, query: str) -> bytes:
     return out.getvalue()
 
 
-async def _copy(session: Session, table: str, rows: CopyData, columns: tuple[str, ...]) -> None:
+async def _written(session: Session, table: str, rows: CopyData, columns: tuple[str, ...]) -> None:
     if rows.n_rows:
-        await session.copy_to_table(
-            table,
-            schema_name="public",
-            columns=columns,
-            source=memoryview(rows),  # type: ignore[arg-type] # as in `paths`
-            format="binary",
-        )
+        await copy_rows(session, table, rows, columns, schema="public")

@@ -86,7 +86,9 @@ async def write_direct(connection: Session, paths: Paths, payload: Payload) -> W
     """COPY straight into the table; None where a row was stored before, and nothing is now."""
     await connection.execute(paths.direct)
     try:
-        await _copy(connection, "positions", payload.positions, POSITION_COLUMNS, schema="public")
+        await copy_rows(
+            connection, "positions", payload.positions, POSITION_COLUMNS, schema="public"
+        )
     except asyncpg.UniqueViolationError:
         # Of the key or of an index of the operator's: the staged path tells them apart.
         await connection.execute("ROLLBACK")
@@ -94,7 +96,7 @@ async def write_direct(connection: Session, paths: Paths, payload: Payload) -> W
     has_zones = await _upsert_newest(connection, payload.newest)
     if has_zones:
         await connection.execute(paths.marks)
-        await _copy(connection, "marks", payload.rows.copy_marks(), MARK_COLUMNS)
+        await copy_rows(connection, "marks", payload.rows.copy_marks(), MARK_COLUMNS)
         await connection.execute(queries.MARK)
     await connection.execute("COMMIT")
     return Written(payload.positions.n_rows, has_zones)
@@ -103,7 +105,7 @@ async def write_direct(connection: Session, paths: Paths, payload: Payload) -> W
 async def write_staged(connection: Session, paths: Paths, payload: Payload) -> Written:
     """Through a temporary table, leaving out what was stored before."""
     await connection.execute(paths.staged)
-    await _copy(connection, "stage", payload.positions, POSITION_COLUMNS)
+    await copy_rows(connection, "stage", payload.positions, POSITION_COLUMNS)
     n_stored = int((await connection.execute(queries.INSERT_STAGED)).rpartition(" ")[2])
     if n_stored < payload.positions.n_rows and payload.plausible_s is not None:
         await connection.execute(queries.CLEAR_SUSPECTS, *payload.plausible_s)
@@ -118,11 +120,11 @@ async def _upsert_newest(connection: Session, newest: CopyData) -> bool:
     """Whether there are zones."""
     if not newest.n_rows:
         return bool(await connection.fetchval(queries.HAS_ZONES))
-    await _copy(connection, "newest", newest, LAST_POSITION_COLUMNS)
+    await copy_rows(connection, "newest", newest, LAST_POSITION_COLUMNS)
     return bool(await connection.fetchval(queries.UPSERT_NEWEST))
 
 
-async def _copy(
+async def copy_rows(
     connection: Session,
     table: str,
     rows: CopyData,
@@ -130,6 +132,7 @@ async def _copy(
     *,
     schema: str = "pg_temp",
 ) -> None:
+    """COPY encoded rows into a table, by default a temporary one."""
     await connection.copy_to_table(
         table,
         schema_name=schema,

@@ -102,10 +102,12 @@ WHERE p.imei = s.imei AND p.recorded_at = s.recorded_at AND p.digest = s.digest
   AND p.recorded_at < to_timestamp($2::double precision)
 """
 
+HAS_ZONES: Final = "SELECT EXISTS (SELECT FROM public.zones)"
+
 # Newest wins by the pair, so that the order of batches does not matter. Says whether there are
 # zones: asked behind the first write of the transaction, so that whoever commits the first zone
 # waits for it, and never remembered.
-UPSERT_NEWEST: Final = """
+UPSERT_NEWEST: Final = f"""
 WITH upserted AS (
 INSERT INTO public.last_position AS t (
     imei, recorded_at, digest, received_at, longitude, latitude, altitude_m, angle_deg,
@@ -130,10 +132,14 @@ ON CONFLICT (imei) DO UPDATE SET
     event_io_id = excluded.event_io_id
 WHERE (excluded.recorded_at, excluded.digest) > (t.recorded_at, t.digest)
 )
-SELECT EXISTS (SELECT FROM public.zones)
-"""
+{HAS_ZONES}
+"""  # noqa: S608 -- a constant of ours
 
-HAS_ZONES: Final = "SELECT EXISTS (SELECT FROM public.zones)"
+# Of records `r` timing sees no others.
+_IS_TIMING_FIX: Final = """
+r.satellites > 0 AND NOT r.clock_suspect
+AND r.longitude BETWEEN -180 AND 180 AND r.latitude BETWEEN -90 AND 90
+"""
 
 CREATE_MARKS: Final = """
 CREATE TEMP TABLE IF NOT EXISTS marks (imei bigint, first_at timestamptz, last_at timestamptz)
@@ -171,12 +177,10 @@ SELECT imei, range_agg(run) FROM (
             SELECT imei, recorded_at, recorded_at - lag(recorded_at) OVER (
                 PARTITION BY imei ORDER BY recorded_at
             ) > interval '10 minutes' AS is_after_hole
-            FROM pg_temp.stage AS s JOIN public.positions AS p USING (imei, recorded_at, digest)
-            WHERE p.xmin = pg_current_xact_id()::xid
-              AND p.satellites > 0 AND NOT p.clock_suspect
-              AND p.longitude BETWEEN -180 AND 180 AND p.latitude BETWEEN -90 AND 90
-              AND p.recorded_at >= to_timestamp($1::double precision)
-              AND p.recorded_at < to_timestamp($2::double precision)
+            FROM pg_temp.stage AS s JOIN public.positions AS r USING (imei, recorded_at, digest)
+            WHERE r.xmin = pg_current_xact_id()::xid AND {_IS_TIMING_FIX}
+              AND r.recorded_at >= to_timestamp($1::double precision)
+              AND r.recorded_at < to_timestamp($2::double precision)
         ) AS changed
     ) AS numbered
     GROUP BY imei, run_number
@@ -185,8 +189,7 @@ GROUP BY imei ORDER BY imei
 {_MERGE_RANGES}
 """  # noqa: S608 -- a constant of ours
 
-# Timing sees no other records (R4 in docs of `timing`).
-_IS_TIMING_FIX: Final = """
+_FIX: Final = """
 satellites > 0 AND NOT clock_suspect
 AND longitude BETWEEN -180 AND 180 AND latitude BETWEEN -90 AND 90
 """
@@ -214,21 +217,21 @@ FIXES: Final = f"""
 SELECT m.imei, p.* FROM (VALUES {{stretches}}) AS m (imei, lo, hi)
 CROSS JOIN LATERAL (
     (
-        SELECT (-1)::smallint, {_FIX} FROM public.positions
+        SELECT (-1)::smallint, {_FIX} FROM public.positions AS r
         WHERE imei = m.imei AND recorded_at < m.lo
           AND recorded_at >= '{{low}}' AND recorded_at < '{{high}}' AND {_IS_TIMING_FIX}
         ORDER BY recorded_at DESC, digest DESC LIMIT 1
     )
     UNION ALL
     (
-        SELECT 0::smallint, {_FIX} FROM public.positions
+        SELECT 0::smallint, {_FIX} FROM public.positions AS r
         WHERE imei = m.imei AND recorded_at >= m.lo AND recorded_at <= m.hi
           AND recorded_at >= '{{low}}' AND recorded_at < '{{high}}' AND {_IS_TIMING_FIX}
         ORDER BY recorded_at, digest LIMIT {{within}}
     )
     UNION ALL
     (
-        SELECT 1::smallint, {_FIX} FROM public.positions
+        SELECT 1::smallint, {_FIX} FROM public.positions AS r
         WHERE imei = m.imei AND recorded_at > m.hi
           AND recorded_at >= '{{low}}' AND recorded_at < '{{high}}' AND {_IS_TIMING_FIX}
         ORDER BY recorded_at, digest LIMIT {{right}}
@@ -240,14 +243,14 @@ CROSS JOIN LATERAL (
 FAR_FIXES: Final = f"""
 SELECT m.imei, p.* FROM (VALUES {{left}}) AS m (imei, lo)
 CROSS JOIN LATERAL (
-    SELECT (-1)::smallint, {_FIX} FROM public.positions
+    SELECT (-1)::smallint, {_FIX} FROM public.positions AS r
     WHERE imei = m.imei AND recorded_at < m.lo AND {_IS_TIMING_FIX}
     ORDER BY recorded_at DESC, digest DESC LIMIT 1
 ) AS p
 UNION ALL
 SELECT m.imei, p.* FROM (VALUES {{right}}) AS m (imei, hi)
 CROSS JOIN LATERAL (
-    SELECT 1::smallint, {_FIX} FROM public.positions
+    SELECT 1::smallint, {_FIX} FROM public.positions AS r
     WHERE imei = m.imei AND recorded_at > m.hi AND {_IS_TIMING_FIX}
     ORDER BY recorded_at, digest LIMIT {{n_right}}
 ) AS p
@@ -256,7 +259,7 @@ CROSS JOIN LATERAL (
 NEXT_FIXES: Final = f"""
 SELECT m.imei, p.recorded_at FROM (VALUES {{stretches}}) AS m (imei, lo)
 CROSS JOIN LATERAL (
-    SELECT recorded_at FROM public.positions
+    SELECT recorded_at FROM public.positions AS r
     WHERE imei = m.imei AND recorded_at >= m.lo AND {_IS_TIMING_FIX}
     ORDER BY recorded_at LIMIT 1
 ) AS p

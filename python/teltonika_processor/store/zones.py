@@ -87,6 +87,26 @@ WHERE id = $1 AND version = $2 AND unmarked::text = $3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneColumns:
+    """What a version says besides its number and validity.
+
+    Attributes:
+        kind: circle, polygon or gate.
+        geometry: GeoJSON, type and coordinates alone.
+        radius_m: Of a circle.
+        direction: Of a gate.
+    """
+
+    name: str
+    kind: str
+    geometry: Mapping[str, Any]
+    radius_m: float | None = None
+    direction: str | None = None
+    hysteresis_m: float = 0.0
+    minimum_lap_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredZone:
     """One version, as its row says.
 
@@ -98,29 +118,10 @@ class StoredZone:
 
     id: int
     version: int
-    name: str
-    kind: str
-    geometry: Mapping[str, Any]
-    radius_m: float | None
-    direction: str | None
-    hysteresis_m: float
-    minimum_lap_s: float | None
+    columns: ZoneColumns
     valid_from: datetime | None
     valid_to: datetime | None
     is_marked: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ZoneColumns:
-    """What a version says besides its number and validity."""
-
-    name: str
-    kind: str
-    geometry: Mapping[str, Any]
-    radius_m: float | None
-    direction: str | None
-    hysteresis_m: float
-    minimum_lap_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +154,14 @@ async def write_zones(
     """
     async with session.transaction(isolation="read_committed"):
         await session.execute(_LOCK)
-        newest = {zone.name: zone for zone in map(_stored, await session.fetch(_LIVE))}
+        newest = await _newest(session)
         return [await _write(session, zone, newest.get(zone.name), valid_from) for zone in zones]
+
+
+async def _newest(session: Session) -> dict[str, StoredZone]:
+    """The newest version of each zone, by its name."""
+    found = map(_stored, await session.fetch(_LIVE))
+    return {zone.columns.name: zone for zone in found}
 
 
 async def _write(
@@ -162,7 +169,7 @@ async def _write(
 ) -> Edited:
     is_open = before is not None and before.valid_to is None
     if before is not None and is_open:
-        if _columns_of(before) == zone:
+        if before.columns == zone:
             return Edited(zone.name, "unchanged")
         await session.execute(_END, before.id, before.version, valid_from, False)
     await session.execute(
@@ -185,7 +192,7 @@ async def disable_zone(session: Session, name: str, *, valid_to: datetime) -> bo
     """Let a zone count no more from then on; whether there is one of this name that counts."""
     async with session.transaction(isolation="read_committed"):
         await session.execute(_LOCK)
-        newest = {zone.name: zone for zone in map(_stored, await session.fetch(_LIVE))}
+        newest = await _newest(session)
         zone = newest.get(name)
         if zone is None or (zone.valid_to is not None and zone.valid_to <= valid_to):
             return False
@@ -219,16 +226,6 @@ async def _until_writers_of_before_have_ended(session: Session) -> None:
 
 
 def _stored(row: Any) -> StoredZone:
-    return StoredZone(**{**dict(row), "geometry": json.loads(row["geometry"])})
-
-
-def _columns_of(zone: StoredZone) -> ZoneColumns:
-    return ZoneColumns(
-        name=zone.name,
-        kind=zone.kind,
-        geometry=zone.geometry,
-        radius_m=zone.radius_m,
-        direction=zone.direction,
-        hysteresis_m=zone.hysteresis_m,
-        minimum_lap_s=zone.minimum_lap_s,
-    )
+    found = {**dict(row), "geometry": json.loads(row["geometry"])}
+    columns = {name: found.pop(name) for name in ZoneColumns.__slots__}
+    return StoredZone(columns=ZoneColumns(**columns), **found)

@@ -39,6 +39,7 @@ from teltonika_processor.stream.group_commit import (
 )
 from teltonika_processor.stream.line import Line, one_connection
 from teltonika_processor.tasks.backoff import Backoff
+from teltonika_processor.tasks.retry import sleep_unless
 
 # How long the server waits for replicas; well under the time that a reply may take.
 _REPLICAS_MS: Final = 1000
@@ -200,8 +201,10 @@ class Appender:
         self.is_open = self._was_open = True
         self._listener.changed(None)
         self._flush()
-        while not await _comes(self._ended, within_s=self._config.ask_again_s):
+        await sleep_unless(self._ended, self._config.ask_again_s)
+        while not self._ended.is_set():
             await self._ask_again()
+            await sleep_unless(self._ended, self._config.ask_again_s)
         if self._failure is not None:
             raise self._failure
 
@@ -318,13 +321,6 @@ class Appender:
                 break
         if errors:
             raise errors[0]
-
-
-async def _comes(event: asyncio.Event, *, within_s: float) -> bool:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(within_s):
-            await event.wait()
-    return event.is_set()
 
 
 def _wait_command(replicas: int) -> bytes:

@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final, NoReturn
 
@@ -16,26 +15,15 @@ from teltonika_processor.store.zones import (
     count_changes,
     finish_edits,
 )
-from teltonika_processor.tasks.retry import Surroundings, until_done
+from teltonika_processor.tasks.retry import Surroundings, sleep_unless, until_done
 from teltonika_processor.timing.marked import Marked, rest_s
-from teltonika_processor.timing.zone_file import ALWAYS, zone_of
+from teltonika_processor.timing.zone_file import ALWAYS, native_zone
 
 # What a crash left, and edits that were not finished, are looked for this often.
 _SWEEP_S: Final = 5.0
 
 # Bound: marked devices that one sweep brings.
 _SWEEP_MAX: Final = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """Who hears of what.
-
-    Attributes:
-        folded: A try at a group, and the seconds that it took.
-    """
-
-    folded: Callable[[Folded, float], None]
 
 
 class FoldWorker:
@@ -46,7 +34,7 @@ class FoldWorker:
         limits: What is a path, and how much is done at once.
         entries_wait: Whether entries wait in the stream.
         around: Log, clock, randomness.
-        listener: Who hears of what was done.
+        folded: Called with each try at a group, and the seconds that it took.
     """
 
     def __init__(
@@ -55,13 +43,13 @@ class FoldWorker:
         limits: FoldLimits,
         entries_wait: Callable[[], bool],
         around: Surroundings,
-        listener: Listener,
+        folded: Callable[[Folded, float], None],
     ) -> None:
         self._config: Final = config
         self._limits: Final = limits
         self._entries_wait: Final = entries_wait
         self._around: Final = around
-        self._listener: Final = listener
+        self._folded: Final = folded
         self._marked: Final = Marked()
         self._is_marked: Final = asyncio.Event()
         self._index = ZoneIndex([])
@@ -120,13 +108,13 @@ class FoldWorker:
         now_s = time.monotonic()
         self._marked.put_back(folded.passed_over, now_s)
         self._marked.add(folded.unfinished)
-        self._listener.folded(folded, now_s - began_s)
+        self._folded(folded, now_s - began_s)
         await asyncio.sleep(rest_s(now_s - began_s, entries_wait=self._entries_wait()))
 
     async def _load_zones(self, session: Session) -> None:
         """The number first: what changes behind it is noticed at the next fold."""
         changes = await count_changes(session)
-        zones = [native_zone(zone) for zone in await all_zones(session)]
+        zones = [_native(zone) for zone in await all_zones(session)]
         self._index = await asyncio.to_thread(ZoneIndex, zones)
         self._changes = changes
 
@@ -134,14 +122,10 @@ class FoldWorker:
         self._is_marked.clear()
         next_s = self._marked.next_due_s()
         due_s = sweep_at_s if next_s is None else min(next_s, sweep_at_s)
-        try:
-            async with asyncio.timeout(max(0.0, due_s - time.monotonic())):
-                await self._is_marked.wait()
-        except TimeoutError:
-            pass
+        await sleep_unless(self._is_marked, max(0.0, due_s - time.monotonic()))
 
 
-def native_zone(zone: StoredZone) -> Zone:
+def _native(zone: StoredZone) -> Zone:
     """A row of `zones` as it is folded by.
 
     Raises:
@@ -152,10 +136,9 @@ def native_zone(zone: StoredZone) -> Zone:
         zone.version,
         ALWAYS[0] if zone.valid_from is None else _unix_us(zone.valid_from),
         ALWAYS[1] if zone.valid_to is None else _unix_us(zone.valid_to),
-        zone.hysteresis_m,
+        zone.columns.hysteresis_m,
     )
-    geometry: Mapping[str, object] = zone.geometry
-    return zone_of(version, zone.kind, geometry, radius_m=zone.radius_m, direction=zone.direction)
+    return native_zone(version, zone.columns)
 
 
 def _unix_us(instant: datetime) -> int:

@@ -8,11 +8,11 @@ MultiPolygon an area, a LineString a gate. Its properties are `name`, and where 
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from teltonika_processor.codec.native import Zone, ZoneRefused
 from teltonika_processor.errors import TeltonikaProcessorError
+from teltonika_processor.store.zones import ZoneColumns
 
 Kind = Literal["circle", "polygon", "gate"]
 LonLat: TypeAlias = tuple[float, float]
@@ -38,66 +38,27 @@ class ZoneFileError(TeltonikaProcessorError):
     """A file that holds something that is no zone; nothing of it is used."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ZoneDraft:
-    """A zone as somebody drew it.
-
-    Attributes:
-        geometry: GeoJSON, type and coordinates alone.
-        radius_m: Of a circle.
-        direction: Of a gate.
-    """
-
-    name: str
-    kind: Kind
-    geometry: Mapping[str, Any]
-    radius_m: float | None = None
-    direction: str | None = None
-    hysteresis_m: float = 0.0
-    minimum_lap_s: float | None = None
-
-    def checked(self, version: Version = (0, 1, *ALWAYS, 0.0)) -> Zone:
-        """The zone, with this hysteresis instead of the version's.
-
-        Raises:
-            ZoneRefused: The geometry is no zone.
-        """
-        return zone_of(
-            (*version[:4], self.hysteresis_m),
-            self.kind,
-            self.geometry,
-            radius_m=self.radius_m,
-            direction=self.direction,
-        )
-
-
-def zone_of(
-    version: Version,
-    kind: str,
-    geometry: Mapping[str, Any],
-    *,
-    radius_m: float | None,
-    direction: str | None,
-) -> Zone:
-    """A zone of these columns of `zones`.
+def native_zone(version: Version, columns: ZoneColumns) -> Zone:
+    """The zone that these columns say, checked.
 
     Raises:
         ZoneRefused: The geometry is no zone.
         TypeError: Coordinates are no numbers, or nested otherwise.
     """
-    coordinates = geometry["coordinates"]
-    if kind == "circle":
-        return Zone.circle(version, _point(coordinates), cast("float", radius_m))
-    if kind == "gate":
-        return Zone.gate(version, [_point(one) for one in coordinates], cast("str", direction))
-    polygons = [coordinates] if geometry["type"] == "Polygon" else coordinates
+    coordinates = columns.geometry["coordinates"]
+    if columns.kind == "circle":
+        return Zone.circle(version, _point(coordinates), cast("float", columns.radius_m))
+    if columns.kind == "gate":
+        points = [_point(one) for one in coordinates]
+        return Zone.gate(version, points, cast("str", columns.direction))
+    polygons = [coordinates] if columns.geometry["type"] == "Polygon" else coordinates
     return Zone.area(
         version,
         [[[_point(one) for one in ring] for ring in polygon] for polygon in polygons],
     )
 
 
-def read_zones(text: str) -> list[ZoneDraft]:
+def read_zones(text: str) -> list[ZoneColumns]:
     """The zones of a file, each with a name of its own.
 
     Raises:
@@ -107,22 +68,22 @@ def read_zones(text: str) -> list[ZoneDraft]:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ZoneFileError(f"no JSON: {error}") from error
-    drafts: list[ZoneDraft] = []
+    zones: list[ZoneColumns] = []
     numbers: dict[str, int] = {}
     for number, feature in enumerate(_features(content), start=1):
         try:
-            draft = _draft(feature)
-            draft.checked()
+            zone = _zone(feature)
+            native_zone((0, 1, *ALWAYS, zone.hysteresis_m), zone)
         except ZoneRefused as error:
             raise ZoneFileError(f"feature {number}: {_refusal(error)}") from error
         except (ZoneFileError, TypeError, KeyError, IndexError) as error:
             raise ZoneFileError(f"feature {number}: {error}") from error
-        if (first := numbers.setdefault(draft.name, number)) != number:
-            raise ZoneFileError(f"feature {number}: feature {first} has the name {draft.name!r}")
-        drafts.append(draft)
-    if not drafts:
+        if (first := numbers.setdefault(zone.name, number)) != number:
+            raise ZoneFileError(f"feature {number}: feature {first} has the name {zone.name!r}")
+        zones.append(zone)
+    if not zones:
         raise ZoneFileError("no feature in it")
-    return drafts
+    return zones
 
 
 def _features(content: Any) -> Sequence[Any]:
@@ -135,7 +96,7 @@ def _features(content: Any) -> Sequence[Any]:
     return features
 
 
-def _draft(feature: Any) -> ZoneDraft:
+def _zone(feature: Any) -> ZoneColumns:
     if not isinstance(feature, dict) or feature.get("type") != "Feature":
         raise ZoneFileError("no GeoJSON Feature")
     properties = feature.get("properties") or {}
@@ -152,7 +113,7 @@ def _draft(feature: Any) -> ZoneDraft:
         raise ZoneFileError(
             f"property {unknown[0]!r} is not known: expected {', '.join(sorted(_PROPERTIES))}"
         )
-    return ZoneDraft(
+    return ZoneColumns(
         name=_name(properties.get("name")),
         kind=kind,
         geometry={"type": geometry["type"], "coordinates": geometry["coordinates"]},
