@@ -544,14 +544,14 @@ class Fold:
         """(imei, first, last) of the stretches to read."""
     def bounds(self) -> tuple[str, str]:
         """Two instants around all stretches, a day farther on both sides."""
-    def add_positions(
-        self, positions: bytes, /
-    ) -> tuple[list[str], list[str], list[str], list[str]]:
-        """Take fixes; what is missing: next, left, right, members.
+    def add_positions(self, positions: bytes, /) -> None:
+        """Take fixes: (imei, side, instant, digest, longitude, latitude, satellites).
 
         Raises:
             ValueError: It is no such stream.
         """
+    def needs(self) -> tuple[list[str], list[str], list[str], list[str]]:
+        """What is missing: next, left, right, members; each time more on the right."""
     def left_was_read(self) -> None:
         """What was asked for by `left` is in the next positions, or is not there."""
     def add_next(self, next_fixes: bytes, /) -> None:

@@ -139,22 +139,22 @@ async def _read(session: Session, found: Fold, limits: FoldLimits) -> None:
         within=limits.fixes + 1,
         right=_RIGHT,
     )
-    following, left, right, members = found.add_positions(await _copied(session, statement))
+    found.add_positions(await _copied(session, statement))
     n_right = _RIGHT
-    while following or left or right or members:
+    while any(needs := found.needs()):
+        following, left, right, members = map(_listed, needs)
         if following:
-            statement = queries.NEXT_FIXES.format(stretches=_listed(following))
-            found.add_next(await _copied(session, statement))
-        elif not (left or right):
-            statement = queries.MEMBERS.format(members=_listed(members))
-            found.add_members(await _copied(session, statement))
-        n_right *= _RIGHT_GROWS
-        found.left_was_read()
-        statement = queries.FAR_FIXES.format(
-            left=_listed(left) or _NOBODY, right=_listed(right) or _NOBODY, n_right=n_right
-        )
-        far = await _copied(session, statement)
-        following, left, right, members = found.add_positions(far)
+            found.add_next(await _copied(session, queries.NEXT_FIXES.format(stretches=following)))
+        if left or right:
+            n_right *= _RIGHT_GROWS
+            found.left_was_read()
+            statement = queries.FAR_FIXES.format(
+                left=left or _NOBODY, right=right or _NOBODY, n_right=n_right
+            )
+            found.add_positions(await _copied(session, statement))
+        elif members:
+            # Of every left neighbour at once, hence after the last of them was read.
+            found.add_members(await _copied(session, queries.MEMBERS.format(members=members)))
 
 
 async def _write(session: Session, found: Fold) -> int:

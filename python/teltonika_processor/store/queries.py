@@ -189,11 +189,6 @@ GROUP BY imei ORDER BY imei
 {_MERGE_RANGES}
 """  # noqa: S608 -- a constant of ours
 
-_FIX: Final = """
-satellites > 0 AND NOT clock_suspect
-AND longitude BETWEEN -180 AND 180 AND latitude BETWEEN -90 AND 90
-"""
-
 _FIX: Final = "recorded_at, digest, longitude, latitude, satellites"
 
 # What `Fold` takes, by COPY. {imeis}: an `array`. The version is compared again under the lock.

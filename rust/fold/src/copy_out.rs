@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xFF\r\n\0";
+use rows::SIGNATURE;
 
 /// The bytes are not what the statement copies out: a bug of ours, never of the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! One device of a group: its stretch, the fixes around it, and what they gave.
 
-use timing::{Fix, Limits, Membership, Row, ZoneIndex};
+use timing::{Fix, Limits, Membership, Row, ZoneIndex, timing_fixes};
 
 use crate::fold::Budget;
 use crate::instant::text;
@@ -226,7 +226,7 @@ impl Device {
         self.newest_us <= known_us
     }
 
-    /// How many neighbours on the right are folded: up to the first beyond every band (R7).
+    /// How many neighbours on the right are folded: up to the first beyond every band.
     fn n_right(&self, index: &ZoneIndex) -> Option<usize> {
         let at = self
             .right
@@ -263,7 +263,7 @@ impl Device {
         Some((left, members))
     }
 
-    /// Rows whose end fix lies behind the first and not behind the second are replaced (R9).
+    /// Rows whose end fix lies behind the first and not behind the second are replaced.
     pub(crate) fn replaced(&self) -> (i64, i64) {
         let after_us = match self.left {
             Left::At(fix) => fix.t_us,
@@ -302,10 +302,9 @@ impl Device {
     }
 }
 
-/// One fix an instant, the greatest digest, in order of time (R4).
+/// As timing sees them: one fix an instant, in order of time. The statement left suspects out.
 fn order(fixes: &mut Vec<Fix>) {
-    fixes.sort_by_key(|fix| (fix.t_us, std::cmp::Reverse(fix.digest)));
-    fixes.dedup_by_key(|fix| fix.t_us);
+    *fixes = timing_fixes(fixes.drain(..).map(|fix| (fix, false)));
 }
 
 /// One row of a `VALUES` list.

@@ -100,11 +100,11 @@ impl Fold {
     }
 
     /// Takes fixes: imei, side (int2: -1 left, 0 within, 1 right), instant, digest, longitude,
-    /// latitude, satellites (int2); then says what is missing.
+    /// latitude, satellites (int2).
     ///
     /// # Errors
     /// `positions` is no such stream.
-    pub fn add_positions(&mut self, positions: &[u8]) -> Result<Needs, CopyError> {
+    pub fn add_positions(&mut self, positions: &[u8]) -> Result<(), CopyError> {
         let mut reader = CopyReader::new(positions)?;
         while reader.row(7)? {
             let imei = reader.int8()?;
@@ -127,10 +127,11 @@ impl Fold {
         for device in self.devices.values_mut() {
             device.settle(&self.budget);
         }
-        Ok(self.needs())
+        Ok(())
     }
 
-    fn needs(&mut self) -> Needs {
+    /// What is missing; each time more is asked for on the right.
+    pub fn needs(&mut self) -> Needs {
         let mut needs = Needs::default();
         for device in self.devices.values_mut() {
             device.add_needs(&self.index, &mut needs);

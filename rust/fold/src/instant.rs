@@ -1,7 +1,6 @@
 //! Instants between Postgres, which counts from 2000, and Unix microseconds; and as text.
 
-/// Unix microseconds of 2000-01-01 UTC, from which a `timestamptz` counts.
-const EPOCH_2000_US: i64 = 946_684_800_000_000;
+const EPOCH_US: i64 = rows::POSTGRES_EPOCH_MS * 1_000;
 
 const DAY_US: i64 = 86_400_000_000;
 
@@ -9,7 +8,7 @@ const DAY_US: i64 = 86_400_000_000;
 pub(crate) fn unix_us(timestamptz: i64) -> i64 {
     match timestamptz {
         i64::MIN | i64::MAX => timestamptz,
-        finite => finite.saturating_add(EPOCH_2000_US),
+        finite => finite.saturating_add(EPOCH_US),
     }
 }
 
@@ -17,7 +16,7 @@ pub(crate) fn unix_us(timestamptz: i64) -> i64 {
 pub(crate) fn timestamptz(unix_us: i64) -> i64 {
     match unix_us {
         i64::MIN | i64::MAX => unix_us,
-        finite => finite.saturating_sub(EPOCH_2000_US),
+        finite => finite.saturating_sub(EPOCH_US),
     }
 }
 
@@ -84,10 +83,10 @@ mod tests {
 
     #[test]
     fn infinities_stay_and_others_count_from_2000() {
-        for unix in [i64::MIN, i64::MAX, 0, EPOCH_2000_US, -5] {
+        for unix in [i64::MIN, i64::MAX, 0, EPOCH_US, -5] {
             assert_eq!(unix_us(timestamptz(unix)), unix);
         }
-        assert_eq!(timestamptz(EPOCH_2000_US + 7), 7);
+        assert_eq!(timestamptz(EPOCH_US + 7), 7);
         assert_eq!(timestamptz(i64::MAX), i64::MAX);
     }
 }

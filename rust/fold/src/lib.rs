@@ -4,10 +4,10 @@
 //! in comes out as bytes; texts are values for a statement. One [`Fold`] is one try at one group of
 //! devices:
 //!
-//! 1. [`Fold::of_marks`] takes the marks and picks of each device the leftmost stretch (R8).
+//! 1. [`Fold::of_marks`] takes the marks and picks of each device the leftmost stretch.
 //! 2. [`Fold::add_positions`] takes the fixes of these stretches and their neighbours, and says what
-//!    is still missing, until nothing is: a left neighbour that is far (R12), more neighbours on the
-//!    right while history may matter (R7), stored membership at the left neighbour (R6).
+//!    is still missing, until nothing is: a left neighbour that is far, more neighbours on the
+//!    right while history may matter, stored membership at the left neighbour.
 //! 3. [`Fold::derive`] derives.
 //! 4. [`Fold::keep`] drops those whose marks have changed meanwhile.
 //! 5. [`Fold::compare`] takes the rows that are stored, and leaves what differs.

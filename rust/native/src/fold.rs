@@ -85,12 +85,16 @@ impl PyFold {
         self.fold.bounds()
     }
 
-    /// Takes fixes and says what is missing.
+    /// Takes fixes.
     #[pyo3(signature = (positions, /))]
-    fn add_positions(&mut self, py: Python<'_>, positions: &[u8]) -> PyResult<PyNeeds> {
-        let needs = self
-            .with(py, |fold| fold.add_positions(positions))?
-            .map_err(bad_copy)?;
+    fn add_positions(&mut self, py: Python<'_>, positions: &[u8]) -> PyResult<()> {
+        self.with(py, |fold| fold.add_positions(positions))?
+            .map_err(bad_copy)
+    }
+
+    /// What is missing.
+    fn needs(&mut self, py: Python<'_>) -> PyResult<PyNeeds> {
+        let needs = self.with(py, fold::Fold::needs)?;
         Ok((needs.next, needs.left, needs.right, needs.members))
     }
 

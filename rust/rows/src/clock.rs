@@ -10,7 +10,7 @@ pub const CLOCK_AHEAD_MAX_MS: u64 = DAY_MS;
 const PLAUSIBLE_FROM_MS: u64 = 1_262_304_000_000;
 
 /// 2000-01-01 UTC in Unix ms: where a `timestamptz` counts from.
-const POSTGRES_EPOCH_MS: i64 = 946_684_800_000;
+pub const POSTGRES_EPOCH_MS: i64 = 946_684_800_000;
 
 /// 294277-01-01 UTC in Unix ms, the first instant that a `timestamptz` cannot hold.
 ///

@@ -4,7 +4,8 @@
 //! a 16-bit field count before each row; a 32-bit length before each field, -1 for NULL; -1 as the
 //! field count that ends the stream. All integers are big-endian.
 
-const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xFF\r\n\0";
+/// The first bytes of a stream.
+pub const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xFF\r\n\0";
 const FLAGS: [u8; 4] = [0; 4];
 const EXTENSION_LEN: [u8; 4] = [0; 4];
 const TRAILER: [u8; 2] = [0xFF; 2];

@@ -30,8 +30,8 @@ mod positions;
 mod select;
 mod view;
 
-pub use clock::{CLOCK_AHEAD_MAX_MS, is_storable};
-pub use copy_buffer::{CopyBytes, Fields};
+pub use clock::{CLOCK_AHEAD_MAX_MS, POSTGRES_EPOCH_MS, is_storable};
+pub use copy_buffer::{CopyBytes, Fields, SIGNATURE};
 pub use frames::{remember, senders};
 pub use key_columns::KeyColumns;
 pub use last_positions::{LAST_POSITION_COLUMNS, copy_last_positions};

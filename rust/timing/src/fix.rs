@@ -25,7 +25,7 @@ pub struct FixKey {
 }
 
 impl Fix {
-    /// Whether timing sees it (R4): it has satellites, its coordinates are in range, and its clock is
+    /// Whether timing sees it: it has satellites, its coordinates are in range, and its clock is
     /// not suspect.
     #[must_use]
     pub fn is_timing_fix(&self, clock_suspect: bool) -> bool {
@@ -46,7 +46,7 @@ impl Fix {
     }
 }
 
-/// The timing fixes of one device's records, in order of time: R4, whole.
+/// The timing fixes of one device's records, in order of time.
 ///
 /// `records` are fixes, each with its `clock_suspect`. Of one instant the greatest digest stays.
 #[must_use]

@@ -121,20 +121,20 @@ impl ZoneIndex {
     }
 
     /// The zones in whose band the fix is and that are live then, in ascending order: what geometry
-    /// cannot say of the fix (R6).
+    /// cannot say of the fix.
     #[must_use]
     pub fn in_band(&self, fix: &Fix) -> Vec<i32> {
         self.of_side(fix, None)
     }
 
     /// The zones that the fix is inside of and beyond the band, and that are live then: what geometry
-    /// can say (R6). With what is stored of the zones of [`Self::in_band`] this is the membership.
+    /// can say. With what is stored of the zones of [`Self::in_band`] this is the membership.
     #[must_use]
     pub fn membership_beyond_band(&self, fix: &Fix) -> Membership {
         self.of_side(fix, Some(true)).into_iter().collect()
     }
 
-    /// Whether no live zone has the fix in its band, so that what was before it cannot matter (R7).
+    /// Whether no live zone has the fix in its band, so that what was before it cannot matter.
     #[must_use]
     pub fn is_beyond_every_band(&self, fix: &Fix) -> bool {
         self.in_band(fix).is_empty()

@@ -124,7 +124,7 @@ struct Stored {
 }
 
 impl Stored {
-    /// R6: by geometry beyond the band, else the newest row up to there.
+    /// By geometry beyond the band, else the newest row up to there.
     fn membership_at(&self, index: &ZoneIndex, fix: &Fix) -> Membership {
         let mut inside = index.membership_beyond_band(fix);
         for zone_id in index.in_band(fix) {
@@ -136,7 +136,7 @@ impl Stored {
         inside
     }
 
-    /// R7 and R9: from the fix on to the first that is beyond every band; rows belong to their ends.
+    /// From the fix on to the first that is beyond every band; rows belong to their ends.
     fn take(&mut self, index: &ZoneIndex, late: Fix) {
         let first = self.fixes.partition_point(|fix| fix.t_us < late.t_us);
         self.fixes.insert(first, late);
