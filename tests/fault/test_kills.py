@@ -134,4 +134,5 @@ def test_kill_9_during_a_migration_leaves_it_to_the_next_start(
         "0004_default_plausible",
         "0005_default_current_sessions",
         "0006_timing",
+        "0007_sessions",
     ]

@@ -34,6 +34,7 @@ PACKAGED = (
     "0004_default_plausible",
     "0005_default_current_sessions",
     "0006_timing",
+    "0007_sessions",
 )
 
 

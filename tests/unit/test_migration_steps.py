@@ -57,6 +57,7 @@ def test_the_package_carries_its_steps() -> None:
         "0004_default_plausible",
         "0005_default_current_sessions",
         "0006_timing",
+        "0007_sessions",
     ]
 
 

@@ -1,0 +1,157 @@
+-- phase: pre
+--
+-- What is a path, the sessions of a race meeting, and what people ask of the crossings: laps, and
+-- stays in zones. Views decide what counts; timing_records holds all that happened.
+
+-- One row, in the database and not in a setting: crossings are the same whoever folds.
+CREATE TABLE public.timing_limits (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    gap_s double precision NOT NULL CHECK (gap_s > 0),
+    jump_m_s double precision NOT NULL CHECK (jump_m_s > 0)
+);
+COMMENT ON TABLE public.timing_limits IS 'What is a path between two fixes: one row, changed by timing limits.';
+COMMENT ON COLUMN public.timing_limits.only_row IS 'Always true.';
+COMMENT ON COLUMN public.timing_limits.gap_s IS 'Two fixes farther apart in time have no path between them, in seconds.';
+COMMENT ON COLUMN public.timing_limits.jump_m_s IS 'Nor have two that would need a higher speed than this, in metres a second.';
+INSERT INTO public.timing_limits (gap_s, jump_m_s) VALUES (300, 140);
+
+-- Whoever holds zones in memory holds these with them.
+CREATE TRIGGER timing_limits_changed
+    AFTER INSERT OR UPDATE OR DELETE ON public.timing_limits
+    FOR EACH STATEMENT EXECUTE FUNCTION public.zones_changed();
+
+CREATE TABLE public.sessions (
+    name text PRIMARY KEY CHECK (name <> ''),
+    kind text NOT NULL CHECK (kind IN ('practice', 'qualifying', 'race')),
+    starts_at timestamptz NOT NULL,
+    ends_at timestamptz NOT NULL,
+    zones integer[] NOT NULL CHECK (cardinality(zones) > 0 AND array_position(zones, NULL) IS NULL),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CHECK (starts_at < ends_at)
+);
+COMMENT ON TABLE public.sessions IS 'Practice, qualifying, race: when, and over which zones.';
+COMMENT ON COLUMN public.sessions.name IS 'What people call it.';
+COMMENT ON COLUMN public.sessions.kind IS 'practice, qualifying or race.';
+COMMENT ON COLUMN public.sessions.starts_at IS 'First moment whose crossings count.';
+COMMENT ON COLUMN public.sessions.ends_at IS 'First moment whose crossings count no more.';
+COMMENT ON COLUMN public.sessions.zones IS 'Ids of zones: start and finish first, then the sector gates in the order of a lap.';
+COMMENT ON COLUMN public.sessions.created_at IS 'When it was written.';
+
+CREATE FUNCTION public.sphere_distance_m(
+    longitude_a double precision, latitude_a double precision,
+    longitude_b double precision, latitude_b double precision
+) RETURNS double precision
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN 2 * 6371008.8 * asin(least(1.0, sqrt(
+    sin(radians(latitude_b - latitude_a) / 2) ^ 2
+    + cos(radians(latitude_a)) * cos(radians(latitude_b))
+    * sin(radians(longitude_b - longitude_a) / 2) ^ 2
+)));
+COMMENT ON FUNCTION public.sphere_distance_m(double precision, double precision, double precision, double precision) IS 'Metres between two places on the sphere that timing_records are derived on.';
+
+CREATE VIEW public.zone_stays AS
+SELECT
+    imei,
+    zone_id,
+    at AS entered_at,
+    left_at,
+    left_at - at AS duration,
+    left_at IS NULL AS is_open,
+    kind = 'initial' AS is_initial,
+    cause AS entered_cause,
+    left_cause
+FROM (
+    SELECT
+        imei, zone_id, kind, at, cause,
+        lead(at) OVER stays AS left_at,
+        lead(cause) OVER stays AS left_cause
+    FROM public.timing_records
+    WHERE kind IN ('initial', 'enter', 'exit')
+    WINDOW stays AS (PARTITION BY imei, zone_id ORDER BY end_t, n)
+) AS changes
+WHERE kind <> 'exit';
+COMMENT ON VIEW public.zone_stays IS 'From when to when a device was inside a zone; left_at is null while it is.';
+
+CREATE VIEW public.laps AS
+WITH crossed AS (
+    SELECT
+        s.name, s.zones, t.imei, t.zone_id, t.zone_version, t.at, t.end_t, t.n, t.start_t,
+        t.uncertainty_us,
+        lead(t.at) OVER crossings AS next_at,
+        lead(t.end_t) OVER crossings AS next_end_t,
+        lead(t.zone_version) OVER crossings AS next_zone_version,
+        lead(t.uncertainty_us) OVER crossings AS next_uncertainty_us
+    FROM public.sessions AS s
+    JOIN public.timing_records AS t
+        ON t.zone_id = s.zones[1] AND t.at >= s.starts_at AND t.at < s.ends_at
+    WHERE t.kind IN ('enter', 'cross') AND t.cause = 'ok'
+    WINDOW crossings AS (PARTITION BY s.name, t.imei ORDER BY t.at, t.end_t, t.n)
+),
+judged AS (
+    SELECT
+        c.*, c.next_at - c.at AS duration,
+        coalesce(extract(epoch FROM c.next_at - c.at) < z.minimum_lap_s, false) AS too_short
+    FROM crossed AS c
+    JOIN public.zones AS z ON z.id = c.zone_id AND z.version = c.next_zone_version
+    WHERE c.next_at IS NOT NULL
+)
+SELECT
+    j.name AS session,
+    j.imei,
+    CASE WHEN NOT j.too_short THEN
+        count(*) FILTER (WHERE NOT j.too_short) OVER (
+            PARTITION BY j.name, j.imei ORDER BY j.at, j.end_t, j.n
+        )
+    END AS lap,
+    j.at AS started_at,
+    j.next_at AS ended_at,
+    j.duration,
+    j.uncertainty_us + j.next_uncertainty_us AS uncertainty_us,
+    sectors.times AS sector_times,
+    j.too_short,
+    breaks.has_gap,
+    breaks.has_jump
+FROM judged AS j
+CROSS JOIN LATERAL (
+    SELECT
+        coalesce(array_agg(CASE WHEN time >= interval '0' THEN time END ORDER BY number), '{}')
+            AS times
+    FROM (
+        SELECT number, split - lag(split, 1, j.at) OVER (ORDER BY number) AS time
+        FROM (
+            SELECT sector.number, (
+                SELECT min(t.at) FROM public.timing_records AS t
+                WHERE t.imei = j.imei AND t.zone_id = sector.zone_id
+                  AND t.end_t BETWEEN j.start_t AND j.next_end_t
+                  AND t.at > j.at AND t.at < j.next_at
+                  AND t.kind IN ('enter', 'cross') AND t.cause = 'ok'
+            ) AS split
+            FROM unnest(j.zones[2:]) WITH ORDINALITY AS sector (zone_id, number)
+            UNION ALL
+            SELECT cardinality(j.zones), j.next_at WHERE cardinality(j.zones) > 1
+        ) AS splits
+    ) AS times
+) AS sectors
+CROSS JOIN LATERAL (
+    SELECT
+        bool_or(seconds > l.gap_s) AS has_gap,
+        bool_or(distance_m / seconds > l.jump_m_s) AS has_jump
+    FROM public.timing_limits AS l, (
+        SELECT
+            extract(epoch FROM recorded_at - lag(recorded_at) OVER fixes)::double precision
+                AS seconds,
+            public.sphere_distance_m(
+                lag(longitude) OVER fixes, lag(latitude) OVER fixes, longitude, latitude
+            ) AS distance_m
+        FROM (
+            SELECT DISTINCT ON (recorded_at) recorded_at, longitude, latitude
+            FROM public.positions
+            WHERE imei = j.imei AND recorded_at BETWEEN j.start_t AND j.next_end_t
+              AND satellites > 0 AND NOT clock_suspect
+              AND longitude BETWEEN -180 AND 180 AND latitude BETWEEN -90 AND 90
+            ORDER BY recorded_at, digest DESC
+        ) AS timing_fixes
+        WINDOW fixes AS (ORDER BY recorded_at)
+    ) AS steps
+) AS breaks;
+COMMENT ON VIEW public.laps IS 'From one crossing of start and finish to the next, by session and device. A lap below the minimum is flagged, and has no number; has_gap and has_jump are null where the positions are gone.';
