@@ -485,7 +485,7 @@ def test_the_command_checks_applies_and_checks_again(database: str) -> None:
     applied = "".join(f"applied {name}\n" for name in PACKAGED)
     assert run_migrate(database) == (0, f"{applied}wrote 656 rows of io_elements\n", "")
     assert run_migrate(database) == (0, "nothing to apply\n", "")
-    assert run_migrate(database, "--check") == (0, "the schema fits: 6 steps applied\n", "")
+    assert run_migrate(database, "--check") == (0, "the schema fits: 7 steps applied\n", "")
     code, out, _ = run_migrate(database, "--check", "--json")
     assert (code, json.loads(out)["fits"], json.loads(out)["applied"]) == (0, True, [*PACKAGED])
 
