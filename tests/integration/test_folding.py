@@ -12,9 +12,9 @@ from rows import NOON_MS, Record
 from teltonika_processor.codec.native import Zone, ZoneIndex
 from teltonika_processor.store import folding
 from teltonika_processor.store.connection import SessionConfig, open_session
-from teltonika_processor.store.folding import Folded, FoldLimits, fold
+from teltonika_processor.store.folding import Folded, FoldLimits, KnownZones, fold
 from teltonika_processor.store.positions import PositionWriter
-from teltonika_processor.store.zones import count_changes
+from teltonika_processor.store.zones import count_changes, path_limits
 from writing import IMEI, write
 
 NOON = datetime.fromtimestamp(NOON_MS / 1000, UTC)
@@ -66,10 +66,11 @@ async def crossings(admin: asyncpg.Connection) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in rows]
 
 
-async def folded(session: Any, *zones: Zone, **limits: float) -> Folded:
+async def folded(session: Any, *zones: Zone, holds: bool = False, **limits: Any) -> Folded:
     changes = await count_changes(session)
-    done = await fold(session, ZoneIndex(list(zones)), changes, [IMEI], FoldLimits(**limits))
-    return dataclasses.replace(done, passed_over=(), unfinished=())
+    known = KnownZones(ZoneIndex(list(zones)), await path_limits(session), changes, len(zones))
+    done = await fold(session, known, [IMEI], FoldLimits(**limits), holds=holds)
+    return dataclasses.replace(done, done=(), passed_over=(), unfinished=())
 
 
 async def test_a_gate_is_crossed_between_two_fixes(

@@ -2,12 +2,13 @@
 
 Rules. The marks are read by a statement of their own, and everything else by statements that begin
 after it returned. What was derived is written only for devices whose mark is still the one that was
-read, under its lock, in one short transaction (fold by version).
+read, under its lock, in one short transaction (fold by version). A device that loses again and
+again against whoever marks it is read and written under that lock.
 """
 
 import io
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from teltonika_processor.codec.native import (
@@ -20,7 +21,7 @@ from teltonika_processor.codec.native import (
 from teltonika_processor.store import queries
 from teltonika_processor.store.connection import Session
 from teltonika_processor.store.paths import copy_rows
-from teltonika_processor.store.zones import count_changes
+from teltonika_processor.store.zones import PathLimits, count_changes
 
 # Neighbours on the right that are read along: mostly the first one ends the walk.
 _RIGHT: Final = 4
@@ -30,19 +31,32 @@ _RIGHT_GROWS: Final = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldLimits:
-    """What is a path, and how much is done at once.
+    """How much is done at once.
 
     Attributes:
-        gap_s: Two fixes farther apart in time have no path between them.
-        jump_m_s: Nor have two that would need this speed.
         fixes: Bound: marked fixes of a device in one transaction; the rest stays marked.
         window_s: Bound: a longer stretch is cut, so that only its partitions are read.
     """
 
-    gap_s: float = 300.0
-    jump_m_s: float = 140.0
     fixes: int = 5000
     window_s: float = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class KnownZones:
+    """What is folded by, as of one moment.
+
+    Attributes:
+        index: All versions of all zones.
+        limits: What is a path.
+        changes: What `zones.count_changes` said before they were read.
+        n_versions: How many versions there are.
+    """
+
+    index: ZoneIndex
+    limits: PathLimits
+    changes: int
+    n_versions: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +68,7 @@ class Folded:
         n_done: Those of them whose mark was still the same; the others are to be tried again.
         n_segments: Segments that were looked at.
         n_changed: Devices whose crossings were replaced.
+        done: Those of `n_done`.
         passed_over: Devices whose mark somebody held, or that were marked again meanwhile.
         unfinished: Devices that were done in part: the rest of their mark stays.
     """
@@ -62,6 +77,7 @@ class Folded:
     n_done: int
     n_segments: int
     n_changed: int
+    done: tuple[int, ...] = ()
     passed_over: tuple[int, ...] = ()
     unfinished: tuple[int, ...] = ()
 
@@ -81,33 +97,59 @@ async def marked_devices(session: Session, at_most: int) -> list[int]:
 
 async def fold(
     session: Session,
-    index: ZoneIndex,
-    changes: int | None,
+    zones: KnownZones,
     imeis: Sequence[int],
     limits: FoldLimits,
+    *,
+    holds: bool = False,
 ) -> Folded:
     """Derive the crossings of these devices again, as far as they are marked.
 
     Args:
         session: Without an open transaction.
-        index: The zones.
-        changes: What `zones.count_changes` said before they were read; None: never.
+        zones: What is folded by.
         imeis: Of one group.
         limits: How much is done.
+        holds: Whether their marks are locked from before they are read, so that no batch marks
+            them meanwhile: batches wait for it.
 
     Raises:
-        ZonesChanged: The index is not of the zones that are there.
-        Foreign errors, see ``sqlstate.FOREIGN_ERRORS``.
+        ZonesChanged: The zones are not those that are there.
+        Foreign errors, see ``sqlstate.FOREIGN_ERRORS``; the session is to be closed.
     """
+    if not holds:
+        return await _fold(session, zones, imeis, limits, _by_version)
+    await session.execute(_BEGIN)
+    try:
+        # A statement of its own: one that also reads would give the ranges of before its wait.
+        locked = await session.fetch(queries.HOLD_MARKS.format(imeis=queries.array(imeis)))
+        held = [row[0] for row in locked]
+        folded = await _fold(session, zones, held, limits, _write)
+    except ZonesChanged:
+        await session.execute("ROLLBACK")
+        raise
+    await session.execute("COMMIT")
+    return replace(
+        folded, passed_over=tuple(sorted(set(imeis).difference(held))) + folded.passed_over
+    )
+
+
+async def _fold(
+    session: Session,
+    zones: KnownZones,
+    imeis: Sequence[int],
+    limits: FoldLimits,
+    write: Callable[[Session, Fold], Awaitable[int]],
+) -> Folded:
     marks = await _copied(session, queries.MARKS.format(imeis=queries.array(imeis)))
     # Behind the marks: whoever changes zones now marks these devices, and then they are not kept.
-    if await count_changes(session) != changes:
+    if await count_changes(session) != zones.changes:
         raise ZonesChanged
     found = Fold(
-        index,
+        zones.index,
         marks,
-        gap_us=round(limits.gap_s * 1e6),
-        jump_m_s=limits.jump_m_s,
+        gap_us=round(zones.limits.gap_s * 1e6),
+        jump_m_s=zones.limits.jump_m_s,
         fixes=limits.fixes,
         right=_RIGHT,
         window_us=round(limits.window_s * 1e6),
@@ -117,13 +159,14 @@ async def fold(
         return Folded(0, 0, 0, 0)
     await _read(session, found, limits)
     n_segments = found.derive()
-    n_changed = await _write(session, found)
+    n_changed = await write(session, found)
     done = found.imeis
     return Folded(
         len(marked),
         len(done),
         n_segments,
         n_changed,
+        done=tuple(done),
         passed_over=tuple(sorted(set(marked) - set(done))),
         unfinished=tuple(found.unfinished()),
     )
@@ -157,11 +200,18 @@ async def _read(session: Session, found: Fold, limits: FoldLimits) -> None:
             found.add_members(await _copied(session, queries.MEMBERS.format(members=members)))
 
 
-async def _write(session: Session, found: Fold) -> int:
-    """How many devices have other crossings now; those that were not done are dropped."""
-    await session.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+async def _by_version(session: Session, found: Fold) -> int:
+    """Write for those whose mark is still the one that was read; the others are dropped."""
+    await session.execute(_BEGIN)
     locked = await session.fetch(queries.LOCK_MARKS.format(versions=_listed(found.versions())))
     found.keep([row[0] for row in locked])
+    n_changed = await _write(session, found) if locked else 0
+    await session.execute("COMMIT")
+    return n_changed
+
+
+async def _write(session: Session, found: Fold) -> int:
+    """How many devices have other crossings now; the caller begins and commits."""
     replaced = found.replaced()
     if replaced:
         stored = await _copied(session, queries.STORED_CROSSINGS.format(replaced=_listed(replaced)))
@@ -176,11 +226,11 @@ async def _write(session: Session, found: Fold) -> int:
         revisions, records = found.copy_revisions(changed), found.copy_records(changed)
         await _written(session, "timing_revisions", revisions, REVISION_COLUMNS)
         await _written(session, "timing_records", records, TIMING_RECORD_COLUMNS)
-    if locked:
-        await session.execute(queries.CLEAR_MARKS.format(rest=_listed(found.rest())))
-    await session.execute("COMMIT")
+    await session.execute(queries.CLEAR_MARKS.format(rest=_listed(found.rest())))
     return len(changed)
 
+
+_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
 _NOBODY: Final = "(NULL::bigint, NULL::timestamptz)"
 

@@ -279,6 +279,14 @@ ORDER BY f.imei
 FOR UPDATE OF f SKIP LOCKED
 """
 
+# {imeis}: an `array`.
+HOLD_MARKS: Final = """
+SELECT imei FROM public.refold
+WHERE imei = ANY ('{imeis}'::bigint[]) AND NOT isempty(ranges)
+ORDER BY imei
+FOR UPDATE SKIP LOCKED
+"""
+
 STORED_CROSSINGS: Final = """
 SELECT
     t.imei, t.end_t, t.zone_id, t.n, t.zone_version, t.kind, t.at, t.uncertainty_us, t.direction,

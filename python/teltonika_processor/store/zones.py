@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from teltonika_processor.errors import SchemaMismatch
 from teltonika_processor.store.connection import Session
 
 # Bound: devices that are marked in one transaction, so that their batches wait for milliseconds.
@@ -57,6 +58,8 @@ SELECT id, version, unmarked::text,
     coalesce(lower(unmarked), '-infinity'), coalesce(upper(unmarked), 'infinity')
 FROM public.zones WHERE NOT isempty(unmarked) ORDER BY id, version
 """
+
+_COUNT_UNMARKED: Final = "SELECT count(*) FROM public.zones WHERE NOT isempty(unmarked)"
 
 _NEXT_TRANSACTION: Final = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
 
@@ -125,6 +128,19 @@ class StoredZone:
 
 
 @dataclass(frozen=True, slots=True)
+class PathLimits:
+    """What is a path between two fixes, as the row of `timing_limits` says.
+
+    Attributes:
+        gap_s: Two fixes farther apart in time have no path between them.
+        jump_m_s: Nor have two that would need this speed.
+    """
+
+    gap_s: float
+    jump_m_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Edited:
     """What became of one zone."""
 
@@ -140,6 +156,23 @@ async def all_zones(session: Session) -> list[StoredZone]:
 async def count_changes(session: Session) -> int:
     """How often zones were changed: whoever holds them compares it."""
     return int(await session.fetchval("SELECT number FROM public.zones_change"))
+
+
+async def path_limits(session: Session) -> PathLimits:
+    """What is a path; a change of it counts among those of zones.
+
+    Raises:
+        SchemaMismatch: There is no row.
+    """
+    row = await session.fetchrow("SELECT gap_s, jump_m_s FROM public.timing_limits")
+    if row is None:
+        raise SchemaMismatch("timing_limits has no row: INSERT INTO timing_limits VALUES (...)")
+    return PathLimits(row["gap_s"], row["jump_m_s"])
+
+
+async def count_unfinished_edits(session: Session) -> int:
+    """How many versions have devices yet to be marked for them."""
+    return int(await session.fetchval(_COUNT_UNMARKED))
 
 
 async def write_zones(
