@@ -181,6 +181,7 @@ OPERATOR_COMMANDS = [
 NOT_THE_OPERATORS = {
     *("run", "ingest"),
     *("config", "decode", "demo", "health", "migrate", "partitions", "simulate"),
+    *("sessions", "timing"),
 }
 
 

@@ -47,6 +47,8 @@ COMMANDS = {
         ["partitions", "drop", "--older-than", "3", "--yes"],
         ["partitions", "repair", "--yes"],
     ],
+    "sessions": [["sessions", "list"], ["sessions", "remove", "x", "--yes"]],
+    "timing": [["timing", "show"], ["timing", "laps", "--session", "x"], ["timing", "stays"]],
     "explain": [["explain", "1-1"]],
     "health": [["health"], ["health", "--ready", "--json"]],
     "dlq": [["dlq", "list"], ["dlq", "show", "1-1"], ["dlq", "replay", "--all", "--yes"]],
