@@ -69,7 +69,10 @@ def test_a_car_is_on_the_line_when_it_passes_it() -> None:
     while (parcel := car.tracker.link.outbox.take()) is not None:
         for record in decode_frame(parcel.wire).records:
             if record.satellites:
-                places[record.recorded_at_ms] = (record.longitude_e7 / 1e7, record.latitude_e7 / 1e7)
+                places[record.recorded_at_ms] = (
+                    record.longitude_e7 / 1e7,
+                    record.latitude_e7 / 1e7,
+                )
     fixes = sorted(places.items())
     finish = race.lines[0]
     for lap in race.laps(car):

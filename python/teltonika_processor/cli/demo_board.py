@@ -1,13 +1,11 @@
 """The board of the demo's race: what stands in `laps`, and whether it is what was driven. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
 from typing import Final
 
 from teltonika_processor.simulate.grand_prix import Car, GrandPrix
-from teltonika_processor.store.laps import Lap
+from teltonika_processor.store.timing import Lap
 
 _CLOSE_US: Final = 1000
 
@@ -54,26 +52,29 @@ class RaceAccounts:
     largest_us: int
 
 
-def standings(laps: Iterable[Lap], names: Mapping[int, str]) -> list[Standing]:
+def standings(laps: Iterable[Lap]) -> list[Standing]:
     """The board: who has more laps is ahead, and of them who had them first."""
-    lines = [
-        _standing(names[imei], [lap for lap in of_car if not lap.too_short])
-        for imei, of_car in groupby(laps, key=attrgetter("imei"))
-    ]
-    return sorted(filter(None, lines), key=lambda line: (-line.laps, line.ended_at_us))
+    counted = [lap for lap in laps if not lap.too_short]
+    lines = map(_standing, _by_car(counted).values())
+    return sorted(lines, key=lambda line: (-line.laps, line.ended_at_us))
 
 
-def _standing(name: str, laps: Sequence[Lap]) -> Standing | None:
-    if not laps:
-        return None
+def _by_car(laps: Iterable[Lap]) -> dict[str, list[Lap]]:
+    found: dict[str, list[Lap]] = {}
+    for lap in laps:
+        found.setdefault(lap.imei, []).append(lap)
+    return found
+
+
+def _standing(laps: Sequence[Lap]) -> Standing:
     last = laps[-1]
     return Standing(
-        name=name,
+        name=last.device or last.imei,
         laps=len(laps),
         ended_at_us=last.ended_at_us,
         last_us=last.duration_us,
         best_us=min(lap.duration_us for lap in laps),
-        sectors_us=last.sectors_us,
+        sectors_us=last.sector_times_us,
     )
 
 
@@ -82,27 +83,25 @@ def compare_race(grand_prix: GrandPrix, laps: Sequence[Lap]) -> RaceAccounts:
 
     Args:
         grand_prix: Over.
-        laps: Of all its cars, by IMEI and time.
+        laps: Of all its cars, as they ended.
     """
-    cars = {int(car.imei): car for car in grand_prix.cars}
-    found = {imei: list(some) for imei, some in groupby(laps, key=attrgetter("imei"))}
+    found = _by_car(laps)
     differences: list[int] = []
     n_wanted = n_found = 0
-    for imei, car in cars.items():
+    for car in grand_prix.cars:
         driven = grand_prix.laps(car)
         n_wanted += len(driven)
-        for truth, lap in zip(driven, found.get(imei, ()), strict=False):
+        for truth, lap in zip(driven, found.get(car.imei, ()), strict=False):
             begin_us = abs(lap.started_at_us - truth.started_at_us)
             end_us = abs(lap.ended_at_us - truth.ended_at_us)
             differences += [begin_us, end_us]
             n_found += begin_us + end_us <= lap.uncertainty_us and not lap.too_short
-    names = {imei: car.name for imei, car in cars.items()}
-    on_board = [line.name for line in standings(laps, names)]
+    on_board = [line.name for line in standings(laps)]
     return RaceAccounts(
         wanted=n_wanted,
         found=n_found,
         n_on_board=len(laps),
-        n_cars=len(cars),
+        n_cars=len(grand_prix.cars),
         n_right_places=sum(
             one == other for one, other in zip(_order(grand_prix), on_board, strict=False)
         ),

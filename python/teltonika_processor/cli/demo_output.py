@@ -123,8 +123,8 @@ class DemoOutput:
         self.say("\nThe board of the race, as the view `laps` gives it:")
         self._console.print(board_table(standings))
         self.say(
-            f"{accounts.n_close:,} of {accounts.n_times:,} times are within 1 ms of those at which "
-            f"the cars truly passed;\nthe largest difference is {accounts.largest_us / 1000:.1f} ms."
+            f"{accounts.n_close:,} of {accounts.n_times:,} times are within 1 ms of the truth, "
+            f"the others within {accounts.largest_us / 1000:.1f} ms."
         )
 
     def accounts(self, lines: Sequence["AccountLine"]) -> None:

@@ -1,6 +1,5 @@
 """The race of the demo on the servers: its lines and its session, and its board."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -8,9 +7,9 @@ from teltonika_processor.cli.demo_board import RaceAccounts, Standing, compare_r
 from teltonika_processor.simulate.grand_prix import GrandPrix
 from teltonika_processor.store.connection import Session
 from teltonika_processor.store.folding import marked_devices
-from teltonika_processor.store.laps import Lap, laps_of
 from teltonika_processor.store.sessions import RaceSession, add_session
-from teltonika_processor.store.zones import ZoneColumns, all_zones, finish_edits, write_zones
+from teltonika_processor.store.timing import laps_of
+from teltonika_processor.store.zones import ZoneColumns, finish_edits, write_zones
 
 SESSION: Final = "demo"
 
@@ -35,7 +34,6 @@ async def draw_lines(session: Session, grand_prix: GrandPrix) -> None:
     await write_zones(session, zones, valid_from=_instant(grand_prix.started_at_ms))
     async for _ in finish_edits(session):
         pass
-    ids = {zone.columns.name: zone.id for zone in await all_zones(session)}
     await add_session(
         session,
         RaceSession(
@@ -43,7 +41,7 @@ async def draw_lines(session: Session, grand_prix: GrandPrix) -> None:
             kind="race",
             starts_at=_instant(grand_prix.started_at_ms),
             ends_at=_instant(grand_prix.ended_at_ms),
-            zones=[ids[line.name] for line in grand_prix.lines],
+            zones=tuple(line.name for line in grand_prix.lines),
         ),
     )
 
@@ -59,22 +57,18 @@ class Board:
     def __init__(self, session: Session, grand_prix: GrandPrix) -> None:
         self._session: Final = session
         self._grand_prix: Final = grand_prix
-        self._names: Final = {int(car.imei): car.name for car in grand_prix.cars}
 
     async def standings(self) -> list[Standing]:
         """As they are now."""
-        return standings(await self._laps(), self._names)
+        return standings(await laps_of(self._session, SESSION))
 
     async def accounts(self) -> RaceAccounts:
         """Against the truth, once all is stored and derived."""
-        return compare_race(self._grand_prix, await self._laps())
+        return compare_race(self._grand_prix, await laps_of(self._session, SESSION))
 
     async def is_derived(self) -> bool:
         """Whether no crossing is to be derived any more."""
         return not await marked_devices(self._session, 1)
-
-    async def _laps(self) -> Sequence[Lap]:
-        return await laps_of(self._session, SESSION)
 
 
 def _instant(unix_ms: int) -> datetime:

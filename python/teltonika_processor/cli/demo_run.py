@@ -12,7 +12,7 @@ from teltonika_processor.cli.demo_accounts import FoundAccounts, Wanted
 from teltonika_processor.cli.demo_output import DemoOutput
 from teltonika_processor.cli.demo_processes import Servers, Services
 from teltonika_processor.cli.demo_race import Board, draw_lines
-from teltonika_processor.cli.demo_traffic import GROUP, Clients, Watch
+from teltonika_processor.cli.demo_traffic import GROUP, Clients, Looks, Watch
 from teltonika_processor.cli.simulate_verify import Verification, Verifier
 from teltonika_processor.codec.native import decode_entries
 from teltonika_processor.model import TELEMETRY_STREAM
@@ -99,7 +99,7 @@ async def run_through(
         accounts_session(servers.database_url, instance=_NAME) as session,
     ):
         board = await _board(session, grand_prix, output)
-        watch = Watch(client, session, board, services, clients, output)
+        watch = Watch(Looks(client, session, board), services, clients, output)
         with output.step("Sending it by TCP and UDP, until all is acknowledged and stored"):
             publisher = Publisher(client, TELEMETRY_STREAM)
             await publisher.publish(one.fields(_NAME) for one in showcase.direct)

@@ -80,13 +80,26 @@ class Clients:
         return Schedule(trackers, race.pace, seed=self.seed, started_at_ms=race.started_at_ms)
 
 
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """Where it is seen how far all is.
+
+    Attributes:
+        client: Of Redis.
+        session: Of Postgres.
+        board: Of the race; None where there is none.
+    """
+
+    client: RedisClient
+    session: Session
+    board: Board | None
+
+
 class Watch:
     """Looks at devices and servers, not at the services, to see how far they are.
 
     Args:
-        client: Of Redis.
-        session: Of Postgres.
-        board: Of the race; None where there is none.
+        looks: At the servers.
         services: All run.
         clients: Not connected yet.
         output: Where progress is said.
@@ -94,16 +107,14 @@ class Watch:
 
     def __init__(
         self,
-        client: RedisClient,
-        session: Session,
-        board: Board | None,
+        looks: Looks,
         services: Services,
         clients: Clients,
         output: DemoOutput,
     ) -> None:
-        self._client: Final = client
-        self._session: Final = session
-        self._board: Final = board
+        self._client: Final = looks.client
+        self._session: Final = looks.session
+        self._board: Final = looks.board
         self._services: Final = services
         self._clients: Final = clients
         self._n_records: Final = clients.n_records
