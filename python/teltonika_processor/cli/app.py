@@ -32,6 +32,7 @@ SUBCOMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "device": "teltonika_processor.cli.device",
         "group": "teltonika_processor.cli.group",
         "partitions": "teltonika_processor.cli.partitions",
+        "zones": "teltonika_processor.cli.zones",
         "decode": "teltonika_processor.cli.decode",
         "explain": "teltonika_processor.cli.explain",
         "demo": "teltonika_processor.cli.demo",
