@@ -124,7 +124,7 @@ class DemoOutput:
         self._console.print(board_table(standings))
         self.say(
             f"{accounts.n_close:,} of {accounts.n_times:,} times are within 1 ms of the truth, "
-            f"the others within {accounts.largest_us / 1000:.1f} ms."
+            f"which no record shows;\nthe largest difference is {accounts.largest_us:,} us."
         )
 
     def accounts(self, lines: Sequence["AccountLine"]) -> None:

@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 """Moments and spans of time as people type and read them: UTC, with microseconds."""
 
 from datetime import UTC, datetime, timedelta
@@ -69,3 +70,33 @@ def lap_text(duration_us: int | None) -> str:
 def seconds_text(duration_us: int | None) -> str:
     """Seconds with microseconds, for a spreadsheet; empty where there is no duration."""
     return "" if duration_us is None else f"{duration_us / 1e6:.6f}"
+=======
+"""Moments that somebody types, and moments as they are shown."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+import typer
+
+ALWAYS: Final = "always"
+
+
+def instant_of(text: str) -> datetime:
+    """The moment that somebody typed, in ISO 8601 with its offset from UTC."""
+    try:
+        found = datetime.fromisoformat(text)
+        if found.tzinfo is not None:
+            return found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise typer.BadParameter(
+        f"{text!r} is not a moment with its offset from UTC, such as 2026-05-03T14:00:00Z"
+    )
+
+
+def instant_text(instant: datetime | None, never: str = "-") -> str:
+    """In UTC, as it can be typed again; `never` where there is none."""
+    if instant is None:
+        return never
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+>>>>>>> h-zones

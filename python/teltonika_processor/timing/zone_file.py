@@ -10,7 +10,7 @@ from typing_extensions import override
 from teltonika_processor.codec.native import Zone, ZoneRefused
 from teltonika_processor.errors import TeltonikaProcessorError
 from teltonika_processor.store.zones import ZoneColumns
-from teltonika_processor.timing.zone_feature import Fault, LonLat, read_feature
+from teltonika_processor.timing.zone_feature import PROPERTIES, Fault, LonLat, read_feature
 
 Version: TypeAlias = tuple[int, int, int, int, float]
 """(zone id, version, valid from and valid to in Unix microseconds, hysteresis in metres)."""
@@ -87,6 +87,15 @@ def points_of(columns: ZoneColumns) -> list[LonLat]:
     if columns.kind == "gate":
         return [_point(one) for one in coordinates]
     return [point for polygon in _polygons(columns) for ring in polygon for point in ring]
+
+
+def feature_of(columns: ZoneColumns) -> dict[str, object]:
+    """The feature that is read as this zone."""
+    given = {name: getattr(columns, name) for name in PROPERTIES}
+    if not columns.hysteresis_m:
+        del given["hysteresis_m"]
+    properties = {name: value for name, value in given.items() if value is not None}
+    return {"type": "Feature", "properties": properties, "geometry": columns.geometry}
 
 
 def read_zones(text: str) -> list[ZoneColumns]:
