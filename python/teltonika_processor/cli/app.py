@@ -32,12 +32,9 @@ SUBCOMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "device": "teltonika_processor.cli.device",
         "group": "teltonika_processor.cli.group",
         "partitions": "teltonika_processor.cli.partitions",
-<<<<<<< HEAD
         "sessions": "teltonika_processor.cli.sessions",
         "timing": "teltonika_processor.cli.timing",
-=======
         "zones": "teltonika_processor.cli.zones",
->>>>>>> h-zones
         "decode": "teltonika_processor.cli.decode",
         "explain": "teltonika_processor.cli.explain",
         "demo": "teltonika_processor.cli.demo",
