@@ -438,7 +438,8 @@ class FoldCommitted(Event):
     """Crossings of a group of devices were derived again.
 
     `lag_ms` is for how long the first of those that are done was known to be marked, null where
-    none is; `held` tells of a group whose marks were held from before they were read.
+    none is; `crossings` are those written, by kind of zone and kind, `revisions` those replaced, by
+    cause; `held` tells of a group whose marks were held from before they were read.
     """
 
     name = "fold.committed"
@@ -448,6 +449,8 @@ class FoldCommitted(Event):
     unfinished: int
     segments: int
     changed: int
+    crossings: Mapping[str, Mapping[str, int]]
+    revisions: Mapping[str, int]
     held: bool
     lag_ms: float | None
     duration_ms: float

@@ -75,10 +75,10 @@ def test_what_a_killed_instance_left_is_folded_by_the_next(
 ) -> None:
     fetch(migrated_database, GATE)
     telemetry.publish([entry(fix(0, -10)), entry(fix(1, 30))])
-    with Processor(redis_url, migrated_database) as processor:
-        with holding(migrated_database, "BEGIN; LOCK TABLE timing_records"):
-            eventually(telemetry.settled)
-            processor.kill()
+    nobody_writes = holding(migrated_database, "BEGIN; LOCK TABLE timing_records")
+    with Processor(redis_url, migrated_database) as processor, nobody_writes:
+        eventually(telemetry.settled)
+        processor.kill()
     assert crossings(migrated_database) == []
     with Processor(redis_url, migrated_database, settings=DEBUG) as processor:
         eventually(lambda: crossings(migrated_database) == [(IMEI, "cross", 0.25)])

@@ -4,10 +4,14 @@ Rules. The marks are read by a statement of their own, and everything else by st
 after it returned. What was derived is written only for devices whose mark is still the one that was
 read, under its lock, in one short transaction (fold by version). A device that loses again and
 again against whoever marks it is read and written under that lock.
+
+What was dropped with its partition is not derived again: a crossing whose end fix is gone stays as
+it is. Where crossings are older than a device's first fix, or begin before it, that fix is the left
+neighbour of the others, and its own crossings stay, so that it is never `initial`.
 """
 
 import io
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -20,8 +24,9 @@ from teltonika_processor.codec.native import (
 )
 from teltonika_processor.store import queries
 from teltonika_processor.store.connection import Session
+from teltonika_processor.store.partition_list import NAMES, PartitionList
 from teltonika_processor.store.paths import copy_rows
-from teltonika_processor.store.zones import PathLimits, count_changes
+from teltonika_processor.store.zones import COUNT_CHANGES, PathLimits
 
 # Neighbours on the right that are read along: mostly the first one ends the walk.
 _RIGHT: Final = 4
@@ -60,6 +65,15 @@ class KnownZones:
 
 
 @dataclass(frozen=True, slots=True)
+class _Derived:
+    """Marked devices that are derived, and not written yet."""
+
+    found: Fold
+    imeis: list[int]
+    n_segments: int
+
+
+@dataclass(frozen=True, slots=True)
 class Folded:
     """What one try came to.
 
@@ -71,6 +85,8 @@ class Folded:
         done: Those of `n_done`.
         passed_over: Devices whose mark somebody held, or that were marked again meanwhile.
         unfinished: Devices that were done in part: the rest of their mark stays.
+        crossings: (kind of zone, kind, how many) of those that are new or differ.
+        revisions: (cause, how many) of those that were replaced.
     """
 
     n_marked: int
@@ -80,10 +96,16 @@ class Folded:
     done: tuple[int, ...] = ()
     passed_over: tuple[int, ...] = ()
     unfinished: tuple[int, ...] = ()
+    crossings: Sequence[tuple[str, str, int]] = ()
+    revisions: Sequence[tuple[str, int]] = ()
 
 
-class ZonesChanged(Exception):  # noqa: N818 -- says what to do
-    """The zones are not those that the index was made of: nothing was done."""
+class FoldAgain(Exception):  # noqa: N818 -- says what to do
+    """Nothing was done, and the next try may do it."""
+
+
+class ZonesChanged(FoldAgain):
+    """The zones are not those that are there: load them."""
 
 
 async def marked_devices(session: Session, at_most: int) -> list[int]:
@@ -95,81 +117,103 @@ async def marked_devices(session: Session, at_most: int) -> list[int]:
     return [row[0] for row in await session.fetch(queries.MARKED_DEVICES, at_most)]
 
 
-async def fold(
-    session: Session,
-    zones: KnownZones,
-    imeis: Sequence[int],
-    limits: FoldLimits,
-    *,
-    holds: bool = False,
-) -> Folded:
-    """Derive the crossings of these devices again, as far as they are marked.
+class Folder:
+    """Folds over one session.
 
     Args:
-        session: Without an open transaction.
-        zones: What is folded by.
-        imeis: Of one group.
-        limits: How much is done.
-        holds: Whether their marks are locked from before they are read, so that no batch marks
-            them meanwhile: batches wait for it.
-
-    Raises:
-        ZonesChanged: The zones are not those that are there.
-        Foreign errors, see ``sqlstate.FOREIGN_ERRORS``; the session is to be closed.
+        session: Without an open transaction; to be closed after any error but `FoldAgain`.
+        limits: How much is done at once.
+        is_pooled: Each transaction may have another server process.
     """
-    if not holds:
-        return await _fold(session, zones, imeis, limits, _by_version)
-    await session.execute(_BEGIN)
-    try:
-        # A statement of its own: one that also reads would give the ranges of before its wait.
-        locked = await session.fetch(queries.HOLD_MARKS.format(imeis=queries.array(imeis)))
-        held = [row[0] for row in locked]
-        folded = await _fold(session, zones, held, limits, _write)
-    except ZonesChanged:
-        await session.execute("ROLLBACK")
-        raise
-    await session.execute("COMMIT")
-    return replace(
-        folded, passed_over=tuple(sorted(set(imeis).difference(held))) + folded.passed_over
-    )
 
+    def __init__(self, session: Session, limits: FoldLimits, *, is_pooled: bool = False) -> None:
+        self._session: Final = session
+        self._limits: Final = limits
+        self._is_pooled: Final = is_pooled
+        self._partitions: Final = PartitionList(is_pooled=is_pooled)
 
-async def _fold(
-    session: Session,
-    zones: KnownZones,
-    imeis: Sequence[int],
-    limits: FoldLimits,
-    write: Callable[[Session, Fold], Awaitable[int]],
-) -> Folded:
-    marks = await _copied(session, queries.MARKS.format(imeis=queries.array(imeis)))
-    # Behind the marks: whoever changes zones now marks these devices, and then they are not kept.
-    if await count_changes(session) != zones.changes:
-        raise ZonesChanged
-    found = Fold(
-        zones.index,
-        marks,
-        gap_us=round(zones.limits.gap_s * 1e6),
-        jump_m_s=zones.limits.jump_m_s,
-        fixes=limits.fixes,
-        right=_RIGHT,
-        window_us=round(limits.window_s * 1e6),
-    )
-    marked = found.imeis
-    if not marked:
-        return Folded(0, 0, 0, 0)
-    await _read(session, found, limits)
-    n_segments = found.derive()
-    n_changed = await write(session, found)
-    done = found.imeis
-    return Folded(
-        len(marked),
-        len(done),
-        n_segments,
-        n_changed,
-        done=tuple(done),
-        passed_over=tuple(sorted(set(marked) - set(done))),
-        unfinished=tuple(found.unfinished()),
-    )
+    async def fold(self, zones: KnownZones, imeis: Sequence[int], *, holds: bool = False) -> Folded:
+        """Derive the crossings of these devices again, as far as they are marked.
+
+        Args:
+            zones: What is folded by.
+            imeis: Of one group.
+            holds: Whether their marks are locked from before they are read, so that no batch marks
+                them meanwhile: batches wait for it.
+
+        Raises:
+            ZonesChanged: The zones are not those that are there.
+            FoldAgain: What was read may not be all.
+            Foreign errors, see ``sqlstate.FOREIGN_ERRORS``.
+        """
+        session = self._session
+        await self._partitions.look(session)
+        if holds or self._is_pooled:
+            await session.execute(_BEGIN)
+        try:
+            asked = await self._hold(imeis) if holds else imeis
+            found = await self._derived(zones, asked)
+        except FoldAgain:
+            if session.is_in_transaction():
+                await session.execute("ROLLBACK")
+            raise
+        if session.is_in_transaction() and not holds:
+            await session.execute("COMMIT")
+        folded = await self._written(found, holds=holds)
+        not_held = tuple(sorted(set(imeis).difference(asked)))
+        return replace(folded, passed_over=not_held + folded.passed_over)
+
+    async def _hold(self, imeis: Sequence[int]) -> list[int]:
+        """A statement of its own: one that also reads would give the ranges of before its wait."""
+        hold = queries.HOLD_MARKS.format(imeis=queries.array(imeis))
+        return [row[0] for row in await self._session.fetch(hold)]
+
+    async def _derived(self, zones: KnownZones, imeis: Sequence[int]) -> _Derived:
+        session, limits = self._session, self._limits
+        found = Fold(
+            zones.index,
+            await _copied(session, queries.MARKS.format(imeis=queries.array(imeis))),
+            gap_us=round(zones.limits.gap_s * 1e6),
+            jump_m_s=zones.limits.jump_m_s,
+            fixes=limits.fixes,
+            right=_RIGHT,
+            window_us=round(limits.window_s * 1e6),
+        )
+        marked = found.imeis
+        if not marked:
+            return _Derived(found, marked, 0)
+        await _read(session, found, limits)
+        # Behind the marks: whoever changes zones now marks these devices, and then they are not
+        # kept; behind the fixes, for which a partition may have been missing.
+        ((changes, partitions),) = await session.fetch(_AS_BEFORE)
+        if changes != zones.changes:
+            raise ZonesChanged
+        if not await self._partitions.was_complete(session, partitions):
+            raise FoldAgain
+        return _Derived(found, marked, found.derive())
+
+    async def _written(self, derived: _Derived, *, holds: bool) -> Folded:
+        """Write for those whose mark is still the one that was read; commit."""
+        session, found = self._session, derived.found
+        if derived.imeis and not holds:
+            await session.execute(_BEGIN)
+            lock = queries.LOCK_MARKS.format(versions=_listed(found.versions()))
+            found.keep([row[0] for row in await session.fetch(lock)])
+        done = found.imeis
+        changed = await _write(session, found) if done else []
+        if session.is_in_transaction():
+            await session.execute("COMMIT")
+        return Folded(
+            len(derived.imeis),
+            len(done),
+            derived.n_segments,
+            len(changed),
+            done=tuple(done),
+            passed_over=tuple(sorted(set(derived.imeis).difference(done))),
+            unfinished=tuple(found.unfinished()),
+            crossings=found.count_crossings(changed),
+            revisions=found.count_revisions(changed),
+        )
 
 
 async def _read(session: Session, found: Fold, limits: FoldLimits) -> None:
@@ -185,7 +229,7 @@ async def _read(session: Session, found: Fold, limits: FoldLimits) -> None:
     found.add_positions(await _copied(session, statement))
     n_right = _RIGHT
     while any(needs := found.needs()):
-        following, left, right, members = map(_listed, needs)
+        following, left, right, history, members = map(_listed, needs)
         if following:
             found.add_next(await _copied(session, queries.NEXT_FIXES.format(stretches=following)))
         if left or right:
@@ -195,40 +239,33 @@ async def _read(session: Session, found: Fold, limits: FoldLimits) -> None:
                 left=left or _NOBODY, right=right or _NOBODY, n_right=n_right
             )
             found.add_positions(await _copied(session, statement))
+        elif history:
+            found.add_history(await _copied(session, queries.OLDER.format(first=history)))
         elif members:
             # Of every left neighbour at once, hence after the last of them was read.
             found.add_members(await _copied(session, queries.MEMBERS.format(members=members)))
 
 
-async def _by_version(session: Session, found: Fold) -> int:
-    """Write for those whose mark is still the one that was read; the others are dropped."""
-    await session.execute(_BEGIN)
-    locked = await session.fetch(queries.LOCK_MARKS.format(versions=_listed(found.versions())))
-    found.keep([row[0] for row in locked])
-    n_changed = await _write(session, found) if locked else 0
-    await session.execute("COMMIT")
-    return n_changed
-
-
-async def _write(session: Session, found: Fold) -> int:
-    """How many devices have other crossings now; the caller begins and commits."""
+async def _write(session: Session, found: Fold) -> list[int]:
+    """The devices that have other crossings now; the caller begins and commits."""
     replaced = found.replaced()
+    changed: list[int] = []
     if replaced:
         stored = await _copied(session, queries.STORED_CROSSINGS.format(replaced=_listed(replaced)))
         changed = found.compare(stored)
-    else:
-        changed = []
     if changed:
         delete = queries.DELETE_CROSSINGS.format(
             replaced=_listed(replaced), imeis=queries.array(changed)
         )
         await session.execute(delete)
         revisions, records = found.copy_revisions(changed), found.copy_records(changed)
-        await _written(session, "timing_revisions", revisions, REVISION_COLUMNS)
-        await _written(session, "timing_records", records, TIMING_RECORD_COLUMNS)
+        await _copy_in(session, "timing_revisions", revisions, REVISION_COLUMNS)
+        await _copy_in(session, "timing_records", records, TIMING_RECORD_COLUMNS)
     await session.execute(queries.CLEAR_MARKS.format(rest=_listed(found.rest())))
-    return len(changed)
+    return changed
 
+
+_AS_BEFORE: Final = f"SELECT ({COUNT_CHANGES}), ({NAMES})"
 
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
@@ -246,6 +283,6 @@ async def _copied(session: Session, query: str) -> bytes:
     return out.getvalue()
 
 
-async def _written(session: Session, table: str, rows: CopyData, columns: tuple[str, ...]) -> None:
+async def _copy_in(session: Session, table: str, rows: CopyData, columns: tuple[str, ...]) -> None:
     if rows.n_rows:
         await copy_rows(session, table, rows, columns, schema="public")

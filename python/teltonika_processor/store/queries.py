@@ -260,6 +260,14 @@ CROSS JOIN LATERAL (
 ) AS p
 """  # noqa: S608 -- constants of ours
 
+OLDER: Final = """
+SELECT m.imei FROM (VALUES {first}) AS m (imei, at)
+WHERE EXISTS (
+    SELECT FROM public.timing_records AS t
+    WHERE t.imei = m.imei AND t.end_t <= m.at AND (t.end_t < m.at OR t.start_t IS NOT NULL)
+)
+"""
+
 MEMBERS: Final = """
 SELECT m.imei, m.zone_id FROM (VALUES {members}) AS m (imei, zone_id, at)
 CROSS JOIN LATERAL (

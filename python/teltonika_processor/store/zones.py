@@ -59,6 +59,8 @@ SELECT id, version, unmarked::text,
 FROM public.zones WHERE NOT isempty(unmarked) ORDER BY id, version
 """
 
+COUNT_CHANGES: Final = "SELECT number FROM public.zones_change"
+
 _COUNT_UNMARKED: Final = "SELECT count(*) FROM public.zones WHERE NOT isempty(unmarked)"
 
 _NEXT_TRANSACTION: Final = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
@@ -155,7 +157,7 @@ async def all_zones(session: Session) -> list[StoredZone]:
 
 async def count_changes(session: Session) -> int:
     """How often zones were changed: whoever holds them compares it."""
-    return int(await session.fetchval("SELECT number FROM public.zones_change"))
+    return int(await session.fetchval(COUNT_CHANGES))
 
 
 async def path_limits(session: Session) -> PathLimits:

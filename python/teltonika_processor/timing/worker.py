@@ -14,7 +14,14 @@ from teltonika_processor.store.connection import (
     session_of,
     translated,
 )
-from teltonika_processor.store.folding import Folded, FoldLimits, KnownZones, ZonesChanged, fold
+from teltonika_processor.store.folding import (
+    FoldAgain,
+    Folded,
+    Folder,
+    FoldLimits,
+    KnownZones,
+    ZonesChanged,
+)
 from teltonika_processor.tasks.ratelimit import RateLimit
 from teltonika_processor.tasks.retry import SAY_AGAIN_S, Surroundings, sleep_unless, until_done
 from teltonika_processor.timing.marked import Group, Marked, rest_s
@@ -90,24 +97,25 @@ class FoldWorker:
         """Never ends but by raising."""
         async with session_of(open_session, self._config) as session:
             self._zones = None
+            is_pooled = self._config.pooler == "transaction"
+            folder = Folder(session, self._limits, is_pooled=is_pooled)
             while True:
                 group = self._marked.take(time.monotonic())
                 if group is None:
                     await self._until_due()
                 else:
-                    await self._fold(session, group)
+                    await self._fold(session, folder, group)
 
-    async def _fold(self, session: Session, group: Group) -> None:
+    async def _fold(self, session: Session, folder: Folder, group: Group) -> None:
         began_s = time.monotonic()
         try:
             with translated():
                 if self._zones is None:
                     self._zones = await self._load_zones(session)
-                folded = await fold(
-                    session, self._zones, group.imeis, self._limits, holds=group.holds
-                )
-        except ZonesChanged:
-            self._zones = None
+                folded = await folder.fold(self._zones, group.imeis, holds=group.holds)
+        except FoldAgain as again:
+            if isinstance(again, ZonesChanged):
+                self._zones = None
             self._marked.put_back(group)
             return
         except (SinkRejected, DecoderBug):
@@ -162,6 +170,8 @@ class FoldWorker:
                 unfinished=len(folded.unfinished),
                 segments=folded.n_segments,
                 changed=folded.n_changed,
+                crossings=_by_zone(folded.crossings),
+                revisions=dict(folded.revisions),
                 held=group.holds,
                 lag_ms=None if lag_s is None else round(lag_s * 1e3, 3),
                 duration_ms=round(duration_s * 1e3, 3),
@@ -180,3 +190,10 @@ class FoldWorker:
                     suppressed=suppressed,
                 )
             )
+
+
+def _by_zone(crossings: Iterable[tuple[str, str, int]]) -> dict[str, dict[str, int]]:
+    by_zone: dict[str, dict[str, int]] = {}
+    for zone, kind, count in crossings:
+        by_zone.setdefault(zone, {})[kind] = count
+    return by_zone
