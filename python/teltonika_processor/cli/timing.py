@@ -3,6 +3,8 @@
 import typer
 
 from teltonika_processor.cli.timing_laps import laps
+from teltonika_processor.cli.timing_limits import limits
+from teltonika_processor.cli.timing_recompute import recompute
 from teltonika_processor.cli.timing_show import show, stays
 
 _HELP = "Crossings of zones: look at them, at laps and stays; derive them again."
@@ -14,3 +16,5 @@ app.add_typer(_timing, name="timing")
 _timing.command("show")(show)
 _timing.command("laps")(laps)
 _timing.command("stays")(stays)
+_timing.command("limits")(limits)
+_timing.command("recompute")(recompute)

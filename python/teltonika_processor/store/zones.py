@@ -65,6 +65,14 @@ FROM public.zones WHERE NOT isempty(unmarked) GROUP BY unmarked ORDER BY unmarke
 
 COUNT_CHANGES: Final = "SELECT number FROM public.zones_change"
 
+_CHANGE_LIMITS: Final = "UPDATE public.timing_limits SET gap_s = $1, jump_m_s = $2"
+
+# One zone will do: devices are marked for a stretch of time, whatever the zone.
+_UNMARK_ALL: Final = """
+UPDATE public.zones SET unmarked = '(,)'
+WHERE (id, version) = (SELECT id, version FROM public.zones ORDER BY id, version LIMIT 1)
+"""
+
 _COUNT_UNMARKED: Final = "SELECT count(*) FROM public.zones WHERE NOT isempty(unmarked)"
 
 _NEXT_TRANSACTION: Final = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
@@ -175,6 +183,25 @@ async def path_limits(session: Session) -> PathLimits:
     if row is None:
         raise SchemaMismatch("timing_limits has no row: INSERT INTO timing_limits VALUES (...)")
     return PathLimits(row["gap_s"], row["jump_m_s"])
+
+
+async def change_limits(session: Session, limits: PathLimits) -> bool:
+    """Write other limits, under which all is to be derived again; then `finish_edits`.
+
+    Args:
+        session: Without an open transaction.
+        limits: Those that count from now on, for all that was too.
+
+    Returns:
+        Whether they differ from those of before.
+    """
+    async with session.transaction(isolation="read_committed"):
+        await session.execute(_LOCK)
+        if await path_limits(session) == limits:
+            return False
+        await session.execute(_CHANGE_LIMITS, limits.gap_s, limits.jump_m_s)
+        await session.execute(_UNMARK_ALL)
+        return True
 
 
 async def count_unfinished_edits(session: Session) -> int:
