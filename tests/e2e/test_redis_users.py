@@ -180,7 +180,7 @@ OPERATOR_COMMANDS = [
 # Those that are run, as users of their own, or ask no Redis.
 NOT_THE_OPERATORS = {
     *("run", "ingest"),
-    *("config", "decode", "demo", "health", "migrate", "partitions", "simulate"),
+    *("config", "decode", "demo", "health", "migrate", "partitions", "simulate", "zones"),
 }
 
 
