@@ -358,6 +358,8 @@ def test_check_needs_no_server(zones: Zones) -> None:
     checked = zones("check", zones.file(PIT), **away)
     assert (checked.returncode, checked.stdout) == (0, "1 zone read, no problem\n")
     assert checked.stderr.startswith("whether they lie where the fleet is was not looked at: ")
+    quiet = zones("check", zones.file(PIT), "--offline", DATABASE_URL="nonsense")
+    assert (quiet.stdout, quiet.stderr) == ("1 zone read, no problem\n", "")
     offline = zones("check", zones.file(PIT), "--offline", "--json", DATABASE_URL="nonsense")
     assert (offline.returncode, offline.stderr) == (0, "")
     assert json.loads(offline.stdout) == {
