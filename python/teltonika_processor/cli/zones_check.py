@@ -30,12 +30,14 @@ from teltonika_processor.timing.zone_swap import likely_swapped
 # A file can be looked at without a server, so one that is away is not waited for.
 _CONNECT_MAX_S: Final = 2.0
 
+_OFFLINE: Final = "--offline"
+
 
 def check(
     file: GeoJsonFile,
     *,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Do not ask Postgres where the fleet is.")
+        bool, typer.Option(_OFFLINE, help="Do not ask Postgres where the fleet is.")
     ] = False,
     as_json: JsonObject = False,
 ) -> None:
@@ -47,7 +49,7 @@ def check(
     """
     found = read_file(text_of(file))
     fleet: list[LonLat] | None = None
-    why_not = "--offline"
+    why_not = _OFFLINE
     if not offline:
         with failures_told():
             settings = command_settings()
@@ -80,9 +82,9 @@ def _print(found: ZoneFile, fleet: list[LonLat] | None, why_not: str) -> None:
     n, n_problems = len(found.zones), len(found.problems)
     problems = f"{n_problems:,} problem{'' if n_problems == 1 else 's'}"
     print(f"{n:,} zone{'' if n == 1 else 's'} read, {problems if n_problems else 'no problem'}")
-    if fleet is None:
+    if fleet is None and why_not != _OFFLINE:
         typer.echo(f"whether they lie where the fleet is was not looked at: {why_not}", err=True)
-    elif not fleet:
+    elif fleet == []:
         typer.echo("whether they lie where the fleet is is not known: no device has a position")
 
 
