@@ -25,6 +25,9 @@ from teltonika_processor.embedded.server import free_port
 from teltonika_processor.store.positions import PositionWriter
 from waiting import eventually
 
+# Named by commands; every test may read it.
+ZONES = str(Path(__file__).parents[1] / "vectors" / "zones.geojson")
+
 DEBUG = {
     "LOG_LEVEL": "debug",
     "STARTUP_TIMEOUT_MS": "1000",
@@ -46,6 +49,16 @@ COMMANDS = {
         ["partitions", "list"],
         ["partitions", "drop", "--older-than", "3", "--yes"],
         ["partitions", "repair", "--yes"],
+    ],
+    "sessions": [["sessions", "list"], ["sessions", "remove", "x", "--yes"]],
+    "timing": [["timing", "show"], ["timing", "laps", "--session", "x"], ["timing", "stays"]],
+    "zones": [
+        ["zones", "list"],
+        ["zones", "show", "pit"],
+        ["zones", "export"],
+        ["zones", "disable", "pit", "--yes"],
+        ["zones", "check", ZONES],
+        ["zones", "import", ZONES, "--yes"],
     ],
     "explain": [["explain", "1-1"]],
     "health": [["health"], ["health", "--ready", "--json"]],

@@ -174,15 +174,8 @@ class Folder:
 
     async def _derived(self, zones: KnownZones, imeis: Sequence[int]) -> _Derived:
         session, limits = self._session, self._limits
-        found = Fold(
-            zones.index,
-            await _copied(session, queries.MARKS.format(imeis=queries.array(imeis))),
-            gap_us=round(zones.limits.gap_s * 1e6),
-            jump_m_s=zones.limits.jump_m_s,
-            fixes=limits.fixes,
-            right=_RIGHT,
-            window_us=round(limits.window_s * 1e6),
-        )
+        marks = queries.MARKS.format(imeis=queries.array(imeis))
+        found = _begun(zones, await _copied(session, marks), limits)
         marked = found.imeis
         if not marked:
             return _Derived(found, marked, 0)
@@ -220,6 +213,67 @@ class Folder:
             crossings=found.count_crossings(changed),
             revisions=found.count_revisions(changed),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What is stored and what would be, as binary COPY of ``TIMING_RECORD_COLUMNS``.
+
+    Attributes:
+        stored: The crossings of the stretches, of all devices.
+        derived: Those that would be there, of the devices that change.
+        n_segments: Segments that were looked at.
+        changed: The devices that change.
+        unfinished: Devices of which a part was not looked at.
+    """
+
+    stored: bytes = b""
+    derived: bytes = b""
+    n_segments: int = 0
+    changed: tuple[int, ...] = ()
+    unfinished: tuple[int, ...] = ()
+
+
+async def difference(
+    session: Session, zones: KnownZones, stretches: Iterable[str], limits: FoldLimits
+) -> Difference:
+    """What a fold of these stretches would change, were they marked; writes nothing.
+
+    Args:
+        session: Without an open transaction.
+        zones: What is folded by.
+        stretches: Values (imei, first, last), one a device.
+        limits: What is beyond them is not looked at.
+
+    Raises:
+        Foreign errors, see ``sqlstate.FOREIGN_ERRORS``.
+    """
+    marks = queries.MARKS_OF_CONSTANTS.format(stretches=_listed(stretches))
+    found = _begun(zones, await _copied(session, marks), limits)
+    if not found.imeis:
+        return Difference()
+    await _read(session, found, limits)
+    n_segments = found.derive()
+    unfinished = tuple(found.unfinished())
+    replaced = _listed(found.replaced())
+    if not replaced:
+        return Difference(n_segments=n_segments, unfinished=unfinished)
+    stored = await _copied(session, queries.STORED_CROSSINGS.format(replaced=replaced))
+    changed = tuple(found.compare(stored))
+    derived = bytes(memoryview(found.copy_records(list(changed))))
+    return Difference(stored, derived, n_segments, changed, unfinished)
+
+
+def _begun(zones: KnownZones, marks: bytes, limits: FoldLimits) -> Fold:
+    return Fold(
+        zones.index,
+        marks,
+        gap_us=round(zones.limits.gap_s * 1e6),
+        jump_m_s=zones.limits.jump_m_s,
+        fixes=limits.fixes,
+        right=_RIGHT,
+        window_us=round(limits.window_s * 1e6),
+    )
 
 
 async def _read(session: Session, found: Fold, limits: FoldLimits) -> int:

@@ -202,6 +202,14 @@ ORDER BY f.imei, r
 """
 
 # $1: how many.
+# The same of stretches that nobody marked.
+MARKS_OF_CONSTANTS: Final = """
+SELECT m.imei, 0::bigint, true, l.recorded_at, m.lo, m.hi
+FROM (VALUES {stretches}) AS m (imei, lo, hi)
+LEFT JOIN public.last_position AS l USING (imei)
+ORDER BY m.imei, m.lo
+"""
+
 MARKED_DEVICES: Final = """
 SELECT imei FROM public.refold WHERE NOT isempty(ranges) LIMIT $1
 """
