@@ -15,6 +15,7 @@ from teltonika_processor.errors import StreamUnavailable
 from teltonika_processor.events import Event
 from teltonika_processor.processor.batch import BatchLimits
 from teltonika_processor.processor.pipeline import Ends, Pipeline, PipelineConfig
+from teltonika_processor.processor.writing import AfterCommit
 from teltonika_processor.store.connection import SessionConfig
 from teltonika_processor.store.positions import PositionWriter, Receipt, SharedState
 from teltonika_processor.stream.claims import Claims
@@ -153,7 +154,7 @@ async def running(
     events: list[Event] = []
     pipeline = Pipeline(
         Ends(
-            group,
+            AfterCommit(group),
             Claims(control, NAMES, instance="one", threshold_ms=30_000),
             DeadLetters(control, NAMES, instance="one", attempts_max=attempts_max),
             Suspects(control, STREAM),

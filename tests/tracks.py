@@ -8,13 +8,16 @@ from typing import Any
 
 from rows import NOON_MS, Record, _copy, _timestamp
 from teltonika_processor.codec.native import Fold, Zone, ZoneIndex
-from teltonika_processor.store.folding import FoldLimits
+from teltonika_processor.store.zones import PathLimits
 
 ALWAYS = (-(1 << 63), (1 << 63) - 1)
 METRE = 1 / 111_195.079_73
 """Degrees of latitude in a metre, and of longitude at the equator."""
 
 NOTHING = _copy([])
+
+STANDARD = PathLimits(gap_s=300.0, jump_m_s=140.0)
+"""What is a path in a database that was just made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ def _record(randomly: random.Random, imei: int, at_ms: int, x: float, y: float) 
 
 
 def single_pass(
-    course: Course, records: Iterable[Record], limits: FoldLimits
+    course: Course, records: Iterable[Record], limits: PathLimits = STANDARD
 ) -> list[tuple[int, bytes]]:
     """The crossings of each device as the bytes that COPY takes: one fold of sorted fixes."""
     by_device: dict[int, list[Record]] = {}
@@ -93,6 +96,7 @@ def single_pass(
         fixes = [_fix(record) for record in by_device[imei] if record.is_valid_fix]
         fold.left_was_read()
         fold.add_positions(_copy(fixes))
+        fold.add_history(NOTHING)
         assert not any(fold.needs())
         fold.derive()
         expected.append((imei, bytes(memoryview(fold.copy_records([imei])))))

@@ -17,6 +17,23 @@ FUTURE_MS = NOON_MS + 30 * DAY_MS
 
 Open = Callable[..., PositionWriter]
 
+# To attach a partition without a word to other sessions: their lists of partitions stay as they
+# were, as where a list was read while ATTACH committed.
+DETACH_FOR_UNNOTICED = """
+CREATE TEMP TABLE of_the_day AS  -- the table and its indexes
+    SELECT c.oid AS relid, relispartition, relpartbound, inhparent, inhseqno, inhdetachpending
+    FROM pg_class AS c JOIN pg_inherits ON inhrelid = c.oid WHERE relname ~ '^positions_20261222';
+ALTER TABLE positions DETACH PARTITION positions_20261222;
+"""
+ATTACH_UNNOTICED = """
+SET allow_system_table_mods = on;
+UPDATE pg_class AS c
+SET relispartition = o.relispartition, relpartbound = o.relpartbound
+FROM of_the_day AS o WHERE c.oid = relid;
+INSERT INTO pg_inherits (inhrelid, inhparent, inhseqno, inhdetachpending)
+    SELECT relid, inhparent, inhseqno, inhdetachpending FROM of_the_day;
+"""
+
 
 async def write(writer: PositionWriter, *records: Record, redelivered: bool = False) -> Receipt:
     return await writer.write(BuiltRows(records), redelivered=redelivered)

@@ -557,12 +557,18 @@ class Fold:
         Raises:
             ValueError: It is no such stream.
         """
-    def needs(self) -> tuple[list[str], list[str], list[str], list[str]]:
-        """What is missing: next, left, right, members; each time more on the right."""
+    def needs(self) -> tuple[list[str], list[str], list[str], list[str], list[str]]:
+        """What is missing: next, left, right, history, members; each time more on the right."""
     def left_was_read(self) -> None:
         """What was asked for by `left` is in the next positions, or is not there."""
     def add_next(self, next_fixes: bytes, /) -> None:
         """Take the answer to `next`: (imei, instant).
+
+        Raises:
+            ValueError: It is no such stream.
+        """
+    def add_history(self, older: bytes, /) -> None:
+        """Take the answer to `history`: imei of those with crossings older than their first fix.
 
         Raises:
             ValueError: It is no such stream.
@@ -595,6 +601,10 @@ class Fold:
         """TIMING_RECORD_COLUMNS of these devices, which ascend."""
     def copy_revisions(self, imeis: list[int], /) -> CopyData:
         """REVISION_COLUMNS of these devices, which ascend."""
+    def count_revisions(self, imeis: list[int], /) -> list[tuple[str, int]]:
+        """(cause, how many) of the rows of these devices that were replaced."""
+    def count_crossings(self, imeis: list[int], /) -> list[tuple[str, str, int]]:
+        """(kind of zone, kind, how many) of their rows that are new or differ."""
     def rest(self) -> list[str]:
         """(imei, ranges) of the marks that stay."""
     def unfinished(self) -> list[int]:

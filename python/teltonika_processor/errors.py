@@ -130,6 +130,10 @@ class DecoderBug(TeltonikaProcessorError):  # noqa: N818 -- states a fact, as th
     """The native code panicked on these entries: bisect until the culprit is alone."""
 
 
+class ZoneUnusable(TeltonikaProcessorError):  # noqa: N818 -- states a fact, as the log line does
+    """A row of `zones` is no zone: nothing is folded until it is mended, marks are kept."""
+
+
 class ContractError(TeltonikaProcessorError):
     """Going on would do harm: stop the process, everything stays pending."""
 

@@ -434,6 +434,65 @@ class SessionsEnded(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FoldCommitted(Event):
+    """Crossings of a group of devices were derived again.
+
+    `lag_ms` is for how long the first of those that are done was known to be marked, null where
+    none is; `crossings` are those written, by kind of zone and kind, `revisions` those replaced, by
+    cause; `held` tells of a group whose marks were held from before they were read.
+    """
+
+    name = "fold.committed"
+    level = "debug"
+    devices: int
+    passed_over: int
+    unfinished: int
+    segments: int
+    changed: int
+    crossings: Mapping[str, Mapping[str, int]]
+    revisions: Mapping[str, int]
+    held: bool
+    lag_ms: float | None
+    duration_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldFailed(Event):
+    """Crossings cannot be derived, for a cause that no waiting mends; positions are stored.
+
+    Rate-limited to one line a minute: `suppressed` more tries failed since the line before.
+    """
+
+    name = "fold.failed"
+    level = "error"
+    error_type: str
+    error: str
+    marked: int
+    suppressed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZonesLoaded(Event):
+    """The zones, and what is a path between two fixes, were read: the first time or anew."""
+
+    name = "zones.loaded"
+    level = "info"
+    versions: int
+    gap_s: float
+    jump_m_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditsFinished(Event):
+    """Devices were marked for edits of zones that somebody had not finished."""
+
+    name = "edits.finished"
+    level = "info"
+    devices: int
+    duration_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionsDropped(Event):
     """Partitions older than POSITIONS_KEEP_DAYS are gone; `partitions` names the first ten.
 

@@ -186,13 +186,11 @@ def test_the_past_does_not_change_without_a_yes(zones: Zones, valid_from: str) -
     assert "0 added, 0 changed, 1 unchanged" in again.stdout
 
 
-@pytest.mark.parametrize(
-    "moment", ["yesterday", "2026-05-03", "2026-05-03T14:00:00", "0001-01-01T00:00:00+14:00"]
-)
-def test_a_moment_without_its_offset_is_refused(zones: Zones, moment: str) -> None:
+@pytest.mark.parametrize("moment", ["yesterday", "14:00", "0001-01-01T00:00:00+14:00"])
+def test_what_is_no_moment_is_refused(zones: Zones, moment: str) -> None:
     refused = zones("import", zones.file(PIT), "--valid-from", moment, "--yes")
     assert refused.returncode == 2
-    assert "with its offset" in " ".join(refused.stderr.split())
+    assert f"{moment!r} is no moment such as" in " ".join(refused.stderr.split())
 
 
 def test_a_file_with_one_bad_feature_is_refused_whole(zones: Zones) -> None:

@@ -19,6 +19,7 @@ from teltonika_processor.store.positions import PositionWriter, Receipt, SharedS
 from teltonika_processor.store.zones import ZoneColumns, write_zones
 from teltonika_processor.tasks.companions import companions, run_together
 from teltonika_processor.tasks.retry import Surroundings
+from teltonika_processor.timing.sweep import Sweeper
 from teltonika_processor.timing.worker import FoldWorker
 from tracks import Course, course, single_pass, track
 from waiting import eventually_async
@@ -66,11 +67,11 @@ async def folding(dsn: str, n_workers: int, limits: FoldLimits) -> AsyncIterator
             limits,
             lambda: False,
             around,
-            lambda *_: None,
         )
         for number in range(n_workers)
     ]
     works = {f"fold-{number}": worker.run() for number, worker in enumerate(workers)}
+    works |= Sweeper(config(dsn, "sweep"), workers[0].marked, around, every_s=0.05).works()
     async with companions(works):
         yield workers
 
@@ -169,4 +170,4 @@ async def test_any_order_gives_the_crossings_of_a_single_sorted_pass(dsn: str, c
     kept = {}
     for record in sorted(records, key=lambda record: record.clock_suspect):
         kept.setdefault(record.key, record)
-    assert await stored(dsn) == single_pass(drawn, kept.values(), limits), seed
+    assert await stored(dsn) == single_pass(drawn, kept.values()), seed

@@ -2,41 +2,19 @@
 
 import dataclasses
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 import pytest
 
-from rows import NOON_MS, Record
+from crossings import BAND, CIRCLE, GATE, NOON, at, crossings
 from teltonika_processor.codec.native import Zone, ZoneIndex
 from teltonika_processor.store import folding
 from teltonika_processor.store.connection import SessionConfig, open_session
-from teltonika_processor.store.folding import Folded, FoldLimits, fold
+from teltonika_processor.store.folding import Folded, Folder, FoldLimits, KnownZones
 from teltonika_processor.store.positions import PositionWriter
-from teltonika_processor.store.zones import count_changes
+from teltonika_processor.store.zones import count_changes, path_limits
 from writing import IMEI, write
-
-NOON = datetime.fromtimestamp(NOON_MS / 1000, UTC)
-ALWAYS = (-(1 << 63), (1 << 63) - 1)
-M_NORTH = 1 / 111_195.079_73
-"""Degrees of latitude in a metre, on the sphere."""
-
-# A gate along the equator from west to east, and a circle of 100 m around its middle.
-GATE = Zone.gate((1, 1, *ALWAYS, 0.0), [(24.0, 0.0), (26.0, 0.0)], "both")
-CIRCLE = Zone.circle((2, 1, *ALWAYS, 0.0), (25.0, 0.0), 100.0)
-BAND = Zone.circle((3, 1, *ALWAYS, 5.0), (25.0, 0.0), 100.0)
-
-
-def at(second: float, north_m: float, digest: int = 1, **fields: Any) -> Record:
-    """A fix so many metres north of the middle."""
-    return Record(
-        recorded_at_ms=NOON_MS + round(second * 1000),
-        longitude=25.0,
-        latitude=north_m * M_NORTH,
-        digest=digest,
-        **fields,
-    )
 
 
 @pytest.fixture
@@ -55,21 +33,17 @@ async def zones(admin: asyncpg.Connection) -> None:
     )
 
 
-async def crossings(admin: asyncpg.Connection) -> list[tuple[Any, ...]]:
-    """(zone, kind, seconds from noon, direction, cause, seconds of the end fix), in their order."""
-    rows = await admin.fetch(
-        "SELECT zone_id, kind, extract(epoch FROM at - $1)::float8, direction, cause,"
-        " extract(epoch FROM end_t - $1)::float8 FROM timing_records"
-        " ORDER BY imei, end_t, zone_id, n",
-        NOON,
-    )
-    return [tuple(row) for row in rows]
-
-
-async def folded(session: Any, *zones: Zone, **limits: float) -> Folded:
+async def folded(session: Any, *zones: Zone, holds: bool = False, **limits: Any) -> Folded:
     changes = await count_changes(session)
-    done = await fold(session, ZoneIndex(list(zones)), changes, [IMEI], FoldLimits(**limits))
-    return dataclasses.replace(done, passed_over=(), unfinished=())
+    known = KnownZones(ZoneIndex(list(zones)), await path_limits(session), changes, len(zones))
+    done = await Folder(session, FoldLimits(**limits)).fold(known, [IMEI], holds=holds)
+    return without_names(done)
+
+
+def without_names(done: Folded) -> Folded:
+    return dataclasses.replace(
+        done, done=(), passed_over=(), unfinished=(), crossings=(), revisions=()
+    )
 
 
 async def test_a_gate_is_crossed_between_two_fixes(

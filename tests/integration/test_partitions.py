@@ -13,27 +13,20 @@ from teltonika_processor.errors import (
 from teltonika_processor.store.positions import PositionWriter
 from teltonika_processor.store.queries import ENSURE_DAYS, array
 from waiting import eventually_async
-from writing import FUTURE_MS, SEED, Open, partition_of, stored, write, written_at_last
+from writing import (
+    ATTACH_UNNOTICED,
+    DETACH_FOR_UNNOTICED,
+    FUTURE_MS,
+    SEED,
+    Open,
+    partition_of,
+    stored,
+    write,
+    written_at_last,
+)
 
 # Routed to the default partition while the day got its own: by a bound, by the trigger (two codes).
 LOST_RACES = {"23514", "57P01", "08003"}
-
-# To attach a partition without a word to other sessions: their lists of partitions stay as they
-# were, as where a list was read while ATTACH committed.
-DETACH_FOR_UNNOTICED = """
-CREATE TEMP TABLE of_the_day AS  -- the table and its indexes
-    SELECT c.oid AS relid, relispartition, relpartbound, inhparent, inhseqno, inhdetachpending
-    FROM pg_class AS c JOIN pg_inherits ON inhrelid = c.oid WHERE relname ~ '^positions_20261222';
-ALTER TABLE positions DETACH PARTITION positions_20261222;
-"""
-ATTACH_UNNOTICED = """
-SET allow_system_table_mods = on;
-UPDATE pg_class AS c
-SET relispartition = o.relispartition, relpartbound = o.relpartbound
-FROM of_the_day AS o WHERE c.oid = relid;
-INSERT INTO pg_inherits (inhrelid, inhparent, inhseqno, inhdetachpending)
-    SELECT relid, inhparent, inhseqno, inhdetachpending FROM of_the_day;
-"""
 
 
 async def test_a_late_day_gets_its_partition(

@@ -33,6 +33,8 @@ SUBCOMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "group": "teltonika_processor.cli.group",
         "partitions": "teltonika_processor.cli.partitions",
         "zones": "teltonika_processor.cli.zones",
+        "sessions": "teltonika_processor.cli.sessions",
+        "timing": "teltonika_processor.cli.timing",
         "decode": "teltonika_processor.cli.decode",
         "explain": "teltonika_processor.cli.explain",
         "demo": "teltonika_processor.cli.demo",

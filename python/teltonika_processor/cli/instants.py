@@ -1,28 +1,80 @@
-"""Moments that somebody types, and moments as they are shown."""
+"""Moments and spans of time as people type and read them: UTC, with microseconds."""
 
-from datetime import UTC, datetime
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final
 
 import typer
 
+from teltonika_processor.cli.arguments import duration_s
+
 ALWAYS: Final = "always"
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def instant_of(text: str) -> datetime:
-    """The moment that somebody typed, in ISO 8601 with its offset from UTC."""
+    """The moment that somebody typed; without a zone of time it is UTC."""
     try:
         found = datetime.fromisoformat(text)
-        if found.tzinfo is not None:
-            return found.astimezone(UTC)
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     except (ValueError, OverflowError):
-        pass
-    raise typer.BadParameter(
-        f"{text!r} is not a moment with its offset from UTC, such as 2026-05-03T14:00:00Z"
-    )
+        raise typer.BadParameter(
+            f"{text!r} is no moment such as 2026-05-03T14:00:00Z or 2026-05-03T16:00+02:00"
+        ) from None
+
+
+def since_of(text: str) -> datetime:
+    """A moment, or how long ago it was: 90s, 15min, 2h, 7d."""
+    try:
+        ago_s = duration_s(text)
+    except typer.BadParameter:
+        return instant_of(text)
+    return datetime.now(UTC) - timedelta(seconds=ago_s)
+
+
+Since = Annotated[
+    datetime | None,
+    typer.Option(
+        parser=since_of, metavar="INSTANT", help="From then on; or 15min, 2h, 7d: so long ago."
+    ),
+]
+Until = Annotated[
+    datetime | None, typer.Option(parser=instant_of, metavar="INSTANT", help="Before then.")
+]
 
 
 def instant_text(instant: datetime | None, never: str = "-") -> str:
-    """In UTC, as it can be typed again; `never` where there is none."""
+    """In UTC, as it can be typed again and programs read it; `never` where there is none."""
     if instant is None:
         return never
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def moment_text(unix_us: int) -> str:
+    """The moment in UTC with microseconds."""
+    moment = _EPOCH + timedelta(microseconds=unix_us)
+    return moment.isoformat(sep=" ", timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+def minute_text(moment: datetime) -> str:
+    """The moment in UTC as somebody would type it."""
+    text = moment.astimezone(UTC).isoformat(sep=" ").removesuffix("+00:00")
+    return text + "Z"
+
+
+def lap_text(duration_us: int | None) -> str:
+    """A duration as timekeepers write it, to the nearest millisecond: 1:29.750, 1:02:03.004."""
+    if duration_us is None:
+        return "-"
+    ms = round(duration_us / 1000)
+    minutes, ms = divmod(ms, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    seconds = f"{ms / 1000:06.3f}"
+    if hours:
+        return f"{hours}:{minutes:02}:{seconds}"
+    return f"{minutes}:{seconds}" if minutes else f"{ms / 1000:.3f}"
+
+
+def seconds_text(duration_us: int | None) -> str:
+    """Seconds with microseconds, for a spreadsheet; empty where there is no duration."""
+    return "" if duration_us is None else f"{duration_us / 1e6:.6f}"

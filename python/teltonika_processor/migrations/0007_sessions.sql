@@ -72,11 +72,15 @@ FROM (
 WHERE kind <> 'exit';
 COMMENT ON VIEW public.zone_stays IS 'From when to when a device was inside a zone; left_at is null while it is.';
 
+-- Fixes are read once a device, along with its first lap: with a join the planner might read them
+-- once a lap, as long as it knows nothing of a young table.
 CREATE VIEW public.laps AS
 WITH crossed AS (
     SELECT
-        s.name, s.zones, t.imei, t.zone_id, t.zone_version, t.at, t.end_t, t.n, t.start_t,
-        t.uncertainty_us,
+        s.name, s.zones, t.imei, t.zone_id, t.at, t.end_t, t.n, t.start_t, t.uncertainty_us,
+        row_number() OVER crossings AS number,
+        min(t.start_t) OVER device AS first_t,
+        max(t.end_t) OVER device AS last_t,
         lead(t.at) OVER crossings AS next_at,
         lead(t.end_t) OVER crossings AS next_end_t,
         lead(t.zone_version) OVER crossings AS next_zone_version,
@@ -85,33 +89,83 @@ WITH crossed AS (
     JOIN public.timing_records AS t
         ON t.zone_id = s.zones[1] AND t.at >= s.starts_at AND t.at < s.ends_at
     WHERE t.kind IN ('enter', 'cross') AND t.cause = 'ok'
-    WINDOW crossings AS (PARTITION BY s.name, t.imei ORDER BY t.at, t.end_t, t.n)
+    WINDOW
+        device AS (PARTITION BY s.name, t.imei),
+        crossings AS (device ORDER BY t.at, t.end_t, t.n)
 ),
 judged AS (
     SELECT
         c.*, c.next_at - c.at AS duration,
-        coalesce(extract(epoch FROM c.next_at - c.at) < z.minimum_lap_s, false) AS too_short
+        coalesce(c.next_at - c.at < make_interval(secs => z.minimum_lap_s), false) AS too_short
     FROM crossed AS c
-    JOIN public.zones AS z ON z.id = c.zone_id AND z.version = c.next_zone_version
+    LEFT JOIN public.zones AS z ON z.id = c.zone_id AND z.version = c.next_zone_version
     WHERE c.next_at IS NOT NULL
+),
+numbered AS (
+    SELECT
+        j.*,
+        count(*) FILTER (WHERE NOT j.too_short) OVER laps AS lap,
+        first_value(path.first_t) OVER laps AS known_from,
+        first_value(path.last_t) OVER laps AS known_to,
+        first_value(path.gaps) OVER laps AS gaps,
+        first_value(path.jumps) OVER laps AS jumps
+    FROM judged AS j
+    CROSS JOIN LATERAL (
+        SELECT
+            min(end_t) AS first_t,
+            max(end_t) AS last_t,
+            array_agg(tstzrange(start_t, end_t, '()')) FILTER (WHERE is_gap) AS gaps,
+            array_agg(tstzrange(start_t, end_t, '()')) FILTER (WHERE is_jump) AS jumps
+        FROM (
+            SELECT
+                start_t, end_t,
+                end_t - start_t > make_interval(secs => l.gap_s) AS is_gap,
+                -- A way along a meridian and a parallel is never shorter: mostly it settles it.
+                CASE
+                    WHEN 111196 * (abs(latitude - latitude_a) + abs(longitude - longitude_a))
+                        > l.jump_m_s * date_part('epoch', end_t - start_t)
+                    THEN public.sphere_distance_m(longitude_a, latitude_a, longitude, latitude)
+                        > l.jump_m_s * date_part('epoch', end_t - start_t)
+                END AS is_jump
+            FROM public.timing_limits AS l, (
+                SELECT
+                    recorded_at AS end_t, longitude, latitude,
+                    lag(recorded_at) OVER fixes AS start_t,
+                    lag(longitude) OVER fixes AS longitude_a,
+                    lag(latitude) OVER fixes AS latitude_a
+                FROM (
+                    SELECT DISTINCT ON (recorded_at) recorded_at, longitude, latitude
+                    FROM public.positions
+                    WHERE j.number = 1 AND imei = j.imei
+                      AND recorded_at BETWEEN j.first_t AND j.last_t
+                      AND satellites > 0 AND NOT clock_suspect
+                      AND longitude BETWEEN -180 AND 180 AND latitude BETWEEN -90 AND 90
+                    ORDER BY recorded_at, digest DESC
+                ) AS timing_fixes
+                WINDOW fixes AS (ORDER BY recorded_at)
+            ) AS pairs
+        ) AS steps
+    ) AS path
+    WINDOW laps AS (PARTITION BY j.name, j.imei ORDER BY j.at, j.end_t, j.n)
 )
 SELECT
     j.name AS session,
     j.imei,
-    CASE WHEN NOT j.too_short THEN
-        count(*) FILTER (WHERE NOT j.too_short) OVER (
-            PARTITION BY j.name, j.imei ORDER BY j.at, j.end_t, j.n
-        )
-    END AS lap,
+    CASE WHEN NOT j.too_short THEN j.lap END AS lap,
     j.at AS started_at,
     j.next_at AS ended_at,
     j.duration,
     j.uncertainty_us + j.next_uncertainty_us AS uncertainty_us,
     sectors.times AS sector_times,
     j.too_short,
-    breaks.has_gap,
-    breaks.has_jump
-FROM judged AS j
+    CASE WHEN is_known THEN coalesce(whole && ANY (j.gaps), false) END AS has_gap,
+    CASE WHEN is_known THEN coalesce(whole && ANY (j.jumps), false) END AS has_jump
+FROM numbered AS j
+CROSS JOIN LATERAL (
+    SELECT
+        tstzrange(j.start_t, j.next_end_t) AS whole,
+        j.known_from <= j.start_t AND j.next_end_t <= j.known_to AS is_known
+) AS lap
 CROSS JOIN LATERAL (
     SELECT
         coalesce(array_agg(CASE WHEN time >= interval '0' THEN time END ORDER BY number), '{}')
@@ -131,27 +185,5 @@ CROSS JOIN LATERAL (
             SELECT cardinality(j.zones), j.next_at WHERE cardinality(j.zones) > 1
         ) AS splits
     ) AS times
-) AS sectors
-CROSS JOIN LATERAL (
-    SELECT
-        bool_or(seconds > l.gap_s) AS has_gap,
-        bool_or(distance_m / seconds > l.jump_m_s) AS has_jump
-    FROM public.timing_limits AS l, (
-        SELECT
-            extract(epoch FROM recorded_at - lag(recorded_at) OVER fixes)::double precision
-                AS seconds,
-            public.sphere_distance_m(
-                lag(longitude) OVER fixes, lag(latitude) OVER fixes, longitude, latitude
-            ) AS distance_m
-        FROM (
-            SELECT DISTINCT ON (recorded_at) recorded_at, longitude, latitude
-            FROM public.positions
-            WHERE imei = j.imei AND recorded_at BETWEEN j.start_t AND j.next_end_t
-              AND satellites > 0 AND NOT clock_suspect
-              AND longitude BETWEEN -180 AND 180 AND latitude BETWEEN -90 AND 90
-            ORDER BY recorded_at, digest DESC
-        ) AS timing_fixes
-        WINDOW fixes AS (ORDER BY recorded_at)
-    ) AS steps
-) AS breaks;
+) AS sectors;
 COMMENT ON VIEW public.laps IS 'From one crossing of start and finish to the next, by session and device. A lap below the minimum is flagged, and has no number; has_gap and has_jump are null where the positions are gone.';

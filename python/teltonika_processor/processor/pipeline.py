@@ -21,12 +21,11 @@ from teltonika_processor.processor.reading import EntryReader, Sources
 from teltonika_processor.processor.regroup import Regroup
 from teltonika_processor.processor.singles import Singles, Suspicion
 from teltonika_processor.processor.work import Delivery, Totals
-from teltonika_processor.processor.writing import Memory, WorkFinisher
+from teltonika_processor.processor.writing import AfterCommit, Memory, WorkFinisher
 from teltonika_processor.store.positions import PositionWriter
 from teltonika_processor.stream.claims import Claims
 from teltonika_processor.stream.dead_letters import DeadLetters
 from teltonika_processor.stream.entry import entry_id
-from teltonika_processor.stream.group import ConsumerGroup
 from teltonika_processor.stream.suspects import Suspects
 from teltonika_processor.tasks.companions import companions, run_together
 from teltonika_processor.tasks.retry import StopRequested, Surroundings, until_done
@@ -46,9 +45,9 @@ class PipelineConfig:
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """The two servers as the pipeline sees them."""
+    """The two servers as the pipeline sees them, and who goes on behind a commit."""
 
-    group: ConsumerGroup
+    after: AfterCommit
     claims: Claims
     dead_letters: DeadLetters
     suspects: Suspects
@@ -75,13 +74,16 @@ class Pipeline:
         wall_clock_ms: Callable[[], int],
     ) -> None:
         policy = BatchPolicy(config.batch)
+        self._policy: Final = policy
+        self._entries_wait = False
         self._ends: Final = ends
         self._around: Final = around
         self._aside: Final = Aside()
         self.ledger: Final = Ledger()
         self.totals: Final = Totals()
         self._handover: Final = Handover(policy, self.ledger, config.frame_max_bytes, around)
-        regroup = Regroup(ends.group, self.ledger, around)
+        group = ends.after.group
+        regroup = Regroup(group, self.ledger, around)
         self._judge: Final = Judge(
             DeadLettering(ends.dead_letters, regroup, wall_clock_ms),
             self.ledger,
@@ -89,14 +91,14 @@ class Pipeline:
             around,
         )
         self._finisher: Final = WorkFinisher(
-            ends.group,
+            ends.after,
             self._judge,
             Memory(self.ledger, state, self._aside, self.totals),
             clock_ahead_max_ms=config.clock_ahead_max_ms,
             around=around,
         )
         sources = Sources(
-            ends.group,
+            group,
             regroup,
             ends.claims,
             config.claim_interval_s,
@@ -104,15 +106,21 @@ class Pipeline:
             forget_committed=state.clear,
         )
         self._reader: Final = EntryReader(sources, policy, self.ledger, self.totals, around)
-        suspicion = Suspicion(
-            ends.group, ends.suspects, config.suspect_deliveries, config.attempts_max
-        )
+        suspicion = Suspicion(group, ends.suspects, config.suspect_deliveries, config.attempts_max)
         self._singles: Final = Singles(suspicion, self._handover, self._judge, self.ledger, around)
 
     @property
     def breaker_is_open(self) -> bool:
         """Whether reading pauses, because many devices fail for a cause that is not theirs."""
         return self._judge.breaker.is_open
+
+    @property
+    def entries_wait(self) -> bool:
+        """Whether the stream holds more than was read: the last read got all that it asked for.
+
+        It costs no question, and it stays true while writers that are busy hold up the next read.
+        """
+        return self._entries_wait
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then finish what was read.
@@ -139,6 +147,7 @@ class Pipeline:
                 await self._turn(stop)
         except StopRequested:
             pass  # what was read and not handed over is pending
+        self._entries_wait = False  # not for us
         await self._handover.close(len(self._ends.writers))
 
     async def _turn(self, stop: asyncio.Event) -> None:
@@ -151,6 +160,7 @@ class Pipeline:
         delivery = await until_done(
             "read", lambda: self._reader.read(stop), self._around, stop=stop
         )
+        self._entries_wait = len(delivery.entries) >= self._policy.read_count()
         if delivery.entries:
             self._tell(delivery, self._around.clock() - started)
             await self._take(delivery, stop)

@@ -1,5 +1,6 @@
 """Writing: commit, acknowledge what is stored, then judge what failed."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -41,11 +42,28 @@ class Memory:
     totals: Totals
 
 
+def _nobody_folds(_: Sequence[int]) -> None:
+    """There is no timing beside this pipeline."""
+
+
+@dataclass(frozen=True, slots=True)
+class AfterCommit:
+    """What follows a commit.
+
+    Attributes:
+        group: Where settled entries are acknowledged.
+        marked: Told of the devices whose crossings are to be derived again.
+    """
+
+    group: ConsumerGroup
+    marked: Callable[[Sequence[int]], None] = _nobody_folds
+
+
 class WorkFinisher:
     """Gives every entry of a piece of work its fate.
 
     Args:
-        group: Where settled entries are acknowledged.
+        after: What follows a commit.
         judge: Where entries that failed are judged.
         memory: What is known while we run.
         clock_ahead_max_ms: A record further ahead of its receive time is ``clock_suspect``.
@@ -54,14 +72,14 @@ class WorkFinisher:
 
     def __init__(
         self,
-        group: ConsumerGroup,
+        after: AfterCommit,
         judge: Judge,
         memory: Memory,
         *,
         clock_ahead_max_ms: int,
         around: Surroundings,
     ) -> None:
-        self._group: Final = group
+        self._after: Final = after
         self._judge: Final = judge
         self._memory: Final = memory
         self._around: Final = around
@@ -158,6 +176,8 @@ class WorkFinisher:
         totals.records += rows.n_records
         totals.stored += receipt.n_stored
         totals.duplicates += duplicates
+        if receipt.marked:
+            self._after.marked(rows.imeis)
         if rows.n_rows:
             self._refusals.committed()
             if work.probe is not None:
@@ -188,7 +208,7 @@ class WorkFinisher:
         ledger.record(ids, Happened.COMMITTED)
         ledger.demand_settled(ids)
         count = await until_done(
-            "xack", lambda: self._group.xack(ids, redelivered=work.redelivered), self._around
+            "xack", lambda: self._after.group.xack(ids, redelivered=work.redelivered), self._around
         )
         ledger.xacked(ids)
         self._memory.totals.entries += count

@@ -105,7 +105,7 @@ class Instance:
             gc.collect()
             gc.freeze()
             async with self._beside(parts):
-                code = await self._until_stopped(parts.pipeline)
+                code = await self._until_stopped(parts)
                 self._leave_soon(code)
             await self._leave_group(clients, names)
         self._say_stopped(code)
@@ -213,6 +213,8 @@ class Instance:
         beside = {
             "housekeeping": guard(parts.housekeeping.run()),
             "commands": guard(parts.serve_commands()),
+            "fold": guard(parts.folder.run()),
+            **{name: guard(work) for name, work in parts.sweeper.works().items()},
         }
         if parts.retention is not None:
             beside["retention"] = guard(parts.retention.run())
@@ -230,13 +232,14 @@ class Instance:
             if was_ours and not is_ours:
                 self._emit(ConsumerNameLost(consumer=lease.name))
 
-    async def _until_stopped(self, pipeline: Pipeline) -> ExitCode:
+    async def _until_stopped(self, parts: Parts) -> ExitCode:
         """Run the pipeline until it fails or is told to stop; then drain it."""
+        pipeline = parts.pipeline
         running = self._panics.guard(pipeline.run(self._stop.drain))
         work = asyncio.create_task(running, name="pipeline")
         try:
             if await first_of(work, self._stop.drain):
-                await self._drain(work, pipeline)
+                await self._drain(work, parts)
             if work.done():
                 await work
                 return ExitCode.DRAINED
@@ -253,14 +256,24 @@ class Instance:
         await work  # it ended by itself at the last moment, or by a panic
         return ExitCode.DRAINED
 
-    async def _drain(self, work: asyncio.Task[None], pipeline: Pipeline) -> None:
-        """Let the writes in flight finish, within the deadline or until a second signal."""
-        self._emit(
-            ConsumerDraining(reason=self._stop.reason, in_flight_entries=len(pipeline.ledger))
-        )
+    async def _drain(self, work: asyncio.Task[None], parts: Parts) -> None:
+        """Let the writes in flight finish, within the deadline or until a second signal.
+
+        Then what they marked is folded within the same deadline; others fold what is left.
+        """
+        in_flight = len(parts.pipeline.ledger)
+        self._emit(ConsumerDraining(reason=self._stop.reason, in_flight_entries=in_flight))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_timeout_ms / 1e3):
-                await first_of(work, self._stop.at_once)
+                if not await first_of(work, self._stop.at_once):
+                    await self._drain_folds(parts)
+
+    async def _drain_folds(self, parts: Parts) -> None:
+        folding = asyncio.create_task(parts.folder.until_done(), name="folding")
+        try:
+            await first_of(folding, self._stop.at_once)
+        finally:
+            folding.cancel()
 
     async def _leave_group(self, clients: Clients, names: GroupNames) -> None:
         """A name without pending entries must not stay behind; one with them must."""

@@ -12,6 +12,7 @@ from teltonika_processor.events import SessionsEnded
 from teltonika_processor.processor.batch import BatchLimits
 from teltonika_processor.processor.pipeline import Ends, Pipeline, PipelineConfig
 from teltonika_processor.processor.progress import Progress
+from teltonika_processor.processor.writing import AfterCommit
 from teltonika_processor.service.control import (
     CommandHandler,
     RehydrationHandler,
@@ -27,6 +28,7 @@ from teltonika_processor.store.connection import (
     open_reading_session,
     session_of,
 )
+from teltonika_processor.store.folding import FoldLimits
 from teltonika_processor.store.last_positions import LastPosition, last_positions
 from teltonika_processor.store.partitions import Figures, figures
 from teltonika_processor.store.positions import PositionWriter, SharedState
@@ -41,6 +43,8 @@ from teltonika_processor.stream.health import GroupHealth, group_health
 from teltonika_processor.stream.suspects import Suspects
 from teltonika_processor.stream.trimming import Trimmer
 from teltonika_processor.tasks.retry import Guard, Surroundings
+from teltonika_processor.timing.sweep import Sweeper
+from teltonika_processor.timing.worker import FoldWorker
 
 READ_TIMEOUT_S: Final = BLOCK_MS / 1e3 + COMMAND_TIMEOUT_S
 """A read may be parked for BLOCK_MS; a server silent for this much longer is away."""
@@ -80,6 +84,8 @@ class Parts:
         state: Of the devices that sent last.
         writers: One session each.
         pipeline: From the stream into the tables.
+        folder: From marks to crossings.
+        sweeper: Finds marks that nobody folds.
         housekeeping: Trimming, and sweeping up.
         retention: Dropping old partitions; None where all are kept.
         running: What is asked of them for metrics and health.
@@ -112,9 +118,13 @@ class Parts:
             observability.metrics.retried,
             guard,
         )
+        self.folder: Final = FoldWorker(
+            self.session_config(), FoldLimits(), lambda: self.pipeline.entries_wait, around
+        )
         self.pipeline: Final = Pipeline(
             self._ends(), self.state, _pipeline_config(settings), around, unix_ms
         )
+        self.sweeper: Final = Sweeper(self.session_config(), self.folder.marked, around)
         self._around: Final = around
         self.housekeeping: Final = self._make_housekeeping()
         self.retention: Final = self._make_retention()
@@ -189,7 +199,9 @@ class Parts:
         settings, names, control = self._settings, self._names, self._clients.control
         instance = names.consumer
         return Ends(
-            group=ConsumerGroup(self._clients.blocking, control, names),
+            after=AfterCommit(
+                ConsumerGroup(self._clients.blocking, control, names), self.folder.marked
+            ),
             claims=Claims(
                 control, names, instance=instance, threshold_ms=settings.claim_threshold_ms
             ),

@@ -2,8 +2,8 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
@@ -144,12 +144,19 @@ async def session_of(
     opening: Callable[[SessionConfig], Awaitable[Session]], config: SessionConfig
 ) -> AsyncIterator[Session]:
     """A session for the block alone; foreign errors that leave the block are translated."""
-    try:
+    with translated():
         session = await opening(config)
         try:
             yield session
         finally:
             await close_session(session, config.close_timeout_s)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Foreign errors that leave the block become errors of ours."""
+    try:
+        yield
     except FOREIGN_ERRORS as error:
         raise translate(error) from error
 

@@ -2,12 +2,17 @@
 
 Rules. The marks are read by a statement of their own, and everything else by statements that begin
 after it returned. What was derived is written only for devices whose mark is still the one that was
-read, under its lock, in one short transaction (fold by version).
+read, under its lock, in one short transaction (fold by version). A device that loses again and
+again against whoever marks it is read and written under that lock.
+
+What was dropped with its partition is not derived again: a crossing whose end fix is gone stays as
+it is. Where crossings are older than a device's first fix, or begin before it, that fix is the left
+neighbour of the others, and its own crossings stay, so that it is never `initial`.
 """
 
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from teltonika_processor.codec.native import (
@@ -19,8 +24,9 @@ from teltonika_processor.codec.native import (
 )
 from teltonika_processor.store import queries
 from teltonika_processor.store.connection import Session
+from teltonika_processor.store.partition_list import NAMES, PartitionList
 from teltonika_processor.store.paths import copy_rows
-from teltonika_processor.store.zones import count_changes
+from teltonika_processor.store.zones import COUNT_CHANGES, PathLimits
 
 # Neighbours on the right that are read along: mostly the first one ends the walk.
 _RIGHT: Final = 4
@@ -30,19 +36,41 @@ _RIGHT_GROWS: Final = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldLimits:
-    """What is a path, and how much is done at once.
+    """How much is done at once.
 
     Attributes:
-        gap_s: Two fixes farther apart in time have no path between them.
-        jump_m_s: Nor have two that would need this speed.
         fixes: Bound: marked fixes of a device in one transaction; the rest stays marked.
         window_s: Bound: a longer stretch is cut, so that only its partitions are read.
     """
 
-    gap_s: float = 300.0
-    jump_m_s: float = 140.0
     fixes: int = 5000
     window_s: float = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class KnownZones:
+    """What is folded by, as of one moment.
+
+    Attributes:
+        index: All versions of all zones.
+        limits: What is a path.
+        changes: What `zones.count_changes` said before they were read.
+        n_versions: How many versions there are.
+    """
+
+    index: ZoneIndex
+    limits: PathLimits
+    changes: int
+    n_versions: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Derived:
+    """Marked devices that are derived, and not written yet."""
+
+    found: Fold
+    imeis: list[int]
+    n_segments: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +82,30 @@ class Folded:
         n_done: Those of them whose mark was still the same; the others are to be tried again.
         n_segments: Segments that were looked at.
         n_changed: Devices whose crossings were replaced.
+        done: Those of `n_done`.
         passed_over: Devices whose mark somebody held, or that were marked again meanwhile.
         unfinished: Devices that were done in part: the rest of their mark stays.
+        crossings: (kind of zone, kind, how many) of those that are new or differ.
+        revisions: (cause, how many) of those that were replaced.
     """
 
     n_marked: int
     n_done: int
     n_segments: int
     n_changed: int
+    done: tuple[int, ...] = ()
     passed_over: tuple[int, ...] = ()
     unfinished: tuple[int, ...] = ()
+    crossings: Sequence[tuple[str, str, int]] = ()
+    revisions: Sequence[tuple[str, int]] = ()
 
 
-class ZonesChanged(Exception):  # noqa: N818 -- says what to do
-    """The zones are not those that the index was made of: nothing was done."""
+class FoldAgain(Exception):  # noqa: N818 -- says what to do
+    """Nothing was done, and the next try may do it."""
+
+
+class ZonesChanged(FoldAgain):
+    """The zones are not those that are there: load them."""
 
 
 async def marked_devices(session: Session, at_most: int) -> list[int]:
@@ -79,53 +117,156 @@ async def marked_devices(session: Session, at_most: int) -> list[int]:
     return [row[0] for row in await session.fetch(queries.MARKED_DEVICES, at_most)]
 
 
-async def fold(
-    session: Session,
-    index: ZoneIndex,
-    changes: int | None,
-    imeis: Sequence[int],
-    limits: FoldLimits,
-) -> Folded:
-    """Derive the crossings of these devices again, as far as they are marked.
+class Folder:
+    """Folds over one session.
+
+    Args:
+        session: Without an open transaction; to be closed after any error but `FoldAgain`.
+        limits: How much is done at once.
+        is_pooled: Each transaction may have another server process.
+    """
+
+    def __init__(self, session: Session, limits: FoldLimits, *, is_pooled: bool = False) -> None:
+        self._session: Final = session
+        self._limits: Final = limits
+        self._is_pooled: Final = is_pooled
+        self._partitions: Final = PartitionList(is_pooled=is_pooled)
+
+    async def fold(self, zones: KnownZones, imeis: Sequence[int], *, holds: bool = False) -> Folded:
+        """Derive the crossings of these devices again, as far as they are marked.
+
+        Args:
+            zones: What is folded by.
+            imeis: Of one group.
+            holds: Whether their marks are locked from before they are read, so that no batch marks
+                them meanwhile: batches wait for it.
+
+        Raises:
+            ZonesChanged: The zones are not those that are there.
+            FoldAgain: What was read may not be all.
+            Foreign errors, see ``sqlstate.FOREIGN_ERRORS``.
+        """
+        session = self._session
+        await self._partitions.look(session)
+        if holds or self._is_pooled:
+            await session.execute(_BEGIN)
+        try:
+            asked = await self._hold(imeis) if holds else imeis
+            found = await self._derived(zones, asked)
+        except FoldAgain:
+            if session.is_in_transaction():
+                await session.execute("ROLLBACK")
+            raise
+        if session.is_in_transaction() and not holds:
+            await session.execute("COMMIT")
+        folded = await self._written(found, holds=holds)
+        not_held = tuple(sorted(set(imeis).difference(asked)))
+        return replace(folded, passed_over=not_held + folded.passed_over)
+
+    async def _hold(self, imeis: Sequence[int]) -> list[int]:
+        """A statement of its own: one that also reads would give the ranges of before its wait."""
+        hold = queries.HOLD_MARKS.format(imeis=queries.array(imeis))
+        return [row[0] for row in await self._session.fetch(hold)]
+
+    async def _derived(self, zones: KnownZones, imeis: Sequence[int]) -> _Derived:
+        session, limits = self._session, self._limits
+        marks = queries.MARKS.format(imeis=queries.array(imeis))
+        found = _begun(zones, await _copied(session, marks), limits)
+        marked = found.imeis
+        if not marked:
+            return _Derived(found, marked, 0)
+        await _read(session, found, limits)
+        # Behind the marks: whoever changes zones now marks these devices, and then they are not
+        # kept; behind the fixes, for which a partition may have been missing.
+        ((changes, partitions),) = await session.fetch(_AS_BEFORE)
+        if changes != zones.changes:
+            raise ZonesChanged
+        if not await self._partitions.was_complete(session, partitions):
+            raise FoldAgain
+        return _Derived(found, marked, found.derive())
+
+    async def _written(self, derived: _Derived, *, holds: bool) -> Folded:
+        """Write for those whose mark is still the one that was read; commit."""
+        session, found = self._session, derived.found
+        if derived.imeis and not holds:
+            await session.execute(_BEGIN)
+            lock = queries.LOCK_MARKS.format(versions=_listed(found.versions()))
+            found.keep([row[0] for row in await session.fetch(lock)])
+        done = found.imeis
+        changed = await _write(session, found) if done else []
+        if session.is_in_transaction():
+            await session.execute("COMMIT")
+        return Folded(
+            len(derived.imeis),
+            len(done),
+            derived.n_segments,
+            len(changed),
+            done=tuple(done),
+            passed_over=tuple(sorted(set(derived.imeis).difference(done))),
+            unfinished=tuple(found.unfinished()),
+            crossings=found.count_crossings(changed),
+            revisions=found.count_revisions(changed),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What is stored and what would be, as binary COPY of ``TIMING_RECORD_COLUMNS``.
+
+    Attributes:
+        stored: The crossings of the stretches, of all devices.
+        derived: Those that would be there, of the devices that change.
+        n_segments: Segments that were looked at.
+        changed: The devices that change.
+        unfinished: Devices of which a part was not looked at.
+    """
+
+    stored: bytes = b""
+    derived: bytes = b""
+    n_segments: int = 0
+    changed: tuple[int, ...] = ()
+    unfinished: tuple[int, ...] = ()
+
+
+async def difference(
+    session: Session, zones: KnownZones, stretches: Iterable[str], limits: FoldLimits
+) -> Difference:
+    """What a fold of these stretches would change, were they marked; writes nothing.
 
     Args:
         session: Without an open transaction.
-        index: The zones.
-        changes: What `zones.count_changes` said before they were read; None: never.
-        imeis: Of one group.
-        limits: How much is done.
+        zones: What is folded by.
+        stretches: Values (imei, first, last), one a device.
+        limits: What is beyond them is not looked at.
 
     Raises:
-        ZonesChanged: The index is not of the zones that are there.
         Foreign errors, see ``sqlstate.FOREIGN_ERRORS``.
     """
-    marks = await _copied(session, queries.MARKS.format(imeis=queries.array(imeis)))
-    # Behind the marks: whoever changes zones now marks these devices, and then they are not kept.
-    if await count_changes(session) != changes:
-        raise ZonesChanged
-    found = Fold(
-        index,
+    marks = queries.MARKS_OF_CONSTANTS.format(stretches=_listed(stretches))
+    found = _begun(zones, await _copied(session, marks), limits)
+    if not found.imeis:
+        return Difference()
+    await _read(session, found, limits)
+    n_segments = found.derive()
+    unfinished = tuple(found.unfinished())
+    replaced = _listed(found.replaced())
+    if not replaced:
+        return Difference(n_segments=n_segments, unfinished=unfinished)
+    stored = await _copied(session, queries.STORED_CROSSINGS.format(replaced=replaced))
+    changed = tuple(found.compare(stored))
+    derived = bytes(memoryview(found.copy_records(list(changed))))
+    return Difference(stored, derived, n_segments, changed, unfinished)
+
+
+def _begun(zones: KnownZones, marks: bytes, limits: FoldLimits) -> Fold:
+    return Fold(
+        zones.index,
         marks,
-        gap_us=round(limits.gap_s * 1e6),
-        jump_m_s=limits.jump_m_s,
+        gap_us=round(zones.limits.gap_s * 1e6),
+        jump_m_s=zones.limits.jump_m_s,
         fixes=limits.fixes,
         right=_RIGHT,
         window_us=round(limits.window_s * 1e6),
-    )
-    marked = found.imeis
-    if not marked:
-        return Folded(0, 0, 0, 0)
-    await _read(session, found, limits)
-    n_segments = found.derive()
-    n_changed = await _write(session, found)
-    done = found.imeis
-    return Folded(
-        len(marked),
-        len(done),
-        n_segments,
-        n_changed,
-        passed_over=tuple(sorted(set(marked) - set(done))),
-        unfinished=tuple(found.unfinished()),
     )
 
 
@@ -142,7 +283,7 @@ async def _read(session: Session, found: Fold, limits: FoldLimits) -> None:
     found.add_positions(await _copied(session, statement))
     n_right = _RIGHT
     while any(needs := found.needs()):
-        following, left, right, members = map(_listed, needs)
+        following, left, right, history, members = map(_listed, needs)
         if following:
             found.add_next(await _copied(session, queries.NEXT_FIXES.format(stretches=following)))
         if left or right:
@@ -152,35 +293,35 @@ async def _read(session: Session, found: Fold, limits: FoldLimits) -> None:
                 left=left or _NOBODY, right=right or _NOBODY, n_right=n_right
             )
             found.add_positions(await _copied(session, statement))
+        elif history:
+            found.add_history(await _copied(session, queries.OLDER.format(first=history)))
         elif members:
             # Of every left neighbour at once, hence after the last of them was read.
             found.add_members(await _copied(session, queries.MEMBERS.format(members=members)))
 
 
-async def _write(session: Session, found: Fold) -> int:
-    """How many devices have other crossings now; those that were not done are dropped."""
-    await session.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-    locked = await session.fetch(queries.LOCK_MARKS.format(versions=_listed(found.versions())))
-    found.keep([row[0] for row in locked])
+async def _write(session: Session, found: Fold) -> list[int]:
+    """The devices that have other crossings now; the caller begins and commits."""
     replaced = found.replaced()
+    changed: list[int] = []
     if replaced:
         stored = await _copied(session, queries.STORED_CROSSINGS.format(replaced=_listed(replaced)))
         changed = found.compare(stored)
-    else:
-        changed = []
     if changed:
         delete = queries.DELETE_CROSSINGS.format(
             replaced=_listed(replaced), imeis=queries.array(changed)
         )
         await session.execute(delete)
         revisions, records = found.copy_revisions(changed), found.copy_records(changed)
-        await _written(session, "timing_revisions", revisions, REVISION_COLUMNS)
-        await _written(session, "timing_records", records, TIMING_RECORD_COLUMNS)
-    if locked:
-        await session.execute(queries.CLEAR_MARKS.format(rest=_listed(found.rest())))
-    await session.execute("COMMIT")
-    return len(changed)
+        await _copy_in(session, "timing_revisions", revisions, REVISION_COLUMNS)
+        await _copy_in(session, "timing_records", records, TIMING_RECORD_COLUMNS)
+    await session.execute(queries.CLEAR_MARKS.format(rest=_listed(found.rest())))
+    return changed
 
+
+_AS_BEFORE: Final = f"SELECT ({COUNT_CHANGES}), ({NAMES})"
+
+_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
 _NOBODY: Final = "(NULL::bigint, NULL::timestamptz)"
 
@@ -196,6 +337,6 @@ async def _copied(session: Session, query: str) -> bytes:
     return out.getvalue()
 
 
-async def _written(session: Session, table: str, rows: CopyData, columns: tuple[str, ...]) -> None:
+async def _copy_in(session: Session, table: str, rows: CopyData, columns: tuple[str, ...]) -> None:
     if rows.n_rows:
         await copy_rows(session, table, rows, columns, schema="public")

@@ -202,6 +202,14 @@ ORDER BY f.imei, r
 """
 
 # $1: how many.
+# The same of stretches that nobody marked.
+MARKS_OF_CONSTANTS: Final = """
+SELECT m.imei, 0::bigint, true, l.recorded_at, m.lo, m.hi
+FROM (VALUES {stretches}) AS m (imei, lo, hi)
+LEFT JOIN public.last_position AS l USING (imei)
+ORDER BY m.imei, m.lo
+"""
+
 MARKED_DEVICES: Final = """
 SELECT imei FROM public.refold WHERE NOT isempty(ranges) LIMIT $1
 """
@@ -260,6 +268,14 @@ CROSS JOIN LATERAL (
 ) AS p
 """  # noqa: S608 -- constants of ours
 
+OLDER: Final = """
+SELECT m.imei FROM (VALUES {first}) AS m (imei, at)
+WHERE EXISTS (
+    SELECT FROM public.timing_records AS t
+    WHERE t.imei = m.imei AND t.end_t <= m.at AND (t.end_t < m.at OR t.start_t IS NOT NULL)
+)
+"""
+
 MEMBERS: Final = """
 SELECT m.imei, m.zone_id FROM (VALUES {members}) AS m (imei, zone_id, at)
 CROSS JOIN LATERAL (
@@ -277,6 +293,14 @@ JOIN public.refold AS f ON f.imei = m.imei
 WHERE f.xmin::text::bigint = m.version AND NOT isempty(f.ranges)
 ORDER BY f.imei
 FOR UPDATE OF f SKIP LOCKED
+"""
+
+# {imeis}: an `array`.
+HOLD_MARKS: Final = """
+SELECT imei FROM public.refold
+WHERE imei = ANY ('{imeis}'::bigint[]) AND NOT isempty(ranges)
+ORDER BY imei
+FOR UPDATE SKIP LOCKED
 """
 
 STORED_CROSSINGS: Final = """

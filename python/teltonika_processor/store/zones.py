@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from teltonika_processor.errors import SchemaMismatch
 from teltonika_processor.store.connection import Session
 
 # Bound: devices that are marked in one transaction, so that their batches wait for milliseconds.
@@ -61,6 +62,18 @@ SELECT unmarked::text,
     array_agg(id ORDER BY id, version), array_agg(version ORDER BY id, version)
 FROM public.zones WHERE NOT isempty(unmarked) GROUP BY unmarked ORDER BY unmarked
 """
+
+COUNT_CHANGES: Final = "SELECT number FROM public.zones_change"
+
+_CHANGE_LIMITS: Final = "UPDATE public.timing_limits SET gap_s = $1, jump_m_s = $2"
+
+# One zone will do: devices are marked for a stretch of time, whatever the zone.
+_UNMARK_ALL: Final = """
+UPDATE public.zones SET unmarked = '(,)'
+WHERE (id, version) = (SELECT id, version FROM public.zones ORDER BY id, version LIMIT 1)
+"""
+
+_COUNT_UNMARKED: Final = "SELECT count(*) FROM public.zones WHERE NOT isempty(unmarked)"
 
 _NEXT_TRANSACTION: Final = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
 
@@ -130,6 +143,19 @@ class StoredZone:
 
 
 @dataclass(frozen=True, slots=True)
+class PathLimits:
+    """What is a path between two fixes, as the row of `timing_limits` says.
+
+    Attributes:
+        gap_s: Two fixes farther apart in time have no path between them.
+        jump_m_s: Nor have two that would need this speed.
+    """
+
+    gap_s: float
+    jump_m_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Edited:
     """What becomes of one zone."""
 
@@ -144,7 +170,43 @@ async def all_zones(session: Session) -> list[StoredZone]:
 
 async def count_changes(session: Session) -> int:
     """How often zones were changed: whoever holds them compares it."""
-    return int(await session.fetchval("SELECT number FROM public.zones_change"))
+    return int(await session.fetchval(COUNT_CHANGES))
+
+
+async def path_limits(session: Session) -> PathLimits:
+    """What is a path; a change of it counts among those of zones.
+
+    Raises:
+        SchemaMismatch: There is no row.
+    """
+    row = await session.fetchrow("SELECT gap_s, jump_m_s FROM public.timing_limits")
+    if row is None:
+        raise SchemaMismatch("timing_limits has no row: INSERT INTO timing_limits VALUES (...)")
+    return PathLimits(row["gap_s"], row["jump_m_s"])
+
+
+async def change_limits(session: Session, limits: PathLimits) -> bool:
+    """Write other limits, under which all is to be derived again; then `finish_edits`.
+
+    Args:
+        session: Without an open transaction.
+        limits: Those that count from now on, for all that was too.
+
+    Returns:
+        Whether they differ from those of before.
+    """
+    async with session.transaction(isolation="read_committed"):
+        await session.execute(_LOCK)
+        if await path_limits(session) == limits:
+            return False
+        await session.execute(_CHANGE_LIMITS, limits.gap_s, limits.jump_m_s)
+        await session.execute(_UNMARK_ALL)
+        return True
+
+
+async def count_unfinished_edits(session: Session) -> int:
+    """How many versions have devices yet to be marked for them."""
+    return int(await session.fetchval(_COUNT_UNMARKED))
 
 
 async def plan_zones(

@@ -1,11 +1,14 @@
 """Which devices this process has to derive again, and how soon. Pure: no I/O, time is an argument.
 
 Rules. A device that a batch marked is due at once. One that could not be done now, because somebody
-else held its mark or it was marked again, is due a little later. While entries wait in the stream a
-worker rests four times as long as its last fold took, so that marks merge meanwhile.
+else held its mark or it was marked again, is due a little later; whoever lost so five times is done
+once with its mark held meanwhile. One that may have made a whole group fail is done alone. While
+entries wait in the stream a worker rests four times as long as its last fold took, so that marks
+merge meanwhile.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 GROUP_MAX: Final = 100
@@ -14,10 +17,31 @@ GROUP_MAX: Final = 100
 AGAIN_S: Final = 0.02
 """After so long somebody who was passed over is tried again."""
 
+FAILED_AGAIN_S: Final = 5.0
+"""After so long a device that failed alone is tried again."""
+
+LOSSES_MAX: Final = 5
+"""Who was passed over so often is done by the lock of its row."""
+
 RESTS_PER_FOLD: Final = 4
 
 REST_MAX_S: Final = 1.0
 """Bound: a slow fold must not stop folding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Devices that are done together.
+
+    Attributes:
+        imeis: Ascending.
+        since_s: Since when each is known to be marked.
+        holds: Whether their marks are held from before they are read.
+    """
+
+    imeis: list[int]
+    since_s: Mapping[int, float]
+    holds: bool = False
 
 
 class Marked:
@@ -26,36 +50,79 @@ class Marked:
     def __init__(self) -> None:
         # When each is due; in the order of being added, so those due at once come first.
         self._due: Final[dict[int, float]] = {}
+        self._since: Final[dict[int, float]] = {}
+        self._losses: Final[dict[int, int]] = {}
+        self._alone: Final[set[int]] = set()
 
     def __len__(self) -> int:
         """Devices that are yet to be done."""
         return len(self._due)
 
-    def add(self, imeis: Iterable[int]) -> None:
-        """A batch marked these: they are due now."""
+    def oldest_s(self) -> float | None:
+        """Since when the first of them is known to be marked; None where nobody waits."""
+        return min(self._since.values(), default=None)
+
+    def add(self, imeis: Iterable[int], now_s: float) -> None:
+        """These are marked: they are due now."""
         for imei in imeis:
             self._due[imei] = 0.0
+            self._since.setdefault(imei, now_s)
 
-    def put_back(self, imeis: Iterable[int], now_s: float) -> None:
-        """These were not done; whoever was marked meanwhile is due already."""
-        for imei in imeis:
-            self._due.setdefault(imei, now_s + AGAIN_S)
-
-    def take(self, now_s: float) -> list[int]:
-        """A group of those that are due, ascending."""
-        group = []
-        for imei, due_s in self._due.items():
-            if due_s <= now_s:
-                group.append(imei)
-                if len(group) == GROUP_MAX:
+    def take(self, now_s: float) -> Group | None:
+        """A group of those that are due; None where nobody is."""
+        due = (imei for imei, due_s in self._due.items() if due_s <= now_s)
+        first = next(due, None)
+        if first is None:
+            return None
+        imeis = [first]
+        holds = self._loses(first)
+        if first not in self._alone:
+            for imei in due:
+                if len(imeis) == GROUP_MAX:
                     break
-        for imei in group:
+                if imei not in self._alone and self._loses(imei) is holds:
+                    imeis.append(imei)
+        imeis.sort()
+        for imei in imeis:
             del self._due[imei]
-        return sorted(group)
+        return Group(imeis, {imei: self._since.pop(imei) for imei in imeis}, holds)
+
+    def put_back(self, group: Group) -> None:
+        """Nothing was done of the group, for no fault of its devices."""
+        self._give_back(group, group.imeis, due_s=0.0)
+
+    def failed(self, group: Group, now_s: float) -> None:
+        """The group cannot be done as it is: one of its devices may be why."""
+        is_single = len(group.imeis) == 1
+        self._alone.update(group.imeis)
+        self._give_back(group, group.imeis, due_s=now_s + FAILED_AGAIN_S if is_single else 0.0)
+
+    def settle(
+        self, group: Group, *, passed_over: Iterable[int], unfinished: Iterable[int], now_s: float
+    ) -> None:
+        """The group was done but for some; whoever was marked meanwhile is due already."""
+        lost = list(passed_over)
+        over = group.imeis if group.holds else set(group.imeis).difference(lost)
+        for imei in self._losses.keys() & set(over):
+            del self._losses[imei]
+        if not group.holds:
+            for imei in lost:
+                self._losses[imei] = self._losses.get(imei, 0) + 1
+        self._alone.difference_update(group.imeis)
+        self._give_back(group, lost, due_s=now_s + AGAIN_S)
+        self._give_back(group, unfinished, due_s=0.0)
 
     def next_due_s(self) -> float | None:
         """When somebody is due; None where nobody waits."""
         return min(self._due.values(), default=None)
+
+    def _loses(self, imei: int) -> bool:
+        return self._losses.get(imei, 0) >= LOSSES_MAX
+
+    def _give_back(self, group: Group, imeis: Iterable[int], *, due_s: float) -> None:
+        for imei in imeis:
+            self._due.setdefault(imei, due_s)
+            self._since[imei] = group.since_s[imei]
 
 
 def rest_s(fold_s: float, *, entries_wait: bool) -> float:

@@ -3,38 +3,44 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from typing import Final, NoReturn
 
-from teltonika_processor.codec.native import Zone, ZoneIndex
-from teltonika_processor.store.connection import Session, SessionConfig, open_session, session_of
-from teltonika_processor.store.folding import Folded, FoldLimits, ZonesChanged, fold, marked_devices
-from teltonika_processor.store.zones import (
-    StoredZone,
-    all_zones,
-    count_changes,
-    finish_edits,
+from teltonika_processor.errors import DecoderBug, SinkRejected, TeltonikaProcessorError
+from teltonika_processor.events import FoldCommitted, FoldFailed, ZonesLoaded
+from teltonika_processor.store.connection import (
+    Session,
+    SessionConfig,
+    open_session,
+    session_of,
+    translated,
 )
-from teltonika_processor.tasks.retry import Surroundings, sleep_unless, until_done
-from teltonika_processor.timing.marked import Marked, rest_s
-from teltonika_processor.timing.zone_file import ALWAYS, native_zone
+from teltonika_processor.store.folding import (
+    FoldAgain,
+    Folded,
+    Folder,
+    FoldLimits,
+    KnownZones,
+    ZonesChanged,
+)
+from teltonika_processor.tasks.ratelimit import RateLimit
+from teltonika_processor.tasks.retry import SAY_AGAIN_S, Surroundings, sleep_unless, until_done
+from teltonika_processor.timing.marked import Group, Marked, rest_s
+from teltonika_processor.timing.zone_cache import load_zones
 
-# What a crash left, and edits that were not finished, are looked for this often.
-_SWEEP_S: Final = 5.0
-
-# Bound: marked devices that one sweep brings.
-_SWEEP_MAX: Final = 10_000
+# What fails for a cause that no waiting mends is tried again at this pace.
+_FAILED_REST_S: Final = 1.0
 
 
 class FoldWorker:
-    """One session that folds.
+    """Folds on one session, which is opened when somebody is marked first.
+
+    A fold that fails does not end the process: positions are stored meanwhile, marks are kept.
 
     Args:
         config: Where Postgres is.
-        limits: What is a path, and how much is done at once.
+        limits: How much is done at once.
         entries_wait: Whether entries wait in the stream.
-        around: Log, clock, randomness.
-        folded: Called with each try at a group, and the seconds that it took.
+        around: Log, clock in seconds, randomness.
     """
 
     def __init__(
@@ -43,107 +49,151 @@ class FoldWorker:
         limits: FoldLimits,
         entries_wait: Callable[[], bool],
         around: Surroundings,
-        folded: Callable[[Folded, float], None],
     ) -> None:
         self._config: Final = config
         self._limits: Final = limits
         self._entries_wait: Final = entries_wait
         self._around: Final = around
-        self._folded: Final = folded
         self._marked: Final = Marked()
         self._is_marked: Final = asyncio.Event()
-        self._index = ZoneIndex([])
-        self._changes: int | None = None
+        self._has_done_what_is_due: Final = asyncio.Event()
+        self._has_done_what_is_due.set()
+        self._failure_lines: Final = RateLimit(burst=1, interval_s=SAY_AGAIN_S)
+        self._zones: KnownZones | None = None
 
     @property
     def n_marked(self) -> int:
         """Devices that are yet to be done, as far as this process knows."""
         return len(self._marked)
 
+    @property
+    def oldest_mark_s(self) -> float:
+        """For how long the first of them is known to be marked; 0 where there is none."""
+        oldest_s = self._marked.oldest_s()
+        return 0.0 if oldest_s is None else max(0.0, time.monotonic() - oldest_s)
+
     def marked(self, imeis: Iterable[int]) -> None:
-        """A batch marked these devices."""
-        self._marked.add(imeis)
-        self._is_marked.set()
+        """These devices are marked: a batch did it, or a sweep found them."""
+        self._marked.add(imeis, time.monotonic())
+        if self._marked:
+            self._has_done_what_is_due.clear()
+            self._is_marked.set()
+
+    async def until_done(self) -> None:
+        """Wait until nobody is due any more, or folding fails."""
+        await self._has_done_what_is_due.wait()
 
     async def run(self) -> NoReturn:
-        """Fold until cancelled; a server that is away is waited for.
-
-        Raises:
-            TeltonikaProcessorError: What no waiting mends.
-        """
+        """Fold until cancelled; a server that is away is waited for."""
         while True:
-            await until_done("fold", self._serve, self._around)
+            await self._until_due()
+            try:
+                await until_done("fold", self._serve, self._around)
+            except TeltonikaProcessorError as error:
+                self._tell_failed(error)
+                await asyncio.sleep(_FAILED_REST_S)
 
     async def _serve(self) -> None:
         """Never ends but by raising."""
         async with session_of(open_session, self._config) as session:
-            self._changes = None
-            sweep_at_s = float("-inf")
+            self._zones = None
+            is_pooled = self._config.pooler == "transaction"
+            folder = Folder(session, self._limits, is_pooled=is_pooled)
             while True:
-                if time.monotonic() >= sweep_at_s:
-                    await self._sweep(session)
-                    sweep_at_s = time.monotonic() + _SWEEP_S
                 group = self._marked.take(time.monotonic())
-                if group:
-                    await self._fold(session, group)
+                if group is None:
+                    await self._until_due()
                 else:
-                    await self._until_due(sweep_at_s)
+                    await self._fold(session, folder, group)
 
-    async def _sweep(self, session: Session) -> None:
-        async for _ in finish_edits(session):
-            pass
-        self._marked.add(await marked_devices(session, _SWEEP_MAX))
-
-    async def _fold(self, session: Session, group: list[int]) -> None:
+    async def _fold(self, session: Session, folder: Folder, group: Group) -> None:
         began_s = time.monotonic()
         try:
-            folded = await fold(session, self._index, self._changes, group, self._limits)
-        except ZonesChanged:
-            await self._load_zones(session)
-            self._marked.add(group)
+            with translated():
+                if self._zones is None:
+                    self._zones = await self._load_zones(session)
+                folded = await folder.fold(self._zones, group.imeis, holds=group.holds)
+        except FoldAgain as again:
+            if isinstance(again, ZonesChanged):
+                self._zones = None
+            self._marked.put_back(group)
             return
+        except (SinkRejected, DecoderBug):
+            self._marked.failed(group, time.monotonic())
+            raise
         except BaseException:
-            self._marked.add(group)
+            self._marked.put_back(group)
+            self._has_done_what_is_due.set()
             raise
         now_s = time.monotonic()
-        self._marked.put_back(folded.passed_over, now_s)
-        self._marked.add(folded.unfinished)
-        self._folded(folded, now_s - began_s)
+        self._marked.settle(
+            group, passed_over=folded.passed_over, unfinished=folded.unfinished, now_s=now_s
+        )
+        self._tell(folded, group, now_s, now_s - began_s)
         await asyncio.sleep(rest_s(now_s - began_s, entries_wait=self._entries_wait()))
 
-    async def _load_zones(self, session: Session) -> None:
-        """The number first: what changes behind it is noticed at the next fold."""
-        changes = await count_changes(session)
-        zones = [_native(zone) for zone in await all_zones(session)]
-        self._index = await asyncio.to_thread(ZoneIndex, zones)
-        self._changes = changes
+    async def _load_zones(self, session: Session) -> KnownZones:
+        zones = await load_zones(session)
+        self._around.emit(
+            ZonesLoaded(
+                versions=zones.n_versions,
+                gap_s=zones.limits.gap_s,
+                jump_m_s=zones.limits.jump_m_s,
+            )
+        )
+        return zones
 
-    async def _until_due(self, sweep_at_s: float) -> None:
-        self._is_marked.clear()
-        next_s = self._marked.next_due_s()
-        due_s = sweep_at_s if next_s is None else min(next_s, sweep_at_s)
-        await sleep_unless(self._is_marked, max(0.0, due_s - time.monotonic()))
+    async def _until_due(self) -> None:
+        """Wait until somebody is due."""
+        while True:
+            self._is_marked.clear()
+            due_s, now_s = self._marked.next_due_s(), time.monotonic()
+            if due_s is not None and due_s <= now_s:
+                return
+            self._has_done_what_is_due.set()
+            if due_s is None:
+                await self._is_marked.wait()
+            else:
+                await sleep_unless(self._is_marked, due_s - now_s)
+
+    # Saying
+
+    def _tell(self, folded: Folded, group: Group, now_s: float, duration_s: float) -> None:
+        if not folded.n_marked and not folded.passed_over:
+            return  # somebody else had done them all
+        finished = set(folded.done).difference(folded.unfinished)
+        lag_s = max((now_s - group.since_s[imei] for imei in finished), default=None)
+        self._around.emit(
+            FoldCommitted(
+                devices=folded.n_done,
+                passed_over=len(folded.passed_over),
+                unfinished=len(folded.unfinished),
+                segments=folded.n_segments,
+                changed=folded.n_changed,
+                crossings=_by_zone(folded.crossings),
+                revisions=dict(folded.revisions),
+                held=group.holds,
+                lag_ms=None if lag_s is None else round(lag_s * 1e3, 3),
+                duration_ms=round(duration_s * 1e3, 3),
+            )
+        )
+
+    def _tell_failed(self, error: TeltonikaProcessorError) -> None:
+        self._around.retried("fold", "unknown")
+        suppressed = self._failure_lines.admit(self._around.clock())
+        if suppressed is not None:
+            self._around.emit(
+                FoldFailed(
+                    error_type=type(error).__name__,
+                    error=str(error),
+                    marked=self.n_marked,
+                    suppressed=suppressed,
+                )
+            )
 
 
-def _native(zone: StoredZone) -> Zone:
-    """A row of `zones` as it is folded by.
-
-    Raises:
-        ZoneRefused: It is no zone: somebody wrote it by hand.
-    """
-    version = (
-        zone.id,
-        zone.version,
-        ALWAYS[0] if zone.valid_from is None else _unix_us(zone.valid_from),
-        ALWAYS[1] if zone.valid_to is None else _unix_us(zone.valid_to),
-        zone.columns.hysteresis_m,
-    )
-    return native_zone(version, zone.columns)
-
-
-def _unix_us(instant: datetime) -> int:
-    since = instant - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-
-
-_EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+def _by_zone(crossings: Iterable[tuple[str, str, int]]) -> dict[str, dict[str, int]]:
+    by_zone: dict[str, dict[str, int]] = {}
+    for zone, kind, count in crossings:
+        by_zone.setdefault(zone, {})[kind] = count
+    return by_zone

@@ -29,7 +29,9 @@ pub(crate) struct Mark {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Left {
     Unknown,
-    /// There is none.
+    /// There is none; perhaps it was dropped.
+    Gone,
+    /// There never was one.
     Nobody,
     At(Fix),
 }
@@ -140,6 +142,27 @@ impl Device {
 
     pub(crate) fn has_no_left(&mut self) {
         if self.left == Left::Unknown {
+            self.left = Left::Gone;
+        }
+    }
+
+    /// Crossings are older than its first fix, or begin before it: what came before was dropped.
+    ///
+    /// So the segment to that fix cannot be derived again. It is the left neighbour of the others.
+    pub(crate) fn was_cut_off(&mut self) {
+        let fixes = if self.within.is_empty() {
+            &mut self.right
+        } else {
+            &mut self.within
+        };
+        if !fixes.is_empty() {
+            self.left = Left::At(fixes.remove(0));
+        }
+    }
+
+    /// The answer to `history` was read.
+    pub(crate) fn history_was_read(&mut self) {
+        if self.left == Left::Gone && self.first_known().is_some() {
             self.left = Left::Nobody;
         }
     }
@@ -190,6 +213,9 @@ impl Device {
         if self.left == Left::Unknown {
             needs.left.push(values(self.imei, &[self.lo_us]));
         }
+        if let (Left::Gone, Some(first)) = (self.left, self.first_known()) {
+            needs.history.push(values(self.imei, &[first.t_us]));
+        }
         if let (Left::At(left), None) = (self.left, &self.members) {
             let in_band = index.in_band(&left);
             if in_band.is_empty() {
@@ -210,6 +236,10 @@ impl Device {
                 .map_or(self.hi_us, |fix| fix.t_us.max(self.hi_us));
             needs.right.push(values(self.imei, &[behind_us]));
         }
+    }
+
+    fn first_known(&self) -> Option<&Fix> {
+        self.within.first().or(self.right.first())
     }
 
     /// The next answer to `right` begins behind this.
@@ -263,11 +293,29 @@ impl Device {
         Some((left, members))
     }
 
+    /// Keeps stored rows whose end fix is gone, as they are: what was dropped is not derived again.
+    pub(crate) fn keep_rows_of_dropped(&mut self, stored: &[Row]) {
+        let is_there = |t_us: i64| {
+            let among = |fixes: &[Fix]| fixes.binary_search_by_key(&t_us, |fix| fix.t_us).is_ok();
+            among(&self.within) || among(&self.right)
+        };
+        let dropped: Vec<Row> = stored
+            .iter()
+            .filter(|row| !is_there(row.end_t_us))
+            .copied()
+            .collect();
+        if !dropped.is_empty() {
+            self.rows.extend(dropped);
+            self.rows
+                .sort_by_key(|row| (row.end_t_us, row.zone_id, row.n));
+        }
+    }
+
     /// Rows whose end fix lies behind the first and not behind the second are replaced.
     pub(crate) fn replaced(&self) -> (i64, i64) {
         let after_us = match self.left {
             Left::At(fix) => fix.t_us,
-            Left::Unknown | Left::Nobody => i64::MIN,
+            Left::Unknown | Left::Gone | Left::Nobody => i64::MIN,
         };
         let upto_us = match (self.is_cut, self.right.last()) {
             (true, _) => self.hi_us,

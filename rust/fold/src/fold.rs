@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rows::CopyBytes;
-use timing::{Cause, Direction, Fix, FixKey, Kind, Limits, Row, ZoneIndex};
+use timing::{Fix, Limits, Row, ZoneIndex, ZoneKind};
 
 use crate::copy_in::{Revision, append_record, append_revision};
 use crate::copy_out::{CopyError, CopyReader};
 use crate::device::{Device, Mark, Side};
 use crate::instant::{text, unix_us};
 use crate::needs::Needs;
+use crate::stored::{row_of, stored_rows};
 
 const DAY_US: i64 = 86_400_000_000;
 
@@ -164,6 +165,24 @@ impl Fold {
         Ok(())
     }
 
+    /// Takes the answer to `needs.history`: imei of those with crossings that are older than their
+    /// first fix, or begin before it.
+    ///
+    /// # Errors
+    /// `older` is no such stream.
+    pub fn add_history(&mut self, older: &[u8]) -> Result<(), CopyError> {
+        for device in self.devices.values_mut() {
+            device.history_was_read();
+        }
+        let mut reader = CopyReader::new(older)?;
+        while reader.row(1)? {
+            if let Some(device) = self.devices.get_mut(&reader.int8()?) {
+                device.was_cut_off();
+            }
+        }
+        Ok(())
+    }
+
     /// Takes the answer to `needs.members`: imei and zone id (int4) of those inside.
     ///
     /// # Errors
@@ -222,6 +241,11 @@ impl Fold {
     /// `stored` is no such stream.
     pub fn compare(&mut self, stored: &[u8]) -> Result<Vec<i64>, CopyError> {
         self.stored = stored_rows(stored)?;
+        for device in self.devices.values_mut() {
+            if let Some(rows) = self.stored.get(&device.imei) {
+                device.keep_rows_of_dropped(rows);
+            }
+        }
         let nothing = Vec::new();
         Ok(self
             .devices
@@ -235,7 +259,7 @@ impl Fold {
     #[must_use]
     pub fn copy_records(&self, imeis: &[i64], room: Vec<u8>) -> CopyBytes {
         let mut copy = CopyBytes::start(room);
-        for device in imeis.iter().filter_map(|imei| self.devices.get(imei)) {
+        for device in self.devices_of(imeis) {
             for row in &device.rows {
                 append_record(&mut copy, device.imei, row);
             }
@@ -247,25 +271,67 @@ impl Fold {
     #[must_use]
     pub fn copy_revisions(&self, imeis: &[i64], room: Vec<u8>) -> CopyBytes {
         let mut copy = CopyBytes::start(room);
-        for device in imeis.iter().filter_map(|imei| self.devices.get(imei)) {
-            for was in self.stored.get(&device.imei).into_iter().flatten() {
-                let is_now = device.rows.iter().find(|row| key(row) == key(was));
-                if is_now != Some(was) {
-                    let cause = self.cause(device, was, is_now);
-                    let imei = device.imei;
-                    append_revision(
-                        &mut copy,
-                        &Revision {
-                            imei,
-                            cause,
-                            was,
-                            is_now,
-                        },
-                    );
+        for revision in self.revisions(imeis) {
+            append_revision(&mut copy, &revision);
+        }
+        copy.finish()
+    }
+
+    fn revisions<'a>(&'a self, imeis: &'a [i64]) -> impl Iterator<Item = Revision<'a>> {
+        self.devices_of(imeis).flat_map(move |device| {
+            self.stored_of(device).iter().filter_map(move |was| {
+                let is_now = row_of(&device.rows, was);
+                (is_now != Some(was)).then(|| Revision {
+                    imei: device.imei,
+                    cause: self.cause(device, was, is_now),
+                    was,
+                    is_now,
+                })
+            })
+        })
+    }
+
+    /// How many rows of these devices were replaced, by cause.
+    #[must_use]
+    pub fn count_revisions(&self, imeis: &[i64]) -> BTreeMap<&'static str, usize> {
+        let mut counts = BTreeMap::new();
+        for revision in self.revisions(imeis) {
+            *counts.entry(revision.cause).or_default() += 1;
+        }
+        counts
+    }
+
+    /// How many rows of these devices are new or differ, by the kinds of zone and crossing.
+    #[must_use]
+    pub fn count_crossings(&self, imeis: &[i64]) -> BTreeMap<(&'static str, &'static str), usize> {
+        let kinds: BTreeMap<(i32, i32), &'static str> = self
+            .index
+            .zones()
+            .map(|zone| {
+                let version = zone.version();
+                ((version.zone_id, version.version), kind_name(zone.kind()))
+            })
+            .collect();
+        let mut counts = BTreeMap::new();
+        for device in self.devices_of(imeis) {
+            let stored = self.stored_of(device);
+            for row in &device.rows {
+                if let Some(zone) = kinds.get(&(row.zone_id, row.version))
+                    && row_of(stored, row) != Some(row)
+                {
+                    *counts.entry((*zone, row.kind.as_str())).or_default() += 1;
                 }
             }
         }
-        copy.finish()
+        counts
+    }
+
+    fn devices_of<'a>(&'a self, imeis: &'a [i64]) -> impl Iterator<Item = &'a Device> {
+        imeis.iter().filter_map(|imei| self.devices.get(imei))
+    }
+
+    fn stored_of(&self, device: &Device) -> &[Row] {
+        self.stored.get(&device.imei).map_or(&[], Vec::as_slice)
     }
 
     fn cause(&self, device: &Device, was: &Row, is_now: Option<&Row>) -> &'static str {
@@ -309,75 +375,11 @@ impl Fold {
     }
 }
 
-fn key(row: &Row) -> (i64, i32, u16) {
-    (row.end_t_us, row.zone_id, row.n)
-}
-
-fn stored_rows(stored: &[u8]) -> Result<BTreeMap<i64, Vec<Row>>, CopyError> {
-    let mut rows: BTreeMap<i64, Vec<Row>> = BTreeMap::new();
-    let mut reader = CopyReader::new(stored)?;
-    while reader.row(15)? {
-        let imei = reader.int8()?;
-        let row = stored_row(&mut reader)?;
-        rows.entry(imei).or_default().push(row);
+/// As the table `zones` names it.
+fn kind_name(kind: ZoneKind) -> &'static str {
+    match kind {
+        ZoneKind::Circle => "circle",
+        ZoneKind::Area => "polygon",
+        ZoneKind::Gate => "gate",
     }
-    Ok(rows)
-}
-
-fn stored_row(reader: &mut CopyReader<'_>) -> Result<Row, CopyError> {
-    let end_t_us = unix_us(reader.int8()?);
-    let zone_id = reader.int4()?;
-    let n = u16::try_from(reader.int2()?).unwrap_or(u16::MAX);
-    let version = reader.int4()?;
-    let kind = named(
-        reader,
-        [Kind::Initial, Kind::Enter, Kind::Exit, Kind::Cross],
-        Kind::as_str,
-    )?;
-    let at_us = unix_us(reader.int8()?);
-    let uncertainty_us = reader.int8()?;
-    let direction = named(
-        reader,
-        [Direction::LeftToRight, Direction::RightToLeft],
-        Direction::as_str,
-    )?;
-    let cause = named(
-        reader,
-        [Cause::Ok, Cause::Gap, Cause::Jump, Cause::ZoneEnded],
-        Cause::as_str,
-    )?;
-    let start_t_us = reader.maybe_int8()?.map(unix_us);
-    let start_digest = reader.maybe_int8()?;
-    Ok(Row {
-        end_t_us,
-        zone_id,
-        n,
-        version,
-        // A text that nobody knows cannot equal what is derived: the row is replaced.
-        kind: kind.unwrap_or(Kind::Initial),
-        at_us,
-        uncertainty_us,
-        direction: direction.unwrap_or(Direction::None),
-        cause: cause.unwrap_or(Cause::Ok),
-        start: start_t_us
-            .zip(start_digest)
-            .map(|(t_us, digest)| FixKey { t_us, digest }),
-        end_digest: reader.int8()?,
-        distance_m: reader.float8()?,
-        satellites: u8::try_from(reader.int2()?).unwrap_or(u8::MAX),
-    })
-}
-
-/// The value of this name; none for null, or a name that is none of theirs.
-fn named<T: Copy, const N: usize>(
-    reader: &mut CopyReader<'_>,
-    values: [T; N],
-    name: impl Fn(T) -> &'static str,
-) -> Result<Option<T>, CopyError> {
-    let found = reader.bytes()?;
-    Ok(found.and_then(|found| {
-        values
-            .into_iter()
-            .find(|&value| name(value).as_bytes() == found)
-    }))
 }

@@ -20,6 +20,7 @@ mod device;
 mod fold;
 mod instant;
 mod needs;
+mod stored;
 
 pub use copy_in::{REVISION_COLUMNS, TIMING_RECORD_COLUMNS};
 pub use copy_out::CopyError;

@@ -3,7 +3,7 @@
 /// What is missing before a group can be derived; empty lists where nothing is.
 ///
 /// Each is the values of a `VALUES` list: `next` (imei, from), `left` (imei, before), `right` (imei,
-/// behind), `members` (imei, zone id, at), instants as text.
+/// behind), `history` (imei, at), `members` (imei, zone id, at), instants as text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// Devices of which no fix was found in a stretch that was cut: their next fix from there on.
@@ -12,6 +12,8 @@ pub struct Needs {
     pub left: Vec<String>,
     /// Devices whose history matters beyond what was read: their fixes behind.
     pub right: Vec<String>,
+    /// Devices without a left neighbour, and their first fix: whether crossings are older than it.
+    pub history: Vec<String>,
     /// Zones whose band holds the left neighbour: whether the device was inside.
     pub members: Vec<String>,
 }
@@ -23,6 +25,7 @@ impl Needs {
         self.next.is_empty()
             && self.left.is_empty()
             && self.right.is_empty()
+            && self.history.is_empty()
             && self.members.is_empty()
     }
 }

@@ -14,8 +14,14 @@ use crate::buffer::CopyData;
 use crate::error::decoder_bug;
 use crate::zones::PyZoneIndex;
 
-/// What a fold still has to read: values of `VALUES` lists (next, left, right, members).
-type PyNeeds = (Vec<String>, Vec<String>, Vec<String>, Vec<String>);
+/// What a fold still has to read: values of `VALUES` lists (next, left, right, history, members).
+type PyNeeds = (
+    Vec<String>,
+    Vec<String>,
+    Vec<String>,
+    Vec<String>,
+    Vec<String>,
+);
 
 /// A group of devices that are marked.
 #[pyclass(name = "Fold", module = "teltonika_processor._native")]
@@ -95,7 +101,13 @@ impl PyFold {
     /// What is missing.
     fn needs(&mut self, py: Python<'_>) -> PyResult<PyNeeds> {
         let needs = self.with(py, fold::Fold::needs)?;
-        Ok((needs.next, needs.left, needs.right, needs.members))
+        Ok((
+            needs.next,
+            needs.left,
+            needs.right,
+            needs.history,
+            needs.members,
+        ))
     }
 
     /// What was asked for by `left` was read.
@@ -107,6 +119,12 @@ impl PyFold {
     #[pyo3(signature = (next_fixes, /))]
     fn add_next(&mut self, next_fixes: &[u8]) -> PyResult<()> {
         self.fold.add_next(next_fixes).map_err(bad_copy)
+    }
+
+    /// Takes the answer to `history`.
+    #[pyo3(signature = (older, /))]
+    fn add_history(&mut self, older: &[u8]) -> PyResult<()> {
+        self.fold.add_history(older).map_err(bad_copy)
     }
 
     /// Takes the answer to `members`.
@@ -161,6 +179,19 @@ impl PyFold {
         let room = pool::take_room();
         let bytes = self.with(py, |fold| fold.copy_revisions(&imeis, room))?;
         Ok(CopyData::new(bytes))
+    }
+
+    /// (cause, how many) of the rows of these devices that were replaced.
+    #[pyo3(signature = (imeis, /))]
+    fn count_revisions(&self, imeis: Vec<i64>) -> Vec<(&'static str, usize)> {
+        self.fold.count_revisions(&imeis).into_iter().collect()
+    }
+
+    /// (kind of zone, kind, how many) of the rows of these devices that are new or differ.
+    #[pyo3(signature = (imeis, /))]
+    fn count_crossings(&self, imeis: Vec<i64>) -> Vec<(&'static str, &'static str, usize)> {
+        let counts = self.fold.count_crossings(&imeis).into_iter();
+        counts.map(|((zone, kind), n)| (zone, kind, n)).collect()
     }
 
     /// The devices of which a part stays marked, ascending.

@@ -1,0 +1,104 @@
+"""`teltonika-processor sessions` as race control runs it."""
+
+import json
+from collections.abc import AsyncIterator
+from subprocess import CompletedProcess
+
+import asyncpg
+import pytest
+
+from commands import own_environment, run_command
+from timed import FINISH, FIRST, SECOND, add_gate
+
+RACE = (
+    *("Sunday", "--kind", "race", "--from", "2026-05-03T16:00:00+02:00"),
+    *("--to", "2026-05-03 16:00", "--finish", "finish"),
+)
+
+
+@pytest.fixture
+async def admin(migrated_database: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(migrated_database)
+    for zone, name in ((FINISH, "finish"), (FIRST, "first split"), (SECOND, "pit")):
+        await add_gate(connection, zone, name)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def dsn(migrated_database: str, admin: asyncpg.Connection) -> str:
+    """With three gates."""
+    assert admin
+    return migrated_database
+
+
+def sessions(dsn: str, *arguments: str) -> CompletedProcess[str]:
+    return run_command("sessions", *arguments, environment=own_environment(DATABASE_URL=dsn))
+
+
+async def test_a_session_is_added_and_listed(dsn: str, admin: asyncpg.Connection) -> None:
+    done = sessions(dsn, "add", *RACE, "--sector", "first split", "--sector", "pit")
+    assert (done.returncode, done.stdout) == (0, "added: Sunday\n"), done.stderr
+    assert await admin.fetchval("SELECT zones FROM sessions") == [FINISH, FIRST, SECOND]
+    listed = sessions(dsn, "list")
+    assert listed.stdout.splitlines() == [
+        "session  kind  from                  to                    finish  sectors",
+        "Sunday   race  2026-05-03 14:00:00Z  2026-05-03 16:00:00Z  finish  first split, pit",
+    ]
+    assert json.loads(sessions(dsn, "list", "--json").stdout) == {
+        "session": "Sunday",
+        "kind": "race",
+        "from": "2026-05-03T14:00:00+00:00",
+        "to": "2026-05-03T16:00:00+00:00",
+        "finish": "finish",
+        "sectors": ["first split", "pit"],
+    }
+
+
+def test_a_zone_that_nobody_knows_is_refused_with_those_that_are_near(dsn: str) -> None:
+    done = sessions(dsn, "add", *RACE, "--sector", "first spit")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "there is no zone 'first spit'; near are 'first split'\n"
+    assert sessions(dsn, "list").stdout == "no session\n"
+
+
+async def test_a_zone_is_known_by_its_newest_name(dsn: str, admin: asyncpg.Connection) -> None:
+    await add_gate(admin, FINISH, "start and finish", version=2)
+    assert "there is no zone 'finish'" in sessions(dsn, "add", *RACE).stderr
+    done = sessions(dsn, "add", *RACE[:-1], "start and finish")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--to", "2026-05-03T14:00:00Z"), "--from is not before --to"),
+        (("--sector", "finish"), "a zone is named twice"),
+        (("--to", "tomorrow"), "'tomorrow' is no moment such as"),
+        (("--kind", "sprint"), "'sprint' is not one of"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(dsn: str, arguments: tuple[str, ...], said: str) -> None:
+    done = sessions(dsn, "add", *RACE, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in " ".join(done.stderr.split())
+
+
+def test_a_name_is_given_once(dsn: str) -> None:
+    assert sessions(dsn, "add", *RACE).returncode == 0
+    again = sessions(dsn, "add", *RACE)
+    assert (again.returncode, again.stdout) == (1, "")
+    assert again.stderr == "there is a session 'Sunday' already: remove it first\n"
+
+
+def test_a_session_is_removed_after_a_look(dsn: str) -> None:
+    sessions(dsn, "add", *RACE)
+    assert sessions(dsn, "remove", "Sunday").returncode == 2
+    assert sessions(dsn, "remove", "Sunday", "--dry-run").stdout == "would remove: Sunday\n"
+    done = sessions(dsn, "remove", "Sunday", "--yes", "--json")
+    assert json.loads(done.stdout)["session"] == "Sunday"
+    again = sessions(dsn, "remove", "Sunday", "--yes")
+    assert (again.returncode, again.stderr) == (
+        1,
+        "there is no session 'Sunday', and no other session\n",
+    )

@@ -1,0 +1,194 @@
+"""`teltonika-processor timing` as race control runs it: crossings, laps, the board, stays."""
+
+import csv
+import io
+import json
+from collections.abc import AsyncIterator
+from subprocess import CompletedProcess
+
+import asyncpg
+import pytest
+
+from commands import own_environment, run_command
+from timed import FINISH, FIRST, Crossing, add_crossings, add_gate, add_session
+from writing import IMEI
+
+OTHER, THIRD = IMEI + 1, IMEI + 2
+
+
+@pytest.fixture
+async def admin(migrated_database: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(migrated_database)
+    for zone, name in ((FINISH, "finish"), (FIRST, "pit")):
+        await add_gate(connection, zone, name, minimum_lap_s=20)
+    await connection.execute("INSERT INTO devices (imei, name) VALUES ($1, '=1+1')", IMEI)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def race(migrated_database: str, admin: asyncpg.Connection) -> str:
+    """Three devices; the first has one lap too short, the second ends two laps earlier."""
+    await add_session(admin, [FINISH, FIRST])
+    await add_crossings(
+        admin,
+        *(Crossing(at=at) for at in (10, 12, 102, 190)),
+        Crossing(at=42.5, zone=FIRST),
+        *(Crossing(at=at, imei=OTHER) for at in (11, 100, 189.5)),
+        *(Crossing(at=at, imei=THIRD) for at in (9, 95.000001)),
+    )
+    return migrated_database
+
+
+def timing(dsn: str, *arguments: str) -> CompletedProcess[str]:
+    done = run_command("timing", *arguments, environment=own_environment(DATABASE_URL=dsn))
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def lines_of(done: CompletedProcess[str]) -> list[str]:
+    """With single spaces."""
+    assert done.returncode == 0, done.stderr
+    return [" ".join(line.split()) for line in done.stdout.splitlines()]
+
+
+# Laps
+
+
+def test_laps_as_they_ended(race: str) -> None:
+    assert lines_of(timing(race, "laps", "--session", "race")) == [
+        "imei name lap started_at duration ± sector 1 sector 2 remarks",
+        (
+            f"{IMEI} =1+1 - 2026-11-22 12:00:10.000000Z 2.000 0.010 - - too short, positions are"
+            " gone"
+        ),
+        f"{THIRD} - 1 2026-11-22 12:00:09.000000Z 1:26.000 0.010 - - positions are gone",
+        f"{OTHER} - 1 2026-11-22 12:00:11.000000Z 1:29.000 0.010 - - positions are gone",
+        (
+            f"{IMEI} =1+1 1 2026-11-22 12:00:12.000000Z 1:30.000 0.010 30.500 59.500 positions are"
+            " gone"
+        ),
+        f"{OTHER} - 2 2026-11-22 12:01:40.000000Z 1:29.500 0.010 - - positions are gone",
+        f"{IMEI} =1+1 2 2026-11-22 12:01:42.000000Z 1:28.000 0.010 - - positions are gone",
+    ]
+
+
+def test_laps_as_csv_in_which_no_name_is_a_formula(race: str) -> None:
+    done = timing(race, "laps", "--session", "race", "--csv", "--imei", f"{IMEI}")
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [row["name"] for row in rows] == ["'=1+1"] * 3
+    assert rows[1] == {
+        "session": "race",
+        "imei": f"{IMEI}",
+        "name": "'=1+1",
+        "lap": "1",
+        "started_at": "2026-11-22 12:00:12.000000Z",
+        "ended_at": "2026-11-22 12:01:42.000000Z",
+        "duration_s": "90.000000",
+        "uncertainty_s": "0.010000",
+        "sector_1_s": "30.500000",
+        "sector_2_s": "59.500000",
+        "too_short": "false",
+        "has_gap": "",
+        "has_jump": "",
+    }
+
+
+def test_laps_as_json_lines(race: str) -> None:
+    done = timing(race, "laps", "--session", "race", "--json", "--imei", f"{THIRD}")
+    assert json.loads(done.stdout) == {
+        "session": "race",
+        "imei": f"{THIRD}",
+        "device": None,
+        "lap": 1,
+        "started_at_us": 1_795_348_809_000_000,
+        "ended_at_us": 1_795_348_895_000_001,
+        "duration_us": 86_000_001,
+        "uncertainty_us": 10_000,
+        "sector_times_us": [None, None],
+        "too_short": False,
+        "has_gap": None,
+        "has_jump": None,
+    }
+
+
+def test_the_board_of_a_race(race: str) -> None:
+    """The second device began later and was at the line earlier."""
+    assert lines_of(timing(race, "laps", "--session", "race", "--board")) == [
+        "position imei name laps total best in lap last gap",
+        f"1 {OTHER} - 2 2:58.500 1:29.000 1 1:29.500 -",
+        f"2 {IMEI} =1+1 2 2:58.000 1:28.000 2 1:28.000 +0.500",
+        f"3 {THIRD} - 1 1:26.000 1:26.000 1 1:26.000 +1 lap",
+    ]
+
+
+async def test_the_board_of_a_qualifying_is_by_best_lap(
+    race: str, admin: asyncpg.Connection
+) -> None:
+    await admin.execute("UPDATE sessions SET kind = 'qualifying'")
+    done = timing(race, "laps", "--session", "race", "--board", "--json")
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(line["imei"], line["best_us"], line["gap_us"]) for line in found] == [
+        (f"{THIRD}", 86_000_001, 0),
+        (f"{IMEI}", 88_000_000, 1_999_999),
+        (f"{OTHER}", 89_000_000, 2_999_999),
+    ]
+    done = timing(race, "laps", "--session", "race", "--board", "--csv")
+    assert done.stdout.splitlines()[:2] == [
+        "session,position,imei,name,laps,total_s,best_s,best_lap,last_s,laps_behind,gap_s",
+        f"race,1,{THIRD},,1,86.000001,86.000001,1,86.000001,0,0.000000",
+    ]
+
+
+def test_a_session_that_nobody_knows(race: str) -> None:
+    done = timing(race, "laps", "--session", "rase")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "there is no session 'rase'; near are 'race'\n"
+    assert timing(race, "laps", "--session", "race", "--csv", "--json").returncode == 2
+
+
+async def test_a_session_without_laps(race: str, admin: asyncpg.Connection) -> None:
+    await admin.execute("TRUNCATE timing_records")
+    for more in ((), ("--board",)):
+        assert timing(race, "laps", "--session", "race", *more).stdout == "no lap\n"
+
+
+# Crossings
+
+
+def test_crossings_by_their_moments(race: str) -> None:
+    done = timing(race, "show", "--zone", "finish", "--since", "2026-11-22T12:01:35Z")
+    assert lines_of(done)[:3] == [
+        "at ± imei name zone kind direction cause satellites",
+        f"2026-11-22 12:01:35.000001Z 0.005000 {THIRD} - finish cross left_to_right ok 9",
+        f"2026-11-22 12:01:40.000000Z 0.005000 {OTHER} - finish cross left_to_right ok 9",
+    ]
+    done = timing(race, "show", "--imei", f"{IMEI}", "--until", "2026-11-22 12:00:12", "--json")
+    assert json.loads(done.stdout)["at_us"] == 1_795_348_810_000_000
+    done = timing(race, "show", "--limit", "1")
+    assert "12:03:10.000000Z" in done.stdout
+    assert "there are older ones" in done.stdout
+    assert timing(race, "show", "--since", "2030-01-01").stdout == "no crossing\n"
+    assert timing(race, "show", "--zone", "pits").stderr.endswith("near are 'pit'\n")
+
+
+# Stays
+
+
+async def test_stays_and_who_is_there_now(race: str, admin: asyncpg.Connection) -> None:
+    await add_crossings(
+        admin,
+        Crossing(at=500, kind="initial", zone=FIRST),
+        Crossing(at=590.5, kind="exit", zone=FIRST, cause="gap"),
+        Crossing(at=600, kind="enter", zone=FIRST, imei=OTHER),
+    )
+    assert lines_of(timing(race, "stays", "--zone", "pit")) == [
+        "imei name zone entered_at left_at duration remarks",
+        (
+            f"{IMEI} =1+1 pit 2026-11-22 12:08:20.000000Z 2026-11-22 12:09:50.500000Z 1 min there"
+            " at the first fix, left by gap"
+        ),
+        f"{OTHER} - pit 2026-11-22 12:10:00.000000Z - -",
+    ]
+    done = timing(race, "stays", "--now", "--json")
+    assert json.loads(done.stdout)["imei"] == f"{OTHER}"
