@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from commands import ForkedCommand, own_environment, run_command
+from processes import Processor
 from servers import run_sql
 from telemetry import fetch, holding
 from teltonika_processor.store.connection import SessionConfig, open_session
@@ -482,3 +483,18 @@ async def sweep(dsn: str) -> None:
     async for _ in finish_edits(session):
         pass
     await session.close()
+
+
+def test_a_running_processor_finishes_what_a_killed_import_left(
+    zones: Zones, dsn: str, redis_url: str
+) -> None:
+    put_devices(dsn, 3)
+    with holding(dsn, STEPS["before writers have ended"]):
+        command = zones.start("import", zones.file(PIT), "--valid-from", RACE, "--yes")
+        eventually(lambda: listed(zones))
+        command.kill()
+        command.wait()
+    assert [line[-1] for line in listed(zones)] == [False]
+    with Processor(redis_url, dsn) as processor:
+        eventually(lambda: [line[-1] for line in listed(zones)] == [True])
+        assert processor.terminate() == 0
