@@ -36,7 +36,7 @@ LOOKING = (
     *("audit", "config check", "config show", "consumers list", "decode", "device list"),
     *("device show", "dlq list", "dlq show", "doctor", "explain", "health", "partitions list"),
     *("pending list", "status"),
-    *("sessions list", "timing laps", "timing show", "timing stays"),
+    *("sessions list", "timing show", "timing stays"),
 )
 # They do not end by themselves, or write.
 NOT_RUN = ("--watch", "--every", "--record", "--file", "--version", "--help")
