@@ -37,7 +37,7 @@ LOOKING = (
     *("audit", "config check", "config show", "consumers list", "decode", "device list"),
     *("device show", "dlq list", "dlq show", "doctor", "explain", "health", "partitions list"),
     *("pending list", "status"),
-    *("sessions list", "timing laps", "timing show", "timing stays"),
+    *("sessions list", "timing show", "timing stays"),
     *("zones check", "zones export", "zones list", "zones show"),
 )
 # They do not end by themselves, or write.

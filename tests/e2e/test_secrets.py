@@ -59,7 +59,7 @@ COMMANDS = {
         ["zones", "import", ZONES, "--yes"],
     ],
     "sessions": [["sessions", "list"], ["sessions", "remove", "x", "--yes"]],
-    "timing": [["timing", "show"], ["timing", "laps", "--session", "x"], ["timing", "stays"]],
+    "timing": [["timing", "show"], ["timing", "laps", "--session", "x"], ["timing", "limits"]],
     "explain": [["explain", "1-1"]],
     "health": [["health"], ["health", "--ready", "--json"]],
     "dlq": [["dlq", "list"], ["dlq", "show", "1-1"], ["dlq", "replay", "--all", "--yes"]],
