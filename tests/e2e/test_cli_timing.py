@@ -192,3 +192,22 @@ async def test_stays_and_who_is_there_now(race: str, admin: asyncpg.Connection) 
     ]
     done = timing(race, "stays", "--now", "--json")
     assert json.loads(done.stdout)["imei"] == f"{OTHER}"
+
+
+async def test_a_device_is_shown_with_the_zones_that_it_is_inside_of(
+    race: str, admin: asyncpg.Connection, redis_url: str
+) -> None:
+    await add_crossings(
+        admin,
+        Crossing(at=500, kind="enter", zone=FIRST, imei=OTHER),
+        Crossing(at=600, kind="enter"),
+        Crossing(at=610, kind="exit"),
+    )
+    environment = own_environment(DATABASE_URL=race, REDIS_URL=redis_url)
+    inside = []
+    for imei in (IMEI, OTHER):
+        told = run_command("device", "show", f"{imei}", "--json", environment=environment)
+        inside.append(json.loads(told.stdout)["zones"])
+    assert inside == [[], [{"zone": "pit", "since_ms": 1_795_349_300_000}]]
+    told = run_command("device", "show", f"{OTHER}", environment=environment)
+    assert "pit                     since 2026-11-22 12:08:20.000Z" in told.stdout

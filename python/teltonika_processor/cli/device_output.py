@@ -1,7 +1,7 @@
 """What is known of one device, for people and as one JSON object."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final, Literal, cast
 
@@ -10,7 +10,7 @@ from teltonika_processor.cli.record_output import OUTPUTS, json_fields
 from teltonika_processor.codec.native import AvlPacket, decode_entries, decode_frame
 from teltonika_processor.errors import DecodeError
 from teltonika_processor.model import format_imei
-from teltonika_processor.store.devices import DeviceRow, LastPositionRow, RecentRecords
+from teltonika_processor.store.devices import DeviceRow, InZone, LastPositionRow, RecentRecords
 from teltonika_processor.stream.control_messages import Holding
 from teltonika_processor.stream.device_entries import FoundEntries, FoundEntry, FoundLetters
 from teltonika_processor.stream.ids import ms_of
@@ -44,6 +44,7 @@ def print_facts_json(facts: DeviceFacts, frame_max_bytes: int) -> None:
         "imei": format_imei(facts.imei),
         "device": asdict(stored.device) if stored and stored.device else None,
         "last_position": _position_object(stored.last_position, facts.now_ms) if stored else None,
+        "zones": _zone_objects(stored.zones) if stored else None,
         "last_24_h": _recent_object(stored.recent) if stored else None,
         "instances": None if holdings is None else asdict(holdings),
         "dead_letters": _letters_object(facts.letters),
@@ -70,6 +71,7 @@ def _print_stored(facts: DeviceFacts) -> None:
     _print_section("devices", _device_lines(stored.device, facts.now_ms))
     _print_section("last_position", _position_lines(stored.last_position, facts.now_ms))
     _print_section("positions of the last 24 h", _recent_lines(stored.recent, facts.now_ms))
+    _print_section("inside of zones", _zone_lines(stored.zones, facts.now_ms))
 
 
 def _device_lines(row: DeviceRow | None, now_ms: int) -> Iterator[tuple[str, str]]:
@@ -99,6 +101,19 @@ def _recent_lines(recent: RecentRecords, now_ms: int) -> Iterator[tuple[str, str
     yield "records", f"{recent.n_records:,}{without}"
     yield "newest recorded_at", _time_and_age(recent.newest_recorded_at_ms, now_ms)
     yield "newest received_at", _time_and_age(recent.newest_received_at_ms, now_ms)
+
+
+def _zone_lines(zones: Sequence[InZone] | None, now_ms: int) -> Iterator[tuple[str, str]]:
+    if zones is None:
+        yield "not known", "this role may not read timing_records and zones"
+    elif not zones:
+        yield "none", ""
+    for one in zones or ():
+        yield printable(one.zone), f"since {_time_and_age(one.since_ms, now_ms)}"
+
+
+def _zone_objects(zones: Sequence[InZone] | None) -> list[dict[str, object]] | None:
+    return None if zones is None else [asdict(one) for one in zones]
 
 
 def _position_object(row: LastPositionRow | None, now_ms: int) -> dict[str, object] | None:

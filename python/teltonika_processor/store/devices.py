@@ -19,6 +19,7 @@ from teltonika_processor.store.connection import (
     open_reading_session,
     session_of,
 )
+from teltonika_processor.store.sqlstate import NOT_READABLE
 
 # Bound: one statement; each reads a page, or one device's day.
 _STATEMENT_MAX_S: Final = 20.0
@@ -70,6 +71,18 @@ FROM public.positions
 WHERE imei = $1 AND NOT clock_suspect
   AND recorded_at >= to_timestamp($2::double precision)
   AND recorded_at < to_timestamp($3::double precision)
+"""  # noqa: S608 -- constants of ours
+
+# Of each zone the newest crossing: inside if it was no exit.
+_INSIDE: Final = f"""
+SELECT z.name AS zone, {_ms("newest.at")} AS since_ms
+FROM (SELECT DISTINCT ON (id) id, name FROM public.zones ORDER BY id, version DESC) AS z
+CROSS JOIN LATERAL (
+    SELECT kind, at FROM public.timing_records
+    WHERE imei = $1 AND zone_id = z.id AND kind <> 'cross'
+    ORDER BY end_t DESC, n DESC LIMIT 1
+) AS newest
+WHERE newest.kind <> 'exit' ORDER BY newest.at, z.name
 """  # noqa: S608 -- constants of ours
 
 # $1: [{"imei": .., "name": .. or null}, ..]; $2: allowed. Sorted as the writers' own statement is,
@@ -151,13 +164,22 @@ class RecentRecords:
     newest_received_at_ms: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class InZone:
+    """A zone that the device is inside of, and since when."""
+
+    zone: str
+    since_ms: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredDevice:
-    """What Postgres holds of one device."""
+    """What Postgres holds of one device; `zones` is None where this role may not ask."""
 
     device: DeviceRow | None
     last_position: LastPositionRow | None
     recent: RecentRecords
+    zones: tuple[InZone, ...] | None
 
     @property
     def is_anything(self) -> bool:
@@ -230,7 +252,7 @@ async def device_pages(
 
 
 async def stored_device(session: Session, imei: int, *, now_ms: int) -> StoredDevice:
-    """What Postgres holds of one device; three statements."""
+    """What Postgres holds of one device; four statements."""
     device = await session.fetchrow(_DEVICE, imei)
     position = await session.fetchrow(_LAST_POSITION, imei)
     bounds_s = ((now_ms - _DAY_MS) / 1000, (now_ms + _DAY_MS) / 1000)
@@ -239,7 +261,15 @@ async def stored_device(session: Session, imei: int, *, now_ms: int) -> StoredDe
         device=None if device is None else _of_device(device),
         last_position=None if position is None else LastPositionRow(**position),
         recent=RecentRecords(**recent),
+        zones=await _zones_around(session, imei),
     )
+
+
+async def _zones_around(session: Session, imei: int) -> tuple[InZone, ...] | None:
+    try:
+        return tuple(InZone(**row) for row in await session.fetch(_INSIDE, imei))
+    except NOT_READABLE:
+        return None
 
 
 async def admit(
