@@ -14,6 +14,10 @@ pub(crate) enum Side {
     Right,
 }
 
+/// Stretches that are no farther apart are derived as one, for each costs a round of its own; what
+/// lies between them stays as it is.
+const HOLE_MAX_US: i64 = 600_000_000;
+
 /// A row of `refold`.
 #[derive(Debug)]
 pub(crate) struct Mark {
@@ -66,7 +70,12 @@ pub(crate) struct Device {
 impl Device {
     /// None where nothing is marked.
     pub(crate) fn new(imei: i64, mark: &Mark, budget: &Budget) -> Option<Self> {
-        let (&(lo_us, hi_us), rest) = mark.ranges_us.split_first()?;
+        let (&(lo_us, mut hi_us), mut rest) = mark.ranges_us.split_first()?;
+        while let Some((&next, others)) = rest.split_first()
+            && next.0.saturating_sub(hi_us) <= HOLE_MAX_US
+        {
+            (hi_us, rest) = (next.1, others);
+        }
         let mut device = Self {
             imei,
             version: mark.version,
