@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -84,9 +84,10 @@ class Pipeline:
 
 
 @contextmanager
-def open_pipeline() -> Iterator[Pipeline]:
+def open_pipeline(postgres_settings: Mapping[str, str] | None = None) -> Iterator[Pipeline]:
     """Start both servers and make the template database."""
-    with EmbeddedPostgres(settings=_POSTGRES_SETTINGS) as postgres, EmbeddedRedis() as valkey:
+    settings = {**_POSTGRES_SETTINGS, **(postgres_settings or {})}
+    with EmbeddedPostgres(settings=settings) as postgres, EmbeddedRedis() as valkey:
         asyncio.run(execute(postgres.dsn(), f"CREATE DATABASE {_TEMPLATE}"))
         command = [sys.executable, "-m", "teltonika_processor", "migrate"]
         environment = service_environment(postgres.dsn(_TEMPLATE))

@@ -17,6 +17,7 @@ import scenario_gateway
 import scenario_latency
 import scenario_memory
 import scenario_shutdown
+import scenario_timing
 from machine import provenance
 
 SCENARIOS = {
@@ -28,6 +29,7 @@ SCENARIOS = {
     "latency": scenario_latency.measure,
     "memory": scenario_memory.measure,
     "shutdown": scenario_shutdown.measure,
+    "timing": scenario_timing.measure,
 }
 RESULTS = Path(__file__).parent / "results"
 

@@ -50,6 +50,16 @@ class Partitions:
     default_plausible_rows: int | None = 3
 
 
+@dataclass(frozen=True, kw_only=True)
+class Marks:
+    """What `timing.folding.Folding` says."""
+
+    n_due: int = 4
+    oldest_mark_s: float = 6.5
+    n_marked: int | None = 8
+    n_unfinished_edits: int | None = 1
+
+
 @dataclass(kw_only=True)
 class State:
     """What the native device state says."""

@@ -3,47 +3,11 @@
 import random
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
+from courses import METRE
+from reference_timing import GAP_US, JUMP_M_S
 from rows import NOON_MS, Record, _copy, _timestamp
 from teltonika_processor.codec.native import Fold, Zone, ZoneIndex
-from teltonika_processor.store.zones import PathLimits
-
-ALWAYS = (-(1 << 63), (1 << 63) - 1)
-METRE = 1 / 111_195.079_73
-"""Degrees of latitude in a metre, and of longitude at the equator."""
-
-NOTHING = _copy([])
-
-STANDARD = PathLimits(gap_s=300.0, jump_m_s=140.0)
-"""What is a path in a database that was just made."""
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """Zones as they are written to the table and as they are folded by."""
-
-    rows: Sequence[tuple[Any, ...]]
-    zones: Sequence[Zone]
-
-
-def course(randomly: random.Random) -> Course:
-    """Two circles with hysteresis, and two gates, around the origin."""
-    rows, zones = [], []
-    for zone_id in (1, 2):
-        centre = (randomly.uniform(-60, 60) * METRE, randomly.uniform(-60, 60) * METRE)
-        radius_m, hysteresis_m = randomly.uniform(20, 60), randomly.choice([0.0, 2.0, 4.0])
-        geometry = {"type": "Point", "coordinates": list(centre)}
-        rows.append((f"c{zone_id}", "circle", geometry, radius_m, None, hysteresis_m))
-        zones.append(Zone.circle((zone_id, 1, *ALWAYS, hysteresis_m), centre, radius_m))
-    for zone_id in (3, 4):
-        points = [(x * METRE, randomly.uniform(-80, 80) * METRE) for x in (-90, 0, 90)]
-        direction = randomly.choice(["both", "left_to_right", "right_to_left"])
-        geometry = {"type": "LineString", "coordinates": [list(one) for one in points]}
-        rows.append((f"g{zone_id}", "gate", geometry, None, direction, 0.0))
-        zones.append(Zone.gate((zone_id, 1, *ALWAYS, 0.0), points, direction))
-    return Course(rows, zones)
 
 
 def track(randomly: random.Random, imei: int, n_fixes: int) -> list[Record]:
@@ -75,32 +39,31 @@ def _record(randomly: random.Random, imei: int, at_ms: int, x: float, y: float) 
     )
 
 
-def single_pass(
-    course: Course, records: Iterable[Record], limits: PathLimits = STANDARD
-) -> list[tuple[int, bytes]]:
+def single_pass(zones: Sequence[Zone], records: Iterable[Record]) -> dict[int, bytes]:
     """The crossings of each device as the bytes that COPY takes: one fold of sorted fixes."""
     by_device: dict[int, list[Record]] = {}
     for record in records:
         by_device.setdefault(record.imei, []).append(record)
-    expected = []
-    for imei in sorted(by_device):
-        fold = Fold(
-            ZoneIndex(list(course.zones)),
-            _copy([_mark(imei)]),
-            gap_us=round(limits.gap_s * 1e6),
-            jump_m_s=limits.jump_m_s,
-            fixes=1_000_000,
-            right=4,
-            window_us=1 << 62,
-        )
-        fixes = [_fix(record) for record in by_device[imei] if record.is_valid_fix]
-        fold.left_was_read()
-        fold.add_positions(_copy(fixes))
-        fold.add_history(NOTHING)
-        assert not any(fold.needs())
-        fold.derive()
-        expected.append((imei, bytes(memoryview(fold.copy_records([imei])))))
-    return expected
+    index = ZoneIndex(list(zones))
+    return {imei: _folded(index, imei, by_device[imei]) for imei in sorted(by_device)}
+
+
+def _folded(index: ZoneIndex, imei: int, records: Iterable[Record]) -> bytes:
+    fold = Fold(
+        index,
+        _copy([_mark(imei)]),
+        gap_us=GAP_US,
+        jump_m_s=JUMP_M_S,
+        fixes=1_000_000,
+        right=4,
+        window_us=1 << 62,
+    )
+    fold.left_was_read()
+    fold.add_positions(_copy([_fix(record) for record in records if record.is_valid_fix]))
+    fold.add_history(_copy([]))
+    assert not any(fold.needs())
+    fold.derive()
+    return bytes(memoryview(fold.copy_records([imei])))
 
 
 def _mark(imei: int) -> list[bytes | None]:
@@ -109,8 +72,8 @@ def _mark(imei: int) -> list[bytes | None]:
         struct.pack(">q", 0),
         struct.pack(">?", False),
         None,
-        struct.pack(">q", -(1 << 62)),
-        struct.pack(">q", 1 << 62),
+        struct.pack(">q", 0),
+        struct.pack(">q", 1 << 61),
     ]
 
 

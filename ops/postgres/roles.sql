@@ -44,7 +44,7 @@ BEGIN
     FROM unnest(ARRAY[
         'teltonika_migrations', 'devices', 'positions', 'last_position', 'io_elements',
         'position_elements', 'zones', 'zones_change', 'refold', 'timing_records',
-        'timing_revisions'
+        'timing_revisions', 'timing_limits', 'sessions', 'zone_stays', 'laps'
     ]) AS name;
     FOR own IN
         SELECT c.oid::regclass AS name, c.relkind = 'v' AS is_view
@@ -65,7 +65,7 @@ BEGIN
           AND proname IN (
               'positions_create_day', 'positions_missing_days', 'positions_ensure_days',
               'positions_default_plausible', 'positions_default_current', 'positions_io',
-              'zones_changed'
+              'zones_changed', 'sphere_distance_m'
           )
     LOOP
         EXECUTE format('ALTER FUNCTION %s OWNER TO teltonika_owner', own.name);
@@ -93,6 +93,7 @@ BEGIN
             ('teltonika_writer', 'SELECT', 'zones'),
             ('teltonika_writer', 'UPDATE (unmarked)', 'zones'),
             ('teltonika_writer', 'SELECT', 'zones_change'),
+            ('teltonika_writer', 'SELECT', 'timing_limits'),
             ('teltonika_writer', 'SELECT, INSERT, UPDATE', 'refold'),
             ('teltonika_writer', 'SELECT, INSERT, DELETE', 'timing_records'),
             ('teltonika_writer', 'INSERT', 'timing_revisions'),
@@ -104,6 +105,10 @@ BEGIN
             ('teltonika_reader', 'SELECT', 'zones'),
             ('teltonika_reader', 'SELECT', 'timing_records'),
             ('teltonika_reader', 'SELECT', 'timing_revisions'),
+            ('teltonika_reader', 'SELECT', 'timing_limits'),
+            ('teltonika_reader', 'SELECT', 'sessions'),
+            ('teltonika_reader', 'SELECT', 'zone_stays'),
+            ('teltonika_reader', 'SELECT', 'laps'),
             ('teltonika_reader', 'SELECT', 'io_elements'),
             ('teltonika_reader', 'SELECT', 'position_elements')
         ) AS grants (role, privileges, name)

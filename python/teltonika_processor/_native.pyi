@@ -490,6 +490,13 @@ class Zone:
             ZoneRefused: They are none.
         """
     @staticmethod
+    def area_faults(
+        version: tuple[int, int, int, int, float],
+        polygons: list[list[list[tuple[float, float]]]],
+        max: int,  # noqa: A002 -- as the extension has it
+    ) -> list[tuple[str, str, tuple[int, int, int] | None]]:
+        """What is wrong with polygons, up to `max`, as `ZoneRefused` says it; or nothing."""
+    @staticmethod
     def gate(
         version: tuple[int, int, int, int, float],
         points: list[tuple[float, float]],

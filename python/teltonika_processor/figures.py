@@ -98,6 +98,26 @@ class PartitionFigures(Protocol):
         """Plausible rows that the default partition holds, up to a bound; None: not to be read."""
 
 
+class FoldingFigures(Protocol):
+    """What is yet to be folded, now; `timing.folding.Folding` is one."""
+
+    @property
+    def n_due(self) -> int:
+        """Marked devices that this process knows of."""
+
+    @property
+    def oldest_mark_s(self) -> float:
+        """For how long it has known the first of them; 0 where there is none."""
+
+    @property
+    def n_marked(self) -> int | None:
+        """Marked devices in the table when last looked, up to a bound; None: not looked yet."""
+
+    @property
+    def n_unfinished_edits(self) -> int | None:
+        """Edits of zones that were not finished then."""
+
+
 class StateFigures(Protocol):
     """The device state, now; the native one is one."""
 

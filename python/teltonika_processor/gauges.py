@@ -69,6 +69,21 @@ def partitions_gauges(make: Maker) -> Mapping[str, Gauge]:
     }
 
 
+def folding_gauges(make: Maker) -> Mapping[str, Gauge]:
+    """By the field of `FoldingFigures`; not a number before the first look."""
+    nan = math.nan
+    return {
+        "n_due": make.gauge("fold_marked_devices", "Marked devices that this process knows", nan),
+        "oldest_mark_s": make.gauge(
+            "fold_oldest_mark_seconds", "For how long it has known the first of them", nan
+        ),
+        "n_marked": make.gauge("refold_marked_devices", "Marked devices in Postgres", nan),
+        "n_unfinished_edits": make.gauge(
+            "zones_unfinished_edits", "Edits of zones for which devices are yet to be marked", nan
+        ),
+    }
+
+
 def audit_gauges(make: Maker) -> Mapping[str, Gauge]:
     """By the field of `AuditFigures`; not a number while nobody has recorded an audit."""
     nan = math.nan

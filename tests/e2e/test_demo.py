@@ -20,6 +20,10 @@ from waiting import eventually
 
 DEMO = [sys.executable, "-m", "teltonika_processor", "demo"]
 
+# Of each car eleven frames of ten records.
+RACE = ["--cars", "4", "--laps", "1", "--seed", "7"]
+RACE_RECORDS = 440
+
 # The embedded pair is what the demo is about, whatever the rest of the suite runs on.
 pytestmark = pytest.mark.skipif(
     os.environ.get("TEST_SERVERS") == "old", reason="the demo runs the embedded pair only"
@@ -75,9 +79,14 @@ def blocks_of_readme() -> list[str]:
     return re.findall(r"```text\n(.*?)```", section, re.DOTALL)
 
 
+def board_of(output: str) -> list[str]:
+    """The lines of the race's board."""
+    return re.findall(r"^ *\d+  car \d\d .*\S", output, re.MULTILINE)
+
+
 def test_accounts_of_a_small_run_balance(temporary: Path) -> None:
     finished = subprocess.run(
-        [*DEMO, "--devices", "20", "--records", "3000", "--seed", "7"],
+        [*DEMO, "--devices", "20", "--records", "3000", *RACE],
         env=environment(temporary),
         capture_output=True,
         text=True,
@@ -85,18 +94,24 @@ def test_accounts_of_a_small_run_balance(temporary: Path) -> None:
     )
     output = finished.stdout
     assert (finished.returncode, finished.stderr) == (0, ""), output + finished.stderr
-    assert numbers_of("AVL records made, and acknowledged", output) == [3133, 3133]
-    assert numbers_of("stored, each exactly once", output) == [3047, 3047]
+    assert numbers_of("AVL records made, and acknowledged", output) == [
+        3133 + RACE_RECORDS,
+        3133 + RACE_RECORDS,
+    ]
+    assert numbers_of("stored, each exactly once", output) == [
+        3047 + RACE_RECORDS,
+        3047 + RACE_RECORDS,
+    ]
     assert numbers_of("copies of others, not stored again", output) == [34]
     assert numbers_of("in frames that are dead letters", output) == [52]
     assert numbers_of("acknowledged, but not stored", output) == [0, 0]
     assert numbers_of("stored, but sent by nobody", output) == [0, 0]
     assert numbers_of("stored, but not as it was sent", output) == [0, 0]
-    assert numbers_of("devices with every record of theirs", output) == [27, 27]
+    assert numbers_of("devices with every record of theirs", output) == [31, 31]
     added, settled = numbers_of("stream entries, and settled", output)
     assert added == settled > 300
     (held,) = numbers_of("AVL records in them that can be stored", output)
-    assert numbers_of("those that came more than once", output) == [held - 3047]
+    assert numbers_of("those that came more than once", output) == [held - 3047 - RACE_RECORDS]
     assert numbers_of("dead letters", output) == [26, 26]
     assert numbers_of("poison_frame", output) == [2, 2]
     assert numbers_of("crc_mismatch", output) == [2, 2]
@@ -104,6 +119,14 @@ def test_accounts_of_a_small_run_balance(temporary: Path) -> None:
     assert numbers_of("devices that nobody allowed, refused", output) == [1, 1]
     for name in ("gateway", "processor-1", "processor-2"):
         assert numbers_of(f"exit code of {name}", output) == [0, 0]
+    laps = numbers_of("laps driven, and on the board", output)
+    assert laps == numbers_of("at the times of the truth", output)
+    assert laps[0] >= 4
+    assert numbers_of("cars at their places", output) == [4, 4]
+    assert len(board_of(output)) == 4
+    close = re.search(r"^([\d,]+) of ([\d,]+) times are within 1 ms", output, re.MULTILINE)
+    assert close is not None, output
+    assert close[1] == close[2]
     assert re.search(r"^    \d+ replies, each with its frame on the disk", output, re.MULTILINE)
     assert "DIFFERS" not in output
     assert len(re.findall(r"^ *\d{15} +20\d\d-\d\d-\d\d ", output, re.MULTILINE)) == 5
@@ -113,9 +136,18 @@ def test_accounts_of_a_small_run_balance(temporary: Path) -> None:
     assert processes_below(temporary) == []
 
 
-def test_services_killed_in_the_middle_change_nothing_in_the_accounts(temporary: Path) -> None:
+def test_services_killed_in_the_middle_change_nothing_in_accounts_and_board(
+    temporary: Path,
+) -> None:
+    plain = subprocess.run(
+        [*DEMO, "--devices", "20", "--records", "1000", *RACE],
+        env=environment(temporary),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     finished = subprocess.run(
-        [*DEMO, "--chaos", "--devices", "20", "--records", "20000", "--seed", "7"],
+        [*DEMO, "--chaos", "--devices", "20", "--records", "20000", *RACE],
         env=environment(temporary),
         capture_output=True,
         text=True,
@@ -123,15 +155,17 @@ def test_services_killed_in_the_middle_change_nothing_in_the_accounts(temporary:
     )
     output = finished.stdout
     assert (finished.returncode, finished.stderr) == (0, ""), output + finished.stderr
-    kills = re.findall(r"SIGKILL to (.*) when ([\d,]+) of 20,133 records were ackn", output)
+    kills = re.findall(r"SIGKILL to (.*) when ([\d,]+) of 20,573 records were ackn", output)
     assert [name for name, _ in kills] == ["gateway", "processor-1"]
     acknowledged = [int(number.replace(",", "")) for _, number in kills]
-    assert 0 < acknowledged[0] < acknowledged[1] < 20_133
+    assert 0 < acknowledged[0] < acknowledged[1] < 20_573
     assert len(re.findall(r"started again, it served \d+\.\d s later", output)) == 2
-    assert numbers_of("AVL records made, and acknowledged", output) == [20_133, 20_133]
-    assert numbers_of("stored, each exactly once", output) == [20_047, 20_047]
+    assert numbers_of("AVL records made, and acknowledged", output) == [20_573, 20_573]
+    assert numbers_of("stored, each exactly once", output) == [20_487, 20_487]
     assert numbers_of("acknowledged, but not stored", output) == [0, 0]
     assert numbers_of("dead letters", output) == [26, 26]
+    assert board_of(output) == board_of(plain.stdout)
+    assert len(board_of(output)) == 4
     assert shapes_of(blocks_of_readme()[1]) <= shapes_of(output)
     assert list(temporary.iterdir()) == []
     assert processes_below(temporary) == []
@@ -141,7 +175,7 @@ def test_services_killed_in_the_middle_change_nothing_in_the_accounts(temporary:
 def test_a_demo_that_is_kept_can_be_used_until_a_signal(
     temporary: Path, number: signal.Signals
 ) -> None:
-    options = ["--keep", "--devices", "20", "--records", "1000"]
+    options = ["--keep", "--devices", "20", "--records", "1000", "--cars", "0"]
     with subprocess.Popen(
         [*DEMO, *options], env=environment(temporary), stdout=subprocess.PIPE, text=True
     ) as demo:

@@ -30,13 +30,14 @@ from waiting import eventually
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ("README.md", "OPERATIONS.md", "SECURITY.md")
 PROGRAM = "teltonika-processor"
+ZONES = ROOT / "tests" / "vectors" / "zones.geojson"
 
 # What these do is look; all others with --dry-run as well.
 LOOKING = (
     *("audit", "config check", "config show", "consumers list", "decode", "device list"),
     *("device show", "dlq list", "dlq show", "doctor", "explain", "health", "partitions list"),
-    *("pending list", "status"),
     *("sessions list", "timing show", "timing stays"),
+    *("pending list", "status", "zones check", "zones export", "zones list", "zones show"),
 )
 # They do not end by themselves, or write.
 NOT_RUN = ("--watch", "--every", "--record", "--file", "--version", "--help")
@@ -83,6 +84,7 @@ def with_values(command: str, *, entry_id: str) -> str:
     """The command with what a reader fills in, and with ids and devices that are there."""
     command = re.sub(r"\bID(…|\.\.\.)?|\b1[0-9]{12}-[0-9]+\b", entry_id, command)
     command = re.sub(r"\bIMEI(…|\.\.\.)?|\b3563070424[0-9]{5}\b", f"{IMEI:015d}", command)
+    command = re.sub(r"\b\w+\.geojson\b", str(ZONES), command)
     return re.sub(r"\bCODE\b", "crc_mismatch", command)
 
 
@@ -138,6 +140,8 @@ def stand(maintenance_dsn: str) -> Iterator[Stand]:
     create_database(maintenance_dsn, name)
     dsn = database_dsn(maintenance_dsn, name)
     migrate(dsn)
+    environment = own_environment(DATABASE_URL=dsn)
+    assert run_command("zones", "import", str(ZONES), environment=environment).returncode == 0
     with new_redis() as server:
         settings = {"REDIS_CONSUMER_NAME": "one", "MAX_ATTEMPTS": "1"}
         telemetry = Telemetry(server.url())

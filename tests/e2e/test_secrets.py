@@ -25,6 +25,9 @@ from teltonika_processor.embedded.server import free_port
 from teltonika_processor.store.positions import PositionWriter
 from waiting import eventually
 
+# Named by commands; every test may read it.
+ZONES = str(Path(__file__).parents[1] / "vectors" / "zones.geojson")
+
 DEBUG = {
     "LOG_LEVEL": "debug",
     "STARTUP_TIMEOUT_MS": "1000",
@@ -49,6 +52,14 @@ COMMANDS = {
     ],
     "sessions": [["sessions", "list"], ["sessions", "remove", "x", "--yes"]],
     "timing": [["timing", "show"], ["timing", "laps", "--session", "x"], ["timing", "limits"]],
+    "zones": [
+        ["zones", "list"],
+        ["zones", "show", "pit"],
+        ["zones", "export"],
+        ["zones", "disable", "pit", "--yes"],
+        ["zones", "check", ZONES],
+        ["zones", "import", ZONES, "--yes"],
+    ],
     "explain": [["explain", "1-1"]],
     "health": [["health"], ["health", "--ready", "--json"]],
     "dlq": [["dlq", "list"], ["dlq", "show", "1-1"], ["dlq", "replay", "--all", "--yes"]],

@@ -131,8 +131,6 @@ def test_documented_frame_decodes_in_an_empty_environment(
 def test_demo_balances_its_accounts_in_an_empty_environment(
     environment: Path, tmp_path: Path
 ) -> None:
-    run(
-        [environment / "teltonika-processor", "demo", "--devices", "20", "--records", "2000"],
-        tmp_path,
-    )
+    demo = [environment / "teltonika-processor", "demo", "--devices", "20", "--records", "2000"]
+    run([*demo, "--cars", "3", "--laps", "1"], tmp_path)
     assert list(tmp_path.iterdir()) == []

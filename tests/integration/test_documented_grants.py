@@ -30,6 +30,8 @@ OPERATIONS = (Path(__file__).parents[2] / "OPERATIONS.md").read_text()
 
 DAY_MS = 86_400_000
 
+FIRST = "SELECT (extract(epoch FROM end_t) * 1000)::bigint FROM timing_records"
+
 
 @pytest.fixture
 def with_roles(migrated_database: str) -> Iterator[str]:
@@ -140,11 +142,19 @@ def test_the_writers_grants_are_enough(
     redis_url: str, migrated_database: str, writer_dsn: str
 ) -> None:
     telemetry = Telemetry(redis_url)
+    run_sql(
+        migrated_database,
+        "INSERT INTO zones (id, version, name, kind, geometry, radius_m, unmarked) VALUES (1, 1,"
+        """ 'all', 'circle', '{"type": "Point", "coordinates": [25.28, 54.69]}', 10000, '(,)')""",
+    )
     with Processor(redis_url, writer_dsn, "--no-migrate") as processor:
         # New rows, then a batch with a copy of one among them, then a day without a partition.
         for times in ([BASE_MS], [BASE_MS, BASE_MS + 1000], [BASE_MS - DAY_MS]):
             telemetry.publish([entry(frame_at(time)) for time in times])
             eventually(telemetry.settled)
+        # A late fix replaced the crossing that was the first.
+        processor.wait_for("edits.finished")
+        eventually(lambda: fetch(migrated_database, FIRST) == [(BASE_MS - DAY_MS,)])
         assert processor.terminate() == 0
     telemetry.close()
     assert stored_keys(migrated_database) == [

@@ -127,11 +127,12 @@ async def test_who_loses_five_times_is_done_by_the_lock_of_the_row(
     marked, folder, by = Marked(), Folder(session, FoldLimits()), await known(session, GATE)
     read, others, waiting = folding._read, open_writer(own_state=True), list[asyncio.Task[Any]]()
 
-    async def read_while_a_batch_comes(*arguments: Any) -> None:
-        await read(*arguments)
+    async def read_while_a_batch_comes(*arguments: Any) -> int:
+        n_bytes = await read(*arguments)
         batch = asyncio.create_task(write(others, at(3 + len(waiting), 60)))
         waiting.append(batch)
         await asyncio.wait({batch}, timeout=0.5 if is_held else None)
+        return n_bytes
 
     monkeypatch.setattr(folding, "_read", read_while_a_batch_comes)
     marked.add([IMEI], 0.0)

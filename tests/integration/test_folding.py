@@ -165,9 +165,10 @@ async def test_a_mark_that_changed_meanwhile_is_left_alone(
     await write(writer, at(0, -30), at(2, 30))
     read = folding._read
 
-    async def read_and_then_a_batch(*arguments: Any) -> None:
-        await read(*arguments)
+    async def read_and_then_a_batch(*arguments: Any) -> int:
+        n_bytes = await read(*arguments)
         await write(writer, at(1, -20))
+        return n_bytes
 
     monkeypatch.setattr(folding, "_read", read_and_then_a_batch)
     assert await folded(session, GATE) == Folded(1, 0, 2, 0)

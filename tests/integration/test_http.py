@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 import redis as blocking_redis
 
-from figures import Group, Partitions, State, samples
+from figures import Group, Marks, Partitions, State, samples
 from teltonika_processor.embedded import EmbeddedRedis
 from teltonika_processor.errors import ConfigError, SinkUnavailable, StreamUnavailable
 from teltonika_processor.events import (
@@ -253,6 +253,7 @@ class Watched:
             partitions=partitions or answer_partitions,
             probe=probe or answer_writable,
             in_flight=lambda: 4,
+            folding=Marks(),
             state=State(n_devices=2, n_bytes=300, hits=8, misses=2),
         )
         self.watch = Watch(
@@ -449,6 +450,7 @@ def running() -> Running:
             partitions=answer_partitions,
             probe=answer_writable,
             in_flight=lambda: 4,
+            folding=Marks(),
             state=State(),
         ),
         totals=lambda: Totals(entries=9, records=20, stored=18),

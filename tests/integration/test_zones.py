@@ -16,6 +16,7 @@ from teltonika_processor.store.zones import (
     all_zones,
     disable_zone,
     finish_edits,
+    plan_zones,
     write_zones,
 )
 from writing import IMEI, write
@@ -151,3 +152,66 @@ async def test_more_devices_than_a_page_are_all_marked(
     await write_zones(session, [pit()], valid_from=NOON)
     await finish(session)
     assert await admin.fetchval("SELECT count(*) FROM refold WHERE NOT isempty(ranges)") == 2500
+
+
+async def test_edits_of_one_stretch_are_marked_in_one_pass(
+    session: Any, admin: asyncpg.Connection
+) -> None:
+    await admin.execute(
+        "INSERT INTO last_position SELECT n, $1, 1, now(), 25, 54, 0, 0, 9, 0, 0, 0"
+        " FROM generate_series(1, 1500) AS n",
+        NOON,
+    )
+    await write_zones(session, [pit(name=f"pit {n}") for n in range(20)], valid_from=NOON)
+    assert [n async for n in finish_edits(session)] == [1000, 1500]
+    assert {zone.is_marked for zone in await all_zones(session)} == {True}
+
+
+async def test_a_zone_of_always_counts_from_the_first_fix_on(
+    session: Any, writer: PositionWriter, admin: asyncpg.Connection
+) -> None:
+    await write(writer, Record())
+    assert await write_zones(session, [pit()], valid_from=None) == [Edited("pit", "added")]
+    assert [(zone.valid_from, zone.valid_to) for zone in await all_zones(session)] == [(None, None)]
+    await finish(session)
+    ((imei, begin, end),) = await marked(admin)
+    assert (imei, end) == (IMEI, 0.0)
+    assert begin == (datetime(2010, 1, 1, tzinfo=UTC) - NOON).total_seconds()
+
+
+async def test_the_same_zone_from_an_earlier_time_is_a_change(session: Any) -> None:
+    await write_zones(session, [pit()], valid_from=NOON)
+    assert await plan_zones(session, [pit()], valid_from=NOON + HOUR) == [
+        Edited("pit", "unchanged")
+    ]
+    for earlier in (NOON - HOUR, None):
+        assert await plan_zones(session, [pit()], valid_from=earlier) == [Edited("pit", "changed")]
+        assert await write_zones(session, [pit()], valid_from=earlier) == [Edited("pit", "changed")]
+    found = [(zone.version, zone.valid_from, zone.valid_to) for zone in await all_zones(session)]
+    assert found == [(1, NOON, NOON), (2, NOON - HOUR, NOON - HOUR), (3, None, None)]
+
+
+async def test_a_zone_that_counts_no_more_comes_back_as_a_new_version(session: Any) -> None:
+    await write_zones(session, [pit()], valid_from=NOON)
+    assert await disable_zone(session, "pit", valid_to=NOON + HOUR)
+    assert await plan_zones(session, [pit()], valid_from=NOON) == [Edited("pit", "changed")]
+    assert await write_zones(session, [pit()], valid_from=NOON + HOUR) == [Edited("pit", "added")]
+    found = [(zone.version, zone.valid_from, zone.valid_to) for zone in await all_zones(session)]
+    assert found == [(1, NOON, NOON + HOUR), (2, NOON + HOUR, None)]
+
+
+async def test_disabling_before_the_newest_version_ends_the_older_ones_too(
+    session: Any, writer: PositionWriter, admin: asyncpg.Connection
+) -> None:
+    await write(writer, Record(recorded_at_ms=NOON_MS + 3 * 3_600_000))
+    await write_zones(session, [pit()], valid_from=NOON)
+    await write_zones(session, [pit(radius_m=5.0)], valid_from=NOON + 2 * HOUR)
+    await finish(session)
+    await admin.execute("UPDATE refold SET ranges = '{}'")
+    assert await disable_zone(session, "pit", valid_to=NOON + HOUR)
+    await finish(session)
+    found = [(zone.version, zone.valid_from, zone.valid_to) for zone in await all_zones(session)]
+    assert found == [(1, NOON, NOON + HOUR), (2, NOON + 2 * HOUR, NOON + 2 * HOUR)]
+    assert await marked(admin) == [(IMEI, 3600.0, 10_800.0)]
+    assert await disable_zone(session, "pit", valid_to=None)
+    assert [zone.valid_to for zone in await all_zones(session)] == [NOON, NOON + 2 * HOUR]

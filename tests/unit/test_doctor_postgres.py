@@ -127,13 +127,13 @@ def test_a_pooler_is_as_the_settings_say_or_told() -> None:
 
 @pytest.mark.parametrize(
     ("used", "status"),
-    [(92, "ok"), (93, "warning")],
+    [(89, "ok"), (90, "warning")],
 )
 def test_an_instance_more_must_get_its_sessions(used: int, status: str) -> None:
     connections = Connections(used=used, allowed=97, role_limit=-1, database_limit=-1)
     finding = of("connections", replace(FACTS, connections=connections))
     assert finding.status == status
-    assert finding.found == f"{used} of 97 used, an instance needs 5"
+    assert finding.found == f"{used} of 97 used, an instance needs 8"
 
 
 def test_a_limit_of_the_role_that_is_too_low_is_a_failure_but_for_superusers() -> None:

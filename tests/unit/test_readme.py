@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from readme import README, python_blocks
+from teltonika_processor.timing.zone_file import read_zones
 
 ROOT = Path(__file__).parents[2]
 # A python block, and the text block that shows what it prints.
@@ -26,6 +27,12 @@ def test_example_prints_what_the_readme_shows(source: str, printed: str, tmp_pat
         [sys.executable, "-c", source], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (run.returncode, run.stdout, run.stderr) == (0, printed, "")
+
+
+def test_the_zones_that_it_shows_are_ones() -> None:
+    (shown,) = re.findall(r"```json\n(\{\"type\": \"FeatureCollection\".*?)```", README, re.DOTALL)
+    assert shown == (ROOT / "tests" / "vectors" / "zones.geojson").read_text()
+    assert [zone.kind for zone in read_zones(shown)] == ["gate", "polygon", "circle"]
 
 
 def test_every_make_target_exists() -> None:

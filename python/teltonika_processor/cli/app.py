@@ -34,6 +34,7 @@ SUBCOMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "partitions": "teltonika_processor.cli.partitions",
         "sessions": "teltonika_processor.cli.sessions",
         "timing": "teltonika_processor.cli.timing",
+        "zones": "teltonika_processor.cli.zones",
         "decode": "teltonika_processor.cli.decode",
         "explain": "teltonika_processor.cli.explain",
         "demo": "teltonika_processor.cli.demo",

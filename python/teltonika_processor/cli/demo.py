@@ -36,6 +36,10 @@ def demo(  # noqa: PLR0913 -- the options of the command
     records: Annotated[
         int, typer.Option(min=100, max=2_000_000, help="AVL records that they send.")
     ] = 50_000,
+    cars: Annotated[
+        int, typer.Option(min=0, max=100, help="Cars of the race; 0: there is none.")
+    ] = 20,
+    laps: Annotated[int, typer.Option(min=1, max=100, help="That each of them drives.")] = 8,
     seed: Annotated[int, typer.Option(help="The same seed makes the same fleet.")] = 1,
     chaos: Annotated[
         bool,
@@ -71,7 +75,7 @@ def demo(  # noqa: PLR0913 -- the options of the command
     output = DemoOutput()
     with Interruption() as interruption:
         try:
-            simulated = Simulated(devices, records, seed, chaos)
+            simulated = Simulated(devices, records, seed, chaos, cars, laps)
             balanced = _show(output, interruption, simulated, keeping)
         except KeyboardInterrupt:
             output.say("\nInterrupted: the servers are stopped and their files are gone.")
@@ -109,6 +113,8 @@ def _show(
 
 def _report(output: DemoOutput, wanted: Wanted, found: FoundAccounts, *, goes_on: bool) -> bool:
     lines = compare(wanted, found)
+    if found.race is not None:
+        output.board(found.board, found.race)
     output.accounts(lines)
     output.rows(found.rows)
     balanced = all(line.balances for line in lines)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from teltonika_processor.cli.demo_board import RaceAccounts, Standing
 from teltonika_processor.simulate import ExpectedAccounts
 from teltonika_processor.store.accounts import NewestPosition, StoredAccounts
 from teltonika_processor.stream.accounts import GroupProgress
@@ -39,6 +40,8 @@ class FoundAccounts:
         stored: From Postgres.
         exit_codes: After SIGTERM, by service.
         rows: A look at the newest positions.
+        race: The board against the truth; None where nobody races.
+        board: As it stands at the end.
     """
 
     acknowledged: int
@@ -54,6 +57,8 @@ class FoundAccounts:
     stored: StoredAccounts
     exit_codes: Mapping[str, int]
     rows: Sequence[NewestPosition]
+    race: RaceAccounts | None = None
+    board: Sequence[Standing] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,18 @@ def compare(wanted: Wanted, found: FoundAccounts) -> list[AccountLine]:
         AccountLine("responses to commands, kept aside", wanted.responses, found.responses),
         AccountLine("devices that nobody allowed, refused", 1, found.n_refused),
         AccountLine("clients that are no devices, answered", 0, found.n_foreign_answers),
+        *_race_lines(found.race),
         *(AccountLine(f"exit code of {name}", 0, code) for name, code in found.exit_codes.items()),
+    ]
+
+
+def _race_lines(race: RaceAccounts | None) -> list[AccountLine]:
+    if race is None:
+        return []
+    return [
+        AccountLine("laps driven, and on the board", race.wanted, race.n_on_board),
+        AccountLine("at the times of the truth", race.wanted, race.found, nested=True),
+        AccountLine("cars at their places", race.n_cars, race.n_right_places),
     ]
 
 

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 
 if TYPE_CHECKING:
     from rich.status import Status
 
     from teltonika_processor.cli.demo_accounts import AccountLine
+    from teltonika_processor.cli.demo_board import RaceAccounts, Standing
+    from teltonika_processor.simulate.grand_prix import GrandPrix
     from teltonika_processor.simulate.latency import Latencies
     from teltonika_processor.simulate.showcase import Showcase
     from teltonika_processor.store.accounts import NewestPosition
@@ -32,6 +34,8 @@ _ROW_COLUMNS: Final = (
 # Their widths and one blank on both sides of every column.
 _OTHER_COLUMNS_WIDTH: Final = sum(width + 2 for _, width in _ROW_COLUMNS) + 2
 _IO_WIDTH_MIN: Final = 10
+# Lines of the board while it is live: a terminal may be low.
+_LIVE_LINES_MAX: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Progress:
     n_records: int
     n_acknowledged: int
     n_stored: int
+    board: "Sequence[Standing]" = ()
 
 
 class DemoOutput:
@@ -80,7 +85,7 @@ class DemoOutput:
         self._status = None
         self.say(f"  {text:<64} {time.monotonic() - started_s:6.1f} s")
 
-    def describe(self, showcase: "Showcase") -> None:
+    def describe(self, showcase: "Showcase", grand_prix: "GrandPrix") -> None:
         """Say who sends besides good trackers."""
         by_udp = sum(one.transport == "udp" for one in showcase.fleet)
         self.say(
@@ -88,12 +93,20 @@ class DemoOutput:
             f"    twice; {len(showcase.scripts)} others send the vendor's examples, frames of bad "
             "firmware and\n    poison, one is not allowed, and two clients are no devices"
         )
+        if grand_prix.cars:
+            minutes = (grand_prix.ended_at_ms - grand_prix.started_at_ms) / 60_000
+            self.say(
+                f"    {len(grand_prix.cars)} cars drive a race of {minutes:.0f} minutes, in less: "
+                "some send the newest first, some\n    twice, some come back into coverage late"
+            )
 
     def progress(self, progress: Progress, *, is_over: bool) -> None:
         """Say how far it is."""
         text = f"{progress.n_acknowledged:,} acknowledged, {progress.n_stored:,} stored"
         if self._status is not None and self._console.is_terminal and not is_over:
-            self._status.update(f"{_bar(progress.n_acknowledged, progress.n_records)} {text}")
+            line = f"{_bar(progress.n_acknowledged, progress.n_records)} {text}"
+            board = progress.board[:_LIVE_LINES_MAX]
+            self._status.update(Group(line, board_table(board)) if board else line)
         elif is_over or (progress.n_acknowledged and self._plain_line_is_due()):
             self.say(f"    {text}")
 
@@ -103,6 +116,15 @@ class DemoOutput:
         self.say(
             f"    {latencies.n_counted:,} replies, each with its frame on the disk of Valkey: half "
             f"within {half:.1f} ms,\n    99 of 100 within {most:.1f} ms"
+        )
+
+    def board(self, standings: "Sequence[Standing]", accounts: "RaceAccounts") -> None:
+        """Print the board as it is at the end, and how true its times are."""
+        self.say("\nThe board of the race, as the view `laps` gives it:")
+        self._console.print(board_table(standings))
+        self.say(
+            f"{accounts.n_close:,} of {accounts.n_times:,} times are within 1 ms of the truth, "
+            f"which no record shows;\nthe largest difference is {accounts.largest_us:,} us."
         )
 
     def accounts(self, lines: Sequence["AccountLine"]) -> None:
@@ -158,6 +180,34 @@ class DemoOutput:
             return False
         self._plain_line_s = now_s
         return True
+
+
+def board_table(standings: "Sequence[Standing]") -> Table:
+    """One line a car, the first one ahead."""
+    table = Table(box=None, padding=(0, 1))
+    for name in ("", "car", "laps", "gap", "last lap", "sectors", "", "", "best lap"):
+        table.add_column(name, justify="left" if name == "car" else "right", no_wrap=True)
+    for place, line in enumerate(standings, start=1):
+        sectors = ["" if one is None else f"{one / 1e6:.3f}" for one in line.sectors_us]
+        table.add_row(
+            str(place),
+            line.name,
+            str(line.laps),
+            _gap(standings[0], line),
+            f"{line.last_us / 1e6:.3f}",
+            *sectors,
+            f"{line.best_us / 1e6:.3f}",
+        )
+    return table
+
+
+def _gap(leader: "Standing", line: "Standing") -> str:
+    if line is leader:
+        return ""
+    if line.laps == leader.laps:
+        return f"+{(line.ended_at_us - leader.ended_at_us) / 1e6:.3f}"
+    n_laps = leader.laps - line.laps
+    return f"+{n_laps} lap" if n_laps == 1 else f"+{n_laps} laps"
 
 
 def _bar(part: int, whole: int) -> str:

@@ -5,17 +5,20 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from teltonika_processor.cli.demo_accounts import FoundAccounts, Wanted
 from teltonika_processor.cli.demo_output import DemoOutput
 from teltonika_processor.cli.demo_processes import Servers, Services
-from teltonika_processor.cli.demo_traffic import GROUP, Clients, Watch
+from teltonika_processor.cli.demo_race import Board, draw_lines
+from teltonika_processor.cli.demo_traffic import GROUP, Clients, Looks, Watch
 from teltonika_processor.cli.simulate_verify import Verification, Verifier
 from teltonika_processor.codec.native import decode_entries
 from teltonika_processor.model import TELEMETRY_STREAM
+from teltonika_processor.simulate.expectation import ExpectedAccounts
 from teltonika_processor.simulate.foreigners import Foreigners
+from teltonika_processor.simulate.grand_prix import GrandPrix, make_grand_prix
 from teltonika_processor.simulate.keys import SentKeys
 from teltonika_processor.simulate.latency import Latencies
 from teltonika_processor.simulate.outbox import Parcel
@@ -39,6 +42,8 @@ _NAME: Final = "demo"
 _VERIFIED_S: Final = 30.0
 _EXAMPLE_ROWS: Final = 5
 _FOREIGNERS: Final = 2
+# The race lasts minutes, and nobody waits for that long.
+_RACE_TIMES_FASTER: Final = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,8 @@ class Simulated:
     records: int
     seed: int
     chaos: bool
+    cars: int
+    laps: int
 
 
 async def run_through(
@@ -73,21 +80,26 @@ async def run_through(
     told = _Told()
     with output.step(_making(simulated)):
         showcase = _showcase(simulated, told)
-    output.describe(showcase)
+        grand_prix = _grand_prix(simulated, told)
+    output.describe(showcase, grand_prix)
     with output.step("Allowing their IMEIs, as `teltonika-processor device allow` does"):
-        await _allow(servers.database_url, showcase)
+        await _allow(servers.database_url, showcase, grand_prix)
     with output.step("Starting `teltonika-processor ingest` and, twice, `... run`"):
         services.gateway.spawn()
         for service in services.all:
             await service.ready()
-    clients = Clients(showcase, Foreigners(_FOREIGNERS, seed=simulated.seed), simulated.seed)
-    verifier = Verifier(servers.database_url, "none", list(map(int, showcase.allowed)))
+    clients = Clients(
+        showcase, grand_prix, Foreigners(_FOREIGNERS, seed=simulated.seed), simulated.seed
+    )
+    imeis = [*showcase.allowed, *(car.imei for car in grand_prix.cars)]
+    verifier = Verifier(servers.database_url, "none", list(map(int, imeis)))
     await verifier.begin()
     async with (
         _redis_client(servers.redis_url) as client,
         accounts_session(servers.database_url, instance=_NAME) as session,
     ):
-        watch = Watch(client, session, services, clients, output)
+        board = await _board(session, grand_prix, output)
+        watch = Watch(Looks(client, session, board), services, clients, output)
         with output.step("Sending it by TCP and UDP, until all is acknowledged and stored"):
             publisher = Publisher(client, TELEMETRY_STREAM)
             await publisher.publish(one.fields(_NAME) for one in showcase.direct)
@@ -99,7 +111,9 @@ async def run_through(
         with output.step("Stopping all three with SIGTERM"):
             exit_codes = await services.stop()
         found = await _found(client, session, clients, verified, exit_codes)
-    return Wanted(frames=showcase.expected, responses=showcase.n_responses), found
+        if board is not None:
+            found = replace(found, race=await board.accounts(), board=await board.standings())
+    return Wanted(frames=_expected(showcase, grand_prix), responses=showcase.n_responses), found
 
 
 class _Told:
@@ -123,6 +137,38 @@ def _making(simulated: Simulated) -> str:
     return f"Making {simulated.devices:,} trackers with {simulated.records:,} AVL records"
 
 
+async def _board(session: Session, grand_prix: GrandPrix, output: DemoOutput) -> Board | None:
+    """The board of the race, whose lines are drawn; None where nobody races."""
+    if not grand_prix.cars:
+        return None
+    with output.step("Drawing the lines of a race, as `... zones` and `... sessions` do"):
+        await draw_lines(session, grand_prix)
+    return Board(session, grand_prix)
+
+
+def _grand_prix(simulated: Simulated, told: _Told) -> GrandPrix:
+    return make_grand_prix(
+        cars=simulated.cars,
+        laps=simulated.laps,
+        seed=simulated.seed,
+        now_ms=time.time_ns() // 1_000_000,
+        times_faster=_RACE_TIMES_FASTER,
+        jitter=random.random,
+        settled=told.settled,
+    )
+
+
+def _expected(showcase: Showcase, grand_prix: GrandPrix) -> ExpectedAccounts:
+    """With what the cars made, which is known at the end."""
+    expected = showcase.expected
+    made = {car.imei: car.tracker.link.outbox.n_made for car in grand_prix.cars}
+    return replace(
+        expected,
+        records=expected.records + sum(made.values()),
+        stored_by_imei={**expected.stored_by_imei, **made},
+    )
+
+
 def _showcase(simulated: Simulated, told: _Told) -> Showcase:
     return make_showcase(
         devices=simulated.devices,
@@ -134,9 +180,10 @@ def _showcase(simulated: Simulated, told: _Told) -> Showcase:
     )
 
 
-async def _allow(database_url: str, showcase: Showcase) -> None:
+async def _allow(database_url: str, showcase: Showcase, grand_prix: GrandPrix) -> None:
+    names: dict[int, str | None] = dict.fromkeys(map(int, showcase.allowed))
+    names |= {int(car.imei): car.name for car in grand_prix.cars}
     async with devices_session(database_url) as session:
-        names = dict.fromkeys(map(int, showcase.allowed))
         async for _ in admit(session, names, allowed=True):
             pass
 

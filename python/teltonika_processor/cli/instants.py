@@ -1,4 +1,4 @@
-"""Moments and spans of time as people type and read them: UTC, with microseconds."""
+"""Moments and spans of time as people type and read them."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
@@ -7,18 +7,22 @@ import typer
 
 from teltonika_processor.cli.arguments import duration_s
 
+ALWAYS: Final = "always"
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def instant_of(text: str) -> datetime:
-    """The moment that somebody typed; without a zone of time it is UTC."""
+    """The moment that somebody typed, in ISO 8601 with its offset from UTC."""
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text!r} is no moment such as 2026-05-03T14:00:00Z or 2026-05-03T16:00+02:00"
-        ) from None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        if found.tzinfo is not None:
+            return found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise typer.BadParameter(
+        f"{text!r} is not a moment with its offset from UTC, such as 2026-05-03T14:00:00Z"
+    )
 
 
 def since_of(text: str) -> datetime:
@@ -47,10 +51,11 @@ def moment_text(unix_us: int) -> str:
     return moment.isoformat(sep=" ", timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
-def minute_text(moment: datetime) -> str:
-    """The moment in UTC as somebody would type it."""
-    text = moment.astimezone(UTC).isoformat(sep=" ").removesuffix("+00:00")
-    return text + "Z"
+def instant_text(instant: datetime | None, never: str = "-") -> str:
+    """In UTC, as it can be typed again; `never` where there is none."""
+    if instant is None:
+        return never
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def lap_text(duration_us: int | None) -> str:

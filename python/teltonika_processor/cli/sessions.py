@@ -18,7 +18,7 @@ from teltonika_processor.cli.confirmation import (
     require_somebody_to_ask,
 )
 from teltonika_processor.cli.failures import failures_told
-from teltonika_processor.cli.instants import instant_of, minute_text
+from teltonika_processor.cli.instants import instant_of, instant_text
 from teltonika_processor.cli.names import unknown_names_told
 from teltonika_processor.cli.tables import print_rows
 from teltonika_processor.service.exit_codes import EXIT_FINDING
@@ -129,8 +129,8 @@ def _cells(one: RaceSession) -> tuple[str, ...]:
     return (
         printable(one.name),
         one.kind,
-        minute_text(one.starts_at),
-        minute_text(one.ends_at),
+        instant_text(one.starts_at),
+        instant_text(one.ends_at),
         printable(finish),
         ", ".join(map(printable, sectors)) or "-",
     )

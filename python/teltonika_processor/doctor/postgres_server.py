@@ -49,8 +49,9 @@ SLOTS = Check(
 _OLDEST: Final = 150_000
 _SLOW_MS: Final = 50.0
 
-# Of the probe, of a migration, and of the commands run by hand.
-_SESSIONS_BESIDE_WRITERS: Final = 3
+# Of the probe, of folding, of the look for marks, of an edit of zones that is finished, of a
+# migration, and of the commands run by hand.
+_SESSIONS_BESIDE_WRITERS: Final = 6
 
 # Ends sessions between two batches of a quiet fleet; they are opened again, with a delay each time.
 _IDLE_SESSION_MIN_MS: Final = 60_000

@@ -213,8 +213,7 @@ class Instance:
         beside = {
             "housekeeping": guard(parts.housekeeping.run()),
             "commands": guard(parts.serve_commands()),
-            "fold": guard(parts.folder.run()),
-            **{name: guard(work) for name, work in parts.sweeper.works().items()},
+            **{name: guard(work) for name, work in parts.folding.works().items()},
         }
         if parts.retention is not None:
             beside["retention"] = guard(parts.retention.run())
@@ -269,7 +268,7 @@ class Instance:
                     await self._drain_folds(parts)
 
     async def _drain_folds(self, parts: Parts) -> None:
-        folding = asyncio.create_task(parts.folder.until_done(), name="folding")
+        folding = asyncio.create_task(parts.folding.until_done(), name="folding")
         try:
             await first_of(folding, self._stop.at_once)
         finally:

@@ -28,7 +28,6 @@ from teltonika_processor.store.connection import (
     open_reading_session,
     session_of,
 )
-from teltonika_processor.store.folding import FoldLimits
 from teltonika_processor.store.last_positions import LastPosition, last_positions
 from teltonika_processor.store.partitions import Figures, figures
 from teltonika_processor.store.positions import PositionWriter, SharedState
@@ -43,8 +42,7 @@ from teltonika_processor.stream.health import GroupHealth, group_health
 from teltonika_processor.stream.suspects import Suspects
 from teltonika_processor.stream.trimming import Trimmer
 from teltonika_processor.tasks.retry import Guard, Surroundings
-from teltonika_processor.timing.sweep import Sweeper
-from teltonika_processor.timing.worker import FoldWorker
+from teltonika_processor.timing.folding import Folding
 
 READ_TIMEOUT_S: Final = BLOCK_MS / 1e3 + COMMAND_TIMEOUT_S
 """A read may be parked for BLOCK_MS; a server silent for this much longer is away."""
@@ -84,8 +82,7 @@ class Parts:
         state: Of the devices that sent last.
         writers: One session each.
         pipeline: From the stream into the tables.
-        folder: From marks to crossings.
-        sweeper: Finds marks that nobody folds.
+        folding: From marks to crossings.
         housekeeping: Trimming, and sweeping up.
         retention: Dropping old partitions; None where all are kept.
         running: What is asked of them for metrics and health.
@@ -118,13 +115,12 @@ class Parts:
             observability.metrics.retried,
             guard,
         )
-        self.folder: Final = FoldWorker(
-            self.session_config(), FoldLimits(), lambda: self.pipeline.entries_wait, around
+        self.folding: Final = Folding(
+            self.session_config(), lambda: self.pipeline.entries_wait, around
         )
         self.pipeline: Final = Pipeline(
             self._ends(), self.state, _pipeline_config(settings), around, unix_ms
         )
-        self.sweeper: Final = Sweeper(self.session_config(), self.folder.marked, around)
         self._around: Final = around
         self.housekeeping: Final = self._make_housekeeping()
         self.retention: Final = self._make_retention()
@@ -139,6 +135,7 @@ class Parts:
                 partitions=self._partition_figures,
                 probe=self.probe.check,
                 in_flight=lambda: len(pipeline.ledger),
+                folding=self.folding,
                 state=self.state,
             ),
             totals=lambda: pipeline.totals,
@@ -200,7 +197,7 @@ class Parts:
         instance = names.consumer
         return Ends(
             after=AfterCommit(
-                ConsumerGroup(self._clients.blocking, control, names), self.folder.marked
+                ConsumerGroup(self._clients.blocking, control, names), self.folding.marked
             ),
             claims=Claims(
                 control, names, instance=instance, threshold_ms=settings.claim_threshold_ms

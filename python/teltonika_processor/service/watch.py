@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from teltonika_processor.errors import TeltonikaProcessorError
-from teltonika_processor.figures import GroupFigures, PartitionFigures, StateFigures
+from teltonika_processor.figures import FoldingFigures, GroupFigures, PartitionFigures, StateFigures
 from teltonika_processor.metrics import Metrics
 from teltonika_processor.service.health import Readiness
 
@@ -33,6 +33,7 @@ class Questions:
         partitions: The partitions' figures; a session is opened for it, so it is asked rarely.
         probe: None where Postgres can be written, else why not, as a sentence.
         in_flight: Entries in flight.
+        folding: What is yet to be folded, which it says at any time.
         state: The device state, which says its figures at any time.
     """
 
@@ -40,6 +41,7 @@ class Questions:
     partitions: Callable[[], Awaitable[PartitionFigures]]
     probe: Callable[[], Awaitable[str | None]]
     in_flight: Callable[[], int]
+    folding: FoldingFigures
     state: StateFigures
 
 
@@ -126,6 +128,7 @@ class Watch:
 
     async def _look_inside(self) -> None:
         self._metrics.in_flight_seen(self._questions.in_flight())
+        self._metrics.folding_seen(self._questions.folding)
         self._metrics.state_seen(self._questions.state)
 
     def _publish(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate, cycle, pairwise
 from typing import Any, Final
 
-_METRES_PER_DEGREE: Final = 111_320.0
+METRES_PER_DEGREE: Final = 111_320.0
 _POINTS_MIN: Final = 3
 _ALTITUDE_INDEX: Final = 2
 # Source: the wire has two bytes for it.
@@ -133,7 +133,7 @@ def _circuit(points: Sequence[Point]) -> Circuit:
 
 def _metres(start: Point, end: Point) -> float:
     shrink = math.cos(math.radians((start[1] + end[1]) / 2))
-    return _METRES_PER_DEGREE * math.hypot((end[0] - start[0]) * shrink, end[1] - start[1])
+    return METRES_PER_DEGREE * math.hypot((end[0] - start[0]) * shrink, end[1] - start[1])
 
 
 def bearing_deg(start: Point, end: Point) -> float:

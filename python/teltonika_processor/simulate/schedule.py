@@ -19,11 +19,13 @@ class Pace:
         period_s: Between two frames of a device, with 5 % of jitter.
         records_per_frame: Least and greatest number.
         n_frames: Of all devices together; None: without end.
+        times_faster: How much faster than ours the devices' time runs.
     """
 
     period_s: float
     records_per_frame: tuple[int, int]
     n_frames: int | None = None
+    times_faster: float = 1.0
 
 
 class Schedule:
@@ -69,7 +71,7 @@ class Schedule:
         while self._left and turns and turns[0][0] <= elapsed_s:
             at_s, index, last_ms = turns[0]
             self.lag_max_s = max(self.lag_max_s, elapsed_s - at_s)
-            at_ms = int(at_s * 1000)
+            at_ms = int(at_s * 1000 * self._pace.times_faster)
             tracker = self._trackers[index]
             tracker.make(
                 self._rng.randint(*self._pace.records_per_frame),

@@ -47,6 +47,18 @@ SELECT 'SELECT ON public.teltonika_migrations',
         (SELECT oid FROM tables WHERE relname = 'teltonika_migrations'), 'SELECT'
     )
 UNION ALL
+SELECT right_name || ' ON public.' || table_name,
+    has_table_privilege((SELECT oid FROM tables WHERE relname = table_name), right_name)
+FROM (VALUES
+    ('zones', 'SELECT'), ('zones_change', 'SELECT'), ('timing_limits', 'SELECT'),
+    ('refold', 'SELECT'), ('refold', 'INSERT'), ('refold', 'UPDATE'),
+    ('timing_records', 'SELECT'), ('timing_records', 'INSERT'), ('timing_records', 'DELETE'),
+    ('timing_revisions', 'INSERT')
+) AS timing (table_name, right_name)
+UNION ALL
+SELECT 'UPDATE (unmarked) ON public.zones',
+    has_column_privilege((SELECT oid FROM tables WHERE relname = 'zones'), 'unmarked', 'UPDATE')
+UNION ALL
 SELECT 'EXECUTE ON FUNCTION public.positions_ensure_days(date[])',
     has_function_privilege((SELECT oid FROM ensure_days), 'EXECUTE')
 """

@@ -10,6 +10,7 @@ it is. Where crossings are older than a device's first fix, or begin before it, 
 neighbour of the others, and its own crossings stay, so that it is never `initial`.
 """
 
+import asyncio
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,9 @@ from teltonika_processor.store.zones import COUNT_CHANGES, PathLimits
 _RIGHT: Final = 4
 
 _RIGHT_GROWS: Final = 8
+
+# Some 3,000 fixes, a millisecond: what is more must not hold up the event loop.
+_INLINE_MAX_BYTES: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +179,7 @@ class Folder:
         marked = found.imeis
         if not marked:
             return _Derived(found, marked, 0)
-        await _read(session, found, limits)
+        n_bytes = await _read(session, found, limits)
         # Behind the marks: whoever changes zones now marks these devices, and then they are not
         # kept; behind the fixes, for which a partition may have been missing.
         ((changes, partitions),) = await session.fetch(_AS_BEFORE)
@@ -183,7 +187,9 @@ class Folder:
             raise ZonesChanged
         if not await self._partitions.was_complete(session, partitions):
             raise FoldAgain
-        return _Derived(found, marked, found.derive())
+        if n_bytes < _INLINE_MAX_BYTES:
+            return _Derived(found, marked, found.derive())
+        return _Derived(found, marked, await asyncio.to_thread(found.derive))
 
     async def _written(self, derived: _Derived, *, holds: bool) -> Folded:
         """Write for those whose mark is still the one that was read; commit."""
@@ -270,8 +276,8 @@ def _begun(zones: KnownZones, marks: bytes, limits: FoldLimits) -> Fold:
     )
 
 
-async def _read(session: Session, found: Fold, limits: FoldLimits) -> None:
-    """Read until nothing is missing."""
+async def _read(session: Session, found: Fold, limits: FoldLimits) -> int:
+    """Read until nothing is missing; how many bytes the stretches had."""
     low, high = found.bounds()
     statement = queries.FIXES.format(
         stretches=_listed(found.stretches()),
@@ -280,7 +286,8 @@ async def _read(session: Session, found: Fold, limits: FoldLimits) -> None:
         within=limits.fixes + 1,
         right=_RIGHT,
     )
-    found.add_positions(await _copied(session, statement))
+    positions = await _copied(session, statement)
+    found.add_positions(positions)
     n_right = _RIGHT
     while any(needs := found.needs()):
         following, left, right, history, members = map(_listed, needs)
@@ -298,6 +305,7 @@ async def _read(session: Session, found: Fold, limits: FoldLimits) -> None:
         elif members:
             # Of every left neighbour at once, hence after the last of them was read.
             found.add_members(await _copied(session, queries.MEMBERS.format(members=members)))
+    return len(positions)
 
 
 async def _write(session: Session, found: Fold) -> list[int]:

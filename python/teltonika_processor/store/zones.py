@@ -42,21 +42,25 @@ INSERT INTO public.zones (
     valid_from, valid_to, unmarked
 ) VALUES (
     coalesce($1, (SELECT coalesce(max(id), 0) + 1 FROM public.zones)),
-    $2, $3, $4, $5::text::jsonb, $6, $7, $8, $9, $10, 'infinity', tstzrange($10, NULL)
+    $2, $3, $4, $5::text::jsonb, $6, $7, $8, $9,
+    coalesce($10, '-infinity'::timestamptz), 'infinity', tstzrange($10, NULL)
 )
 """
 
+# $1: the zone; $2: from when on; $3: whether devices are to be marked for it. Older versions may
+# count then too, where a newer one begins later.
 _END: Final = """
 UPDATE public.zones
-SET valid_to = greatest(valid_from, $3),
-    unmarked = CASE WHEN $4 THEN unmarked + tstzrange($3, valid_to) ELSE unmarked END
-WHERE id = $1 AND version = $2
+SET valid_to = greatest(valid_from, coalesce($2, '-infinity'::timestamptz)),
+    unmarked = CASE WHEN $3 THEN range_merge(unmarked, tstzrange($2, valid_to)) ELSE unmarked END
+WHERE id = $1 AND valid_to > coalesce($2, '-infinity'::timestamptz)
 """
 
 _UNMARKED: Final = """
-SELECT id, version, unmarked::text,
-    coalesce(lower(unmarked), '-infinity'), coalesce(upper(unmarked), 'infinity')
-FROM public.zones WHERE NOT isempty(unmarked) ORDER BY id, version
+SELECT unmarked::text,
+    coalesce(lower(unmarked), '-infinity'), coalesce(upper(unmarked), 'infinity'),
+    array_agg(id ORDER BY id, version), array_agg(version ORDER BY id, version)
+FROM public.zones WHERE NOT isempty(unmarked) GROUP BY unmarked ORDER BY unmarked
 """
 
 COUNT_CHANGES: Final = "SELECT number FROM public.zones_change"
@@ -90,12 +94,13 @@ WITH page AS (
     ORDER BY imei
     ON CONFLICT (imei) DO UPDATE SET ranges = f.ranges + excluded.ranges
 )
-SELECT max(imei) FROM page
+SELECT max(imei), count(*) FROM page
 """  # noqa: S608 -- a constant of ours
 
 _MARKED: Final = """
 UPDATE public.zones SET unmarked = 'empty'
-WHERE id = $1 AND version = $2 AND unmarked::text = $3
+WHERE (id, version) IN (SELECT * FROM unnest($1::integer[], $2::integer[]))
+  AND unmarked::text = $3
 """
 
 
@@ -152,7 +157,7 @@ class PathLimits:
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """What became of one zone."""
+    """What becomes of one zone."""
 
     name: str
     did: Literal["added", "changed", "unchanged"]
@@ -204,15 +209,23 @@ async def count_unfinished_edits(session: Session) -> int:
     return int(await session.fetchval(_COUNT_UNMARKED))
 
 
+async def plan_zones(
+    session: Session, zones: Sequence[ZoneColumns], *, valid_from: datetime | None
+) -> list[Edited]:
+    """What `write_zones` would do."""
+    newest = await _newest(session)
+    return [Edited(zone.name, _what(zone, newest.get(zone.name), valid_from)) for zone in zones]
+
+
 async def write_zones(
-    session: Session, zones: Sequence[ZoneColumns], *, valid_from: datetime
+    session: Session, zones: Sequence[ZoneColumns], *, valid_from: datetime | None
 ) -> list[Edited]:
     """Add versions of those that are new or differ, all or none; then `finish_edits`.
 
     Args:
         session: Without an open transaction.
         zones: Each with a name of its own.
-        valid_from: From when on they count.
+        valid_from: From when on they count; None: always.
     """
     async with session.transaction(isolation="read_committed"):
         await session.execute(_LOCK)
@@ -226,18 +239,33 @@ async def _newest(session: Session) -> dict[str, StoredZone]:
     return {zone.columns.name: zone for zone in found}
 
 
+def _what(
+    zone: ZoneColumns, newest: StoredZone | None, valid_from: datetime | None
+) -> Literal["added", "changed", "unchanged"]:
+    if newest is None or not _is_after(newest.valid_to, valid_from):
+        return "added"
+    counts_all_the_while = newest.valid_to is None and (
+        newest.valid_from is None or (valid_from is not None and newest.valid_from <= valid_from)
+    )
+    return "unchanged" if newest.columns == zone and counts_all_the_while else "changed"
+
+
+def _is_after(valid_to: datetime | None, begin: datetime | None) -> bool:
+    return valid_to is None or begin is None or valid_to > begin
+
+
 async def _write(
-    session: Session, zone: ZoneColumns, before: StoredZone | None, valid_from: datetime
+    session: Session, zone: ZoneColumns, newest: StoredZone | None, valid_from: datetime | None
 ) -> Edited:
-    is_open = before is not None and before.valid_to is None
-    if before is not None and is_open:
-        if before.columns == zone:
-            return Edited(zone.name, "unchanged")
-        await session.execute(_END, before.id, before.version, valid_from, False)
+    did = _what(zone, newest, valid_from)
+    if did == "unchanged":
+        return Edited(zone.name, did)
+    if newest is not None:
+        await session.execute(_END, newest.id, valid_from, False)
     await session.execute(
         _INSERT,
-        None if before is None else before.id,
-        1 if before is None else before.version + 1,
+        None if newest is None else newest.id,
+        1 if newest is None else newest.version + 1,
         zone.name,
         zone.kind,
         json.dumps(zone.geometry),
@@ -247,19 +275,24 @@ async def _write(
         zone.minimum_lap_s,
         valid_from,
     )
-    return Edited(zone.name, "changed" if is_open else "added")
+    return Edited(zone.name, did)
 
 
-async def disable_zone(session: Session, name: str, *, valid_to: datetime) -> bool:
-    """Let a zone count no more from then on; whether there is one of this name that counts."""
+async def disable_zone(session: Session, name: str, *, valid_to: datetime | None) -> bool:
+    """Let a zone count no more from then on; whether there is one of this name that counts.
+
+    Args:
+        session: Without an open transaction.
+        name: Of the zone.
+        valid_to: None: as if it had never counted.
+    """
     async with session.transaction(isolation="read_committed"):
         await session.execute(_LOCK)
-        newest = await _newest(session)
-        zone = newest.get(name)
-        if zone is None or (zone.valid_to is not None and zone.valid_to <= valid_to):
+        zone = (await _newest(session)).get(name)
+        if zone is None:
             return False
-        await session.execute(_END, zone.id, zone.version, valid_to, True)
-        return True
+        ended = await session.execute(_END, zone.id, valid_to, True)
+        return str(ended) != "UPDATE 0"
 
 
 async def finish_edits(session: Session) -> AsyncIterator[int]:
@@ -268,16 +301,18 @@ async def finish_edits(session: Session) -> AsyncIterator[int]:
     Yields:
         Devices that were looked at so far.
     """
-    n_devices = 0
-    for zone_id, version, unmarked, begin, end in await session.fetch(_UNMARKED):
+    edits = await session.fetch(_UNMARKED)
+    if edits:
         await _until_writers_of_before_have_ended(session)
+    n_devices = 0
+    for unmarked, begin, end, ids, versions in edits:
         behind: int | None = -1
         while behind is not None:
-            behind = await session.fetchval(_MARK_PAGE, behind, begin, end)
-            if behind is not None:
-                n_devices += _PAGE
+            ((behind, n),) = await session.fetch(_MARK_PAGE, behind, begin, end)
+            if n:
+                n_devices += n
                 yield n_devices
-        await session.execute(_MARKED, zone_id, version, unmarked)
+        await session.execute(_MARKED, ids, versions, unmarked)
 
 
 async def _until_writers_of_before_have_ended(session: Session) -> None:

@@ -32,7 +32,7 @@ class Sweeper:
         every_s: Seconds between two looks.
 
     Attributes:
-        n_marked: Marked devices in the table when last looked, up to a bound.
+        n_marked: Marked devices in the table when last looked, up to a bound; None: not yet.
         n_unfinished_edits: Versions of zones whose edit was not finished then.
     """
 
@@ -50,8 +50,8 @@ class Sweeper:
         self._every_s: Final = every_s
         self._is_unfinished: Final = asyncio.Event()
         self._failure_lines: Final = RateLimit(burst=1, interval_s=SAY_AGAIN_S)
-        self.n_marked = 0
-        self.n_unfinished_edits = 0
+        self.n_marked: int | None = None
+        self.n_unfinished_edits: int | None = None
 
     def works(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What goes on until it is cancelled, by the names of the tasks."""
@@ -100,7 +100,7 @@ class Sweeper:
                 FoldFailed(
                     error_type=type(error).__name__,
                     error=str(error),
-                    marked=self.n_marked,
+                    marked=self.n_marked or 0,
                     suppressed=suppressed,
                 )
             )

@@ -1,41 +1,66 @@
-"""Zones as GeoJSON: a file of features, refused whole with the number of the feature and why.
-
-A feature is a zone. Its geometry says which kind: a Point with `radius_m` is a circle, a Polygon or
-MultiPolygon an area, a LineString a gate. Its properties are `name`, and where wanted `radius_m`,
-`direction` (left_to_right, right_to_left, both), `hysteresis_m`, `minimum_lap_s`.
-"""
+"""Zones as GeoJSON: a file of features, each a zone, with everything that is wrong with it."""
 
 import json
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, TypeAlias, cast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn, TypeAlias, cast
+
+from typing_extensions import override
 
 from teltonika_processor.codec.native import Zone, ZoneRefused
 from teltonika_processor.errors import TeltonikaProcessorError
 from teltonika_processor.store.zones import ZoneColumns
+from teltonika_processor.timing.zone_feature import PROPERTIES, Fault, LonLat, read_feature
 
-Kind = Literal["circle", "polygon", "gate"]
-LonLat: TypeAlias = tuple[float, float]
 Version: TypeAlias = tuple[int, int, int, int, float]
 """(zone id, version, valid from and valid to in Unix microseconds, hysteresis in metres)."""
 
 ALWAYS: Final = (-(1 << 63), (1 << 63) - 1)
 
-_KIND_OF: Final[Mapping[str, Kind]] = {
-    "Point": "circle",
-    "Polygon": "polygon",
-    "MultiPolygon": "polygon",
-    "LineString": "gate",
-}
-_DIRECTIONS: Final = ("left_to_right", "right_to_left", "both")
-_PROPERTIES: Final = frozenset({"name", "radius_m", "direction", "hysteresis_m", "minimum_lap_s"})
+FILE_MAX_BYTES: Final = 64 << 20
+"""Bound: a zone of a million points, the most it may have, is 40 MB."""
 
-# Bound: a name stands in tables and file names.
-_NAME_MAX: Final = 200
+# Bound: faults that are told of the geometry of one feature.
+_FAULTS_MAX: Final = 20
+
+_WITHOUT_BAND: Final[Version] = (0, 1, *ALWAYS, 0.0)
 
 
 class ZoneFileError(TeltonikaProcessorError):
     """A file that holds something that is no zone; nothing of it is used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is wrong with a file.
+
+    Attributes:
+        feature: Its number, from 1; None where the file is meant.
+        name: What the feature is called, where it has a usable name.
+    """
+
+    feature: int | None
+    name: str | None
+    fault: Fault
+
+    @override
+    def __str__(self) -> str:
+        """As one line, but for what its name makes of a terminal."""
+        of = "" if self.feature is None else f"feature {self.feature}: "
+        return f"{of}{self.fault.code}: {self.fault.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneFile:
+    """What a file holds.
+
+    Attributes:
+        zones: Those that are ones, with the numbers of their features.
+        problems: By feature; a file with one is not used.
+    """
+
+    zones: tuple[tuple[int, ZoneColumns], ...]
+    problems: tuple[Problem, ...]
 
 
 def native_zone(version: Version, columns: ZoneColumns) -> Zone:
@@ -51,11 +76,26 @@ def native_zone(version: Version, columns: ZoneColumns) -> Zone:
     if columns.kind == "gate":
         points = [_point(one) for one in coordinates]
         return Zone.gate(version, points, cast("str", columns.direction))
-    polygons = [coordinates] if columns.geometry["type"] == "Polygon" else coordinates
-    return Zone.area(
-        version,
-        [[[_point(one) for one in ring] for ring in polygon] for polygon in polygons],
-    )
+    return Zone.area(version, _polygons(columns))
+
+
+def points_of(columns: ZoneColumns) -> list[LonLat]:
+    """Every point of its geometry, in order."""
+    coordinates = columns.geometry["coordinates"]
+    if columns.kind == "circle":
+        return [_point(coordinates)]
+    if columns.kind == "gate":
+        return [_point(one) for one in coordinates]
+    return [point for polygon in _polygons(columns) for ring in polygon for point in ring]
+
+
+def feature_of(columns: ZoneColumns) -> dict[str, object]:
+    """The feature that is read as this zone."""
+    given = {name: getattr(columns, name) for name in PROPERTIES}
+    if not columns.hysteresis_m:
+        del given["hysteresis_m"]
+    properties = {name: value for name, value in given.items() if value is not None}
+    return {"type": "Feature", "properties": properties, "geometry": columns.geometry}
 
 
 def read_zones(text: str) -> list[ZoneColumns]:
@@ -64,26 +104,78 @@ def read_zones(text: str) -> list[ZoneColumns]:
     Raises:
         ZoneFileError: It is no GeoJSON of zones; names the first feature that is none, from 1.
     """
+    found = read_file(text)
+    if found.problems:
+        raise ZoneFileError(str(found.problems[0]))
+    return [zone for _, zone in found.zones]
+
+
+def read_file(text: str) -> ZoneFile:
+    """The zones of a file, and everything that is wrong with it."""
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ZoneFileError(f"no JSON: {error}") from error
-    zones: list[ZoneColumns] = []
+        features = _features(_json(text))
+    except ZoneFileError as error:
+        return ZoneFile((), (Problem(None, None, Fault("not_geojson", str(error))),))
+    zones: list[tuple[int, ZoneColumns]] = []
+    problems: list[Problem] = []
     numbers: dict[str, int] = {}
-    for number, feature in enumerate(_features(content), start=1):
-        try:
-            zone = _zone(feature)
-            native_zone((0, 1, *ALWAYS, zone.hysteresis_m), zone)
-        except ZoneRefused as error:
-            raise ZoneFileError(f"feature {number}: {_refusal(error)}") from error
-        except (ZoneFileError, TypeError, KeyError, IndexError) as error:
-            raise ZoneFileError(f"feature {number}: {error}") from error
-        if (first := numbers.setdefault(zone.name, number)) != number:
-            raise ZoneFileError(f"feature {number}: feature {first} has the name {zone.name!r}")
-        zones.append(zone)
-    if not zones:
-        raise ZoneFileError("no feature in it")
-    return zones
+    for number, feature in enumerate(features, start=1):
+        found = read_feature(feature)
+        faults = list(found.faults)
+        if found.name is not None and (first := numbers.setdefault(found.name, number)) != number:
+            faults.append(Fault("name_twice", f"feature {first} has the name {found.name!r} too"))
+        if found.zone is not None:
+            faults.extend(geometry_faults(found.zone))
+            zones.append((number, found.zone))
+        problems.extend(Problem(number, found.name, fault) for fault in faults)
+    return ZoneFile(tuple(zones), tuple(problems))
+
+
+def geometry_faults(zone: ZoneColumns) -> Iterator[Fault]:
+    """What is wrong with the geometry, and with the hysteresis."""
+    found = list(_native_faults(zone))
+    yield from found
+    if any(fault.code == "coordinate_out_of_range" for fault in found) and all(
+        abs(longitude) <= 90 and abs(latitude) <= 180 for longitude, latitude in points_of(zone)
+    ):
+        yield Fault(
+            "likely_swapped",
+            "latitude is before longitude, likely: swapped, all its points are on earth",
+        )
+
+
+def _native_faults(zone: ZoneColumns) -> Iterator[Fault]:
+    if zone.kind == "polygon":
+        faults = Zone.area_faults(_WITHOUT_BAND, _polygons(zone), _FAULTS_MAX)
+        for text, code, _ in faults:
+            yield Fault(code, text)
+        if faults:
+            return
+    try:
+        native_zone((0, 1, *ALWAYS, zone.hysteresis_m), zone)
+    except ZoneRefused as error:
+        text, code, _ = error.args
+        yield Fault(code, _placed(zone, text))
+
+
+def _placed(zone: ZoneColumns, text: str) -> str:
+    """Where, as people count it who see one list of points, or one point."""
+    if zone.kind == "circle":
+        return text.partition(" (at ")[0]
+    return text.replace("polygon 0, ring 0, ", "") if zone.kind == "gate" else text
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ZoneFileError("no JSON: nested too deeply") from error
+    except ValueError as error:
+        raise ZoneFileError(f"no JSON: {error}") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
 
 
 def _features(content: Any) -> Sequence[Any]:
@@ -93,75 +185,23 @@ def _features(content: Any) -> Sequence[Any]:
     features = content.get("features") if kind == "FeatureCollection" else None
     if not isinstance(features, list):
         raise ZoneFileError("no GeoJSON Feature or FeatureCollection")
+    if not features:
+        raise ZoneFileError("no feature in it")
     return features
 
 
-def _zone(feature: Any) -> ZoneColumns:
-    if not isinstance(feature, dict) or feature.get("type") != "Feature":
-        raise ZoneFileError("no GeoJSON Feature")
-    properties = feature.get("properties") or {}
-    geometry = feature.get("geometry")
-    if not isinstance(properties, dict) or not isinstance(geometry, dict):
-        raise ZoneFileError("no properties, or no geometry")
-    kind = _KIND_OF.get(str(geometry.get("type")))
-    if kind is None:
-        raise ZoneFileError(
-            f"geometry {geometry.get('type')!r}: expected Point, Polygon, MultiPolygon or"
-            " LineString"
-        )
-    if unknown := sorted(set(properties) - _PROPERTIES):
-        raise ZoneFileError(
-            f"property {unknown[0]!r} is not known: expected {', '.join(sorted(_PROPERTIES))}"
-        )
-    return ZoneColumns(
-        name=_name(properties.get("name")),
-        kind=kind,
-        geometry={"type": geometry["type"], "coordinates": geometry["coordinates"]},
-        radius_m=_radius(kind, properties),
-        direction=_direction(kind, properties),
-        hysteresis_m=_metres(properties, "hysteresis_m") or 0.0,
-        minimum_lap_s=_metres(properties, "minimum_lap_s"),
-    )
-
-
-def _name(name: Any) -> str:
-    if not isinstance(name, str) or not name.strip() or len(name) > _NAME_MAX:
-        raise ZoneFileError(f"name is {name!r}: expected a text of 1 to {_NAME_MAX} characters")
-    return name
-
-
-def _radius(kind: Kind, properties: Mapping[str, Any]) -> float | None:
-    radius_m = _metres(properties, "radius_m")
-    if (kind == "circle") != (radius_m is not None):
-        raise ZoneFileError("radius_m: a Point needs it, and no other geometry has it")
-    return radius_m
-
-
-def _direction(kind: Kind, properties: Mapping[str, Any]) -> str | None:
-    direction = properties.get("direction")
-    if kind == "gate":
-        direction = "both" if direction is None else direction
-        if direction in _DIRECTIONS:
-            return str(direction)
-        raise ZoneFileError(f"direction is {direction!r}: expected {', '.join(_DIRECTIONS)}")
-    if direction is not None:
-        raise ZoneFileError("direction: only a LineString has one")
-    return None
-
-
-def _metres(properties: Mapping[str, Any], name: str) -> float | None:
-    value = properties.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ZoneFileError(f"{name} is {value!r}: expected a number")
-    if value < 0:
-        raise ZoneFileError(f"{name} is {value!r}: expected 0 or more")
-    return float(value)
+def _polygons(columns: ZoneColumns) -> list[list[list[LonLat]]]:
+    coordinates = columns.geometry["coordinates"]
+    polygons = [coordinates] if columns.geometry["type"] == "Polygon" else coordinates
+    return [[[_point(one) for one in ring] for ring in polygon] for polygon in polygons]
 
 
 def _point(coordinates: Any) -> LonLat:
-    """Longitude and latitude; a height behind them is left out."""
+    """Longitude and latitude; a height behind them is left out.
+
+    Raises:
+        TypeError: Somebody wrote the row by hand.
+    """
     if not isinstance(coordinates, list) or len(coordinates) < 2:
         raise TypeError(f"{coordinates!r}: expected longitude and latitude")
     longitude, latitude = coordinates[:2]
@@ -169,8 +209,3 @@ def _point(coordinates: Any) -> LonLat:
         if isinstance(one, bool) or not isinstance(one, int | float):
             raise TypeError(f"{one!r}: expected a number")
     return float(longitude), float(latitude)
-
-
-def _refusal(error: ZoneRefused) -> str:
-    text, code, _ = error.args
-    return f"{code}: {text}"

@@ -24,6 +24,9 @@ create_exception!(
 /// What all versions have: (zone id, version, valid from, valid to, hysteresis in metres).
 type PyVersion = (i32, i32, i64, i64, f64);
 
+/// What is wrong with a zone: text, code and (polygon, ring, point).
+type PyFault = (String, &'static str, Option<(usize, usize, usize)>);
+
 /// One version of a zone, checked.
 #[pyclass(frozen, name = "Zone", module = "teltonika_processor._native")]
 pub(crate) struct PyZone {
@@ -42,6 +45,20 @@ impl PyZone {
     #[staticmethod]
     fn area(py: Python<'_>, version: PyVersion, polygons: Vec<Vec<Vec<LonLat>>>) -> PyResult<Self> {
         checked(py, || Zone::area(version_of(version), &polygons))
+    }
+
+    /// What is wrong with polygons, up to `max`: (text, code, place) of each; none if they are an area.
+    #[staticmethod]
+    fn area_faults(
+        py: Python<'_>,
+        version: PyVersion,
+        polygons: Vec<Vec<Vec<LonLat>>>,
+        max: usize,
+    ) -> PyResult<Vec<PyFault>> {
+        let found = py
+            .detach(|| caught(|| Zone::area_or_faults(version_of(version), &polygons, max).err()))
+            .map_err(|panicked| decoder_bug(py, panicked))?;
+        Ok(found.unwrap_or_default().iter().map(fault_of).collect())
     }
 
     /// A line with a direction: `left_to_right`, `right_to_left` or `both`.
@@ -92,10 +109,14 @@ fn checked(
 }
 
 fn refused(error: &ZoneError) -> PyErr {
+    ZoneRefused::new_err(fault_of(error))
+}
+
+fn fault_of(error: &ZoneError) -> PyFault {
     let place = error
         .place
         .map(|place| (place.polygon, place.ring, place.point));
-    ZoneRefused::new_err((error.to_string(), error.code(), place))
+    (error.to_string(), error.code(), place)
 }
 
 /// Versions of zones, found by where they are.

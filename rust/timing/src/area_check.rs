@@ -3,12 +3,16 @@
 use std::collections::HashSet;
 
 use crate::area::{Area, Bounds, Edges};
-use crate::error::{Place, ZoneError, ZoneFault};
+use crate::error::{Faults, Place, ZoneError, ZoneFault};
 use crate::frame::short_way;
 use crate::nesting::{Outline, check_nesting};
 use crate::predicate::{Point, orient};
 use crate::ring::{Ring, place_polygons, read_rings};
 use crate::zone::{AREA_MIN_M2, LonLat};
+
+// Bound: pairs of edges that are looked at, about a second; 100,000 points in any usual order need a
+// few each.
+const PAIRS_MAX: usize = 200_000_000;
 
 /// An edge and where it is from.
 #[derive(Clone, Copy)]
@@ -23,10 +27,11 @@ struct Origin {
 /// The area of polygons that are written as `GeoJSON`'s `MultiPolygon` has them.
 ///
 /// # Errors
-/// Everything of [`ZoneFault`] that concerns rings; the first one found.
-pub(crate) fn area(polygons: &[Vec<Vec<LonLat>>]) -> Result<Area, ZoneError> {
-    let mut rings = read_rings(polygons)?;
-    place_polygons(&mut rings)?;
+/// Everything of [`ZoneFault`] that concerns rings; of all that can be told apart up to `max`.
+pub(crate) fn area(polygons: &[Vec<Vec<LonLat>>], max: usize) -> Result<Area, Vec<ZoneError>> {
+    let mut faults = Faults::up_to(max);
+    let mut rings = read_rings(polygons, &mut faults)?;
+    place_polygons(&mut rings).map_err(|error| vec![error])?;
     let edges_of: Vec<Vec<(Point, Point)>> = rings.iter().map(Ring::edges).collect();
     let cuts = cuts_at_date_line(&edges_of);
     let is_border = |&(start, end): &(Point, Point)| !cuts.contains(&meridian_part(start, end));
@@ -34,24 +39,27 @@ pub(crate) fn area(polygons: &[Vec<Vec<LonLat>>]) -> Result<Area, ZoneError> {
         .zip(rings.iter().enumerate().flat_map(origins))
         .filter(|(edge, _)| is_border(edge))
         .unzip();
-    let all = Edges::new(all).ok_or(ZoneFault::Empty.everywhere())?;
-    find_meeting_edges(&all, &origins)?;
+    let empty = || vec![ZoneFault::Empty.everywhere()];
+    let all = Edges::new(all).ok_or_else(empty)?;
+    find_meeting_edges(&all, &origins, &mut faults);
+    faults.none_yet()?;
     for ring in &rings {
         if ring.signed_area_m2().abs() < AREA_MIN_M2 {
-            return Err(ZoneFault::NoArea.at(ring.polygon, ring.number, 0));
+            faults.add(ZoneFault::NoArea.at(ring.polygon, ring.number, 0));
         }
     }
+    faults.none_yet()?;
     let outlines: Vec<Outline> = (rings.iter().zip(&edges_of))
         .filter_map(|(ring, edges)| Outline::new(ring.polygon, ring.number, edges.clone()))
         .collect();
-    check_nesting(&outlines)?;
+    check_nesting(&outlines).map_err(|error| vec![error])?;
     let oriented = rings.iter().zip(edges_of).flat_map(|(ring, edges)| {
         let left = ring.number == 0;
         let turn = (ring.signed_area_m2() > 0.0) != left;
         (edges.into_iter().filter(is_border))
             .map(move |(start, end)| if turn { (end, start) } else { (start, end) })
     });
-    let edges = Edges::new(oriented.collect()).ok_or(ZoneFault::Empty.everywhere())?;
+    let edges = Edges::new(oriented.collect()).ok_or_else(empty)?;
     Ok(Area { edges })
 }
 
@@ -104,31 +112,32 @@ enum Meeting {
     Overlap(Point),
 }
 
-fn find_meeting_edges(edges: &Edges, origins: &[Origin]) -> Result<(), ZoneError> {
+fn find_meeting_edges(edges: &Edges, origins: &[Origin], faults: &mut Faults) {
     let mut stack = Vec::new();
+    let mut pairs = 0_usize;
     for (number, (&(start, end), origin)) in edges.list.iter().zip(origins).enumerate() {
-        let mut found = None;
+        let place = origin.place;
         edges.any(
             &Bounds::of([start, end]),
             &mut stack,
             |at, other_start, other_end| {
+                pairs = pairs.saturating_add(1);
                 let Some(other) = origins.get(at).filter(|_| at < number) else {
-                    return false;
+                    return pairs > PAIRS_MAX;
                 };
-                found = fault_of(
-                    origin,
-                    other,
-                    meeting((start, end), (other_start, other_end)),
-                );
-                found.is_some()
+                let found = meeting((start, end), (other_start, other_end));
+                fault_of(origin, other, found).map_or(pairs > PAIRS_MAX, |fault| {
+                    faults.add(fault.at(place.polygon, place.ring, place.point))
+                })
             },
         );
-        if let Some(fault) = found {
-            let place = origin.place;
-            return Err(fault.at(place.polygon, place.ring, place.point));
+        if pairs > PAIRS_MAX {
+            faults.add(ZoneFault::TooIntricate.everywhere());
+        }
+        if pairs > PAIRS_MAX || faults.is_full() {
+            return;
         }
     }
-    Ok(())
 }
 
 fn fault_of(origin: &Origin, other: &Origin, meeting: Option<Meeting>) -> Option<ZoneFault> {

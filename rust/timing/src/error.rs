@@ -77,6 +77,8 @@ pub enum ZoneFault {
         /// The other polygon.
         other: usize,
     },
+    /// Its edges lie across each other's boxes so often that looking at all of them takes too long.
+    TooIntricate,
     /// With its band the zone goes all round the earth.
     TooWide,
     /// A gate whose points are all the same.
@@ -118,12 +120,34 @@ impl ZoneFault {
             Self::RingsCross { .. } => "rings_cross",
             Self::HoleOutside => "hole_outside",
             Self::PolygonInside { .. } => "polygon_inside",
+            Self::TooIntricate => "too_intricate",
             Self::TooWide => "too_wide",
             Self::GateWithoutLength => "gate_without_length",
             Self::RadiusOutOfRange { .. } => "radius_out_of_range",
             Self::HysteresisOutOfRange { .. } => "hysteresis_out_of_range",
             Self::HysteresisExceedsRadius { .. } => "hysteresis_exceeds_radius",
             Self::ValidityReversed => "validity_reversed",
+        }
+    }
+
+    /// Of those without numbers of their own.
+    const fn text(&self) -> &'static str {
+        match self {
+            Self::Empty => "there is no ring, expected at least one",
+            Self::RingNotClosed => {
+                "the ring is not closed: expected its last point to be its first"
+            }
+            Self::RingAroundPole => "the ring goes round a pole: use a circle",
+            Self::HoleOutside => "the hole lies outside of its polygon or in another hole",
+            Self::TooIntricate => {
+                "too many of its edges lie side by side at a slant: expected fewer points"
+            }
+            Self::TooWide => "the zone with its hysteresis goes all round the earth",
+            Self::GateWithoutLength => {
+                "all points of the gate are the same: expected two different ones"
+            }
+            Self::ValidityReversed => "the validity ends before it begins",
+            _ => self.code(),
         }
     }
 
@@ -144,6 +168,40 @@ impl ZoneFault {
             fault: self,
             place: None,
         }
+    }
+}
+
+/// What was found so far, up to a bound.
+pub(crate) struct Faults {
+    found: Vec<ZoneError>,
+    max: usize,
+}
+
+impl Faults {
+    pub(crate) const fn up_to(max: usize) -> Self {
+        let found = Vec::new();
+        Self { found, max }
+    }
+
+    /// Notes one more; whether that is enough.
+    pub(crate) fn add(&mut self, error: ZoneError) -> bool {
+        if !self.is_full() {
+            self.found.push(error);
+        }
+        self.is_full()
+    }
+
+    pub(crate) const fn is_full(&self) -> bool {
+        self.found.len() >= self.max
+    }
+
+    /// # Errors
+    /// All of them, where there is any.
+    pub(crate) fn none_yet(&mut self) -> Result<(), Vec<ZoneError>> {
+        if self.found.is_empty() {
+            return Ok(());
+        }
+        Err(std::mem::take(&mut self.found))
     }
 }
 
@@ -184,16 +242,17 @@ impl fmt::Display for ZoneFault {
                 f,
                 "longitude {longitude}, latitude {latitude}: expected -180 to 180 and -90 to 90 degrees"
             ),
-            Self::Empty => f.write_str("there is no ring"),
             Self::TooFewPoints { found, min } => {
                 write!(f, "{found} points, expected at least {min}")
             }
             Self::TooManyPoints { found } => {
                 write!(f, "{found} points, expected at most {}", crate::POINTS_MAX)
             }
-            Self::RingNotClosed => f.write_str("the ring's last point is not its first"),
-            Self::RingAroundPole => f.write_str("the ring goes round a pole: use a circle"),
-            Self::NoArea => f.write_str("the ring encloses no area"),
+            Self::NoArea => write!(
+                f,
+                "the ring encloses no area, expected at least {} square metres",
+                crate::AREA_MIN_M2
+            ),
             Self::SelfIntersection {
                 longitude,
                 latitude,
@@ -210,12 +269,7 @@ impl fmt::Display for ZoneFault {
                 f,
                 "two rings cross near {longitude}, {latitude}: the other at {other}"
             ),
-            Self::HoleOutside => {
-                f.write_str("the hole is outside of its polygon or in another hole")
-            }
             Self::PolygonInside { other } => write!(f, "the polygon lies within polygon {other}"),
-            Self::TooWide => f.write_str("the zone goes all round the earth"),
-            Self::GateWithoutLength => f.write_str("all points of the gate are the same"),
             Self::RadiusOutOfRange { radius_m } => write!(
                 f,
                 "radius {radius_m} m, expected above 0 and at most {} m",
@@ -234,7 +288,7 @@ impl fmt::Display for ZoneFault {
                 f,
                 "hysteresis {hysteresis_m} m, expected less than the radius, {radius_m} m"
             ),
-            Self::ValidityReversed => f.write_str("the validity ends before it begins"),
+            without_numbers => f.write_str(without_numbers.text()),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Rings as they are written, and where they lie in one frame.
 
 use crate::area::Bounds;
-use crate::error::{Place, ZoneError, ZoneFault};
+use crate::error::{Faults, Place, ZoneError, ZoneFault};
 use crate::frame::short_way;
 use crate::predicate::{Point, orient};
 use crate::sphere::{DEGREE_M, cos_degrees};
@@ -29,25 +29,35 @@ pub(crate) struct RingPoint {
     turns: f64,
 }
 
-pub(crate) fn read_rings(polygons: &[Vec<Vec<LonLat>>]) -> Result<Vec<Ring>, ZoneError> {
+/// The rings, one fault at most noted of each.
+pub(crate) fn read_rings(
+    polygons: &[Vec<Vec<LonLat>>],
+    faults: &mut Faults,
+) -> Result<Vec<Ring>, Vec<ZoneError>> {
     let found = polygons
         .iter()
         .flatten()
         .fold(0_usize, |sum, ring| sum.saturating_add(ring.len()));
     if found > POINTS_MAX {
-        return Err(ZoneFault::TooManyPoints { found }.everywhere());
+        return Err(vec![ZoneFault::TooManyPoints { found }.everywhere()]);
     }
     if polygons.is_empty() {
-        return Err(ZoneFault::Empty.everywhere());
+        return Err(vec![ZoneFault::Empty.everywhere()]);
     }
     let mut rings = Vec::new();
     for (polygon, written) in polygons.iter().enumerate() {
         if written.is_empty() {
-            return Err(ZoneFault::Empty.at(polygon, 0, 0));
+            faults.add(ZoneFault::Empty.at(polygon, 0, 0));
         }
         let mut outer_centre = None;
         for (number, points) in written.iter().enumerate() {
-            let mut ring = Ring::read(polygon, number, points)?;
+            let mut ring = match Ring::read(polygon, number, points) {
+                Ok(ring) => ring,
+                Err(error) => {
+                    faults.add(error);
+                    continue;
+                }
+            };
             let centre = ring.west.midpoint(ring.east);
             let outer_centre = *outer_centre.get_or_insert(centre);
             // A hole beyond the date line from the first point of its polygon.
@@ -55,6 +65,7 @@ pub(crate) fn read_rings(polygons: &[Vec<Vec<LonLat>>]) -> Result<Vec<Ring>, Zon
             rings.push(ring);
         }
     }
+    faults.none_yet()?;
     Ok(rings)
 }
 

@@ -109,12 +109,31 @@ impl Zone {
     /// # Errors
     /// Every [`ZoneFault`] but those of circles and gates; the first one found, with its place.
     pub fn area(version: Version, polygons: &[Vec<Vec<LonLat>>]) -> Result<Self, ZoneError> {
-        check_version(&version)?;
-        let area = area(polygons)?;
+        match Self::area_or_faults(version, polygons, 1) {
+            Ok(zone) => Ok(zone),
+            Err(faults) => Err(faults
+                .first()
+                .copied()
+                .unwrap_or(ZoneFault::Empty.everywhere())),
+        }
+    }
+
+    /// The same, with every fault that can be told apart, up to `max` and at least one: all rings that
+    /// are none; else all edges that meet; else all rings without area; else the first of the rest.
+    ///
+    /// # Errors
+    /// As [`Zone::area`].
+    pub fn area_or_faults(
+        version: Version,
+        polygons: &[Vec<Vec<LonLat>>],
+        max: usize,
+    ) -> Result<Self, Vec<ZoneError>> {
+        check_version(&version).map_err(|error| vec![error])?;
+        let area = area(polygons, max.max(1))?;
         let bounds = area.edges.bounds;
         let (band, _) = area.edges.degrees(version.hysteresis_m);
         if bounds.east - bounds.west + 2.0 * band >= 360.0 - SLACK_DEGREES {
-            return Err(ZoneFault::TooWide.everywhere());
+            return Err(vec![ZoneFault::TooWide.everywhere()]);
         }
         Ok(Self::new(version, Shape::Area(area)))
     }

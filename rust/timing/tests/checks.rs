@@ -345,7 +345,8 @@ fn errors_say_what_and_where() {
     let error = polygons(&[good, vec![open]]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the ring's last point is not its first (at polygon 1, ring 0, point 3)"
+        "the ring is not closed: expected its last point to be its first \
+         (at polygon 1, ring 0, point 3)"
     );
     let error = Zone::circle(version(1, 0.0), at(0.0, 0.0), -2.0).unwrap_err();
     assert_eq!(
@@ -398,6 +399,83 @@ fn a_zone_of_a_hundred_thousand_points_works() {
     let error = area(&[tangled]).unwrap_err();
     assert_eq!(error.code(), "self_intersection");
     assert!((59_998..=60_003).contains(&error.place.unwrap().point));
+}
+
+/// Long teeth at a slant: every edge lies across the box of every other one.
+fn comb(teeth: u32) -> Vec<LonLat> {
+    let mut points: Vec<LonLat> = (0..teeth)
+        .flat_map(|n| {
+            let across = f64::from(n) * 1e-6;
+            let ends = [[across, -across], [1.0 + across, 1.0 - across]];
+            let [first, second] = ends;
+            if n % 2 == 0 { ends } else { [second, first] }
+        })
+        .collect();
+    points.extend([[2.0, -2.0], [-1.0, -2.0]]);
+    ring(&points)
+}
+
+#[test]
+fn a_zone_that_would_take_minutes_to_look_at_is_refused() {
+    assert!(area(&[comb(1_000)]).is_ok());
+    assert_eq!(refused(area(&[comb(50_000)])), ("too_intricate", None));
+}
+
+#[test]
+fn every_fault_that_can_be_told_apart_is_told() {
+    let faults = |polygons: &[Vec<Vec<LonLat>>], max| {
+        let found = Zone::area_or_faults(version(1, 0.0), polygons, max).unwrap_err();
+        (found.iter())
+            .map(|error| {
+                (
+                    error.code(),
+                    error.place.map(|at| (at.polygon, at.ring, at.point)),
+                )
+            })
+            .collect::<Vec<_>>()
+    };
+    let good = corners(0.0, 0.0, 10.0, 10.0);
+    let mut open = corners(50.0, 0.0, 60.0, 10.0);
+    open.pop();
+    let rings = [
+        vec![good.clone(), vec![]],
+        vec![open],
+        vec![],
+        vec![vec![[0.0, 91.0]]],
+    ];
+    assert_eq!(
+        faults(&rings, 10),
+        [
+            ("too_few_points", Some((0, 1, 0))),
+            ("ring_not_closed", Some((1, 0, 3))),
+            ("empty", Some((2, 0, 0))),
+            ("coordinate_out_of_range", Some((3, 0, 0))),
+        ]
+    );
+    assert_eq!(faults(&rings, 2).len(), 2);
+    assert_eq!(faults(&rings, 0).len(), 1);
+    // Twice itself on its way, and once another ring.
+    let tangled = line(&[
+        (0.0, 0.0),
+        (10.0, 10.0),
+        (20.0, 0.0),
+        (30.0, 10.0),
+        (30.0, 0.0),
+        (20.0, 10.0),
+        (10.0, 0.0),
+        (0.0, 10.0),
+    ]);
+    let across = corners(-5.0, 2.0, 1.0, 3.0);
+    assert_eq!(
+        faults(&[vec![tangled], vec![across]], 10),
+        [
+            ("self_intersection", Some((0, 0, 4))),
+            ("self_intersection", Some((0, 0, 5))),
+            ("self_intersection", Some((0, 0, 6))),
+            ("rings_cross", Some((1, 0, 0))),
+            ("rings_cross", Some((1, 0, 2))),
+        ]
+    );
 }
 
 #[test]

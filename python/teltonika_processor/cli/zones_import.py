@@ -1,0 +1,179 @@
+"""`zones import`: new versions of the zones of a file, all or none."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+import typer
+
+from teltonika_processor.cli.arguments import JsonObject
+from teltonika_processor.cli.configuration import command_settings
+from teltonika_processor.cli.confirmation import (
+    DryRun,
+    Yes,
+    is_confirmed,
+    refuse,
+    require_somebody_to_ask,
+)
+from teltonika_processor.cli.failures import failures_told
+from teltonika_processor.cli.instants import ALWAYS, instant_of, instant_text
+from teltonika_processor.cli.zones_edit import finish, past_text, print_edited
+from teltonika_processor.cli.zones_file import (
+    STANDARD_INPUT,
+    GeoJsonFile,
+    problem_lines,
+    problem_object,
+    text_of,
+)
+from teltonika_processor.errors import SinkRejected
+from teltonika_processor.service.exit_codes import EXIT_FINDING
+from teltonika_processor.settings import Settings
+from teltonika_processor.store.connection import Session
+from teltonika_processor.store.zone_sessions import editing_session, fleet_cells
+from teltonika_processor.store.zones import Edited, ZoneColumns, plan_zones, write_zones
+from teltonika_processor.timing.zone_file import Problem, read_file
+from teltonika_processor.timing.zone_swap import likely_swapped
+
+_DID: Final = ("added", "changed", "unchanged")
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What the operator wants done; `valid_from` None: always."""
+
+    zones: tuple[tuple[int, ZoneColumns], ...]
+    valid_from: datetime | None
+    is_past: bool
+    is_standard_input: bool
+    dry_run: bool
+    yes: bool
+    as_json: bool
+
+    @property
+    def columns(self) -> list[ZoneColumns]:
+        return [zone for _, zone in self.zones]
+
+
+def import_zones(
+    file: GeoJsonFile,
+    *,
+    valid_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="INSTANT",
+            help="From when on they count: 2026-05-03T14:00:00Z, or `always`; now if not given.",
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: JsonObject = False,
+) -> None:
+    """Add the zones of a GeoJSON file, and new versions of those that differ; all or none.
+
+    Zones are told apart by name; those that the file does not hold stay as they are. A version
+    counts from --valid-from on. In the past that derives crossings again, and asks; so does a zone
+    whose longitude and latitude are swapped, likely. Takes the owner of the tables:
+    DATABASE_MIGRATION_URL, or DATABASE_URL.
+
+    Exits with 0 if they are there, 1 if the answer was no, 2 if something of the file is no zone:
+    `zones check` says the same and changes nothing.
+    """
+    now = datetime.fromtimestamp(time.time(), UTC)
+    found = read_file(text_of(file))
+    if found.problems:
+        for line in problem_lines(found.problems):
+            typer.echo(line, err=True)
+        refuse("nothing was changed")
+    order = _Order(
+        zones=found.zones,
+        valid_from=_valid_from(valid_from, now),
+        is_past=valid_from == ALWAYS or (valid_from is not None and instant_of(valid_from) < now),
+        is_standard_input=file == STANDARD_INPUT,
+        dry_run=dry_run,
+        yes=yes,
+        as_json=as_json,
+    )
+    with failures_told():
+        settings = command_settings()
+        try:
+            code = asyncio.run(_carry_out(settings, order))
+        except SinkRejected as error:  # a trigger or a constraint of the operator's
+            typer.echo(str(error), err=True)
+            code = EXIT_FINDING
+    raise typer.Exit(code)
+
+
+def _valid_from(text: str | None, now: datetime) -> datetime | None:
+    if text == ALWAYS:
+        return None
+    return now if text is None else instant_of(text)
+
+
+async def _carry_out(settings: Settings, order: _Order) -> int:
+    async with editing_session(settings.owner_url.get_secret_value()) as session:
+        planned = await plan_zones(session, order.columns, valid_from=order.valid_from)
+        swapped = likely_swapped(order.zones, await fleet_cells(session))
+        for line in problem_lines(swapped):
+            typer.echo(line, err=True)
+        if order.dry_run:
+            _say(order, planned, swapped, None)
+            return 0
+        if not _is_wanted(order, planned, swapped):
+            return EXIT_FINDING
+        return await _write(session, order, swapped)
+
+
+def _is_wanted(order: _Order, planned: Sequence[Edited], swapped: Sequence[Problem]) -> bool:
+    """Whether to go on; asks only where the past changes, or somebody mistyped."""
+    changes_past = order.is_past and any(edited.did != "unchanged" for edited in planned)
+    if not (changes_past or swapped):
+        return True
+    if order.is_standard_input and not order.yes:
+        refuse("- leaves nothing to read the answer from: give --yes, or --dry-run")
+    require_somebody_to_ask("import", yes=order.yes)
+    past = past_text(order.valid_from) if changes_past else ""
+    return is_confirmed(f"import {_counts(planned)}{past}", yes=order.yes)
+
+
+async def _write(session: Session, order: _Order, swapped: Sequence[Problem]) -> int:
+    edited = await write_zones(session, order.columns, valid_from=order.valid_from)
+    try:
+        n_devices = await finish(session)
+    except BaseException:
+        _say(order, edited, swapped, None)
+        raise
+    _say(order, edited, swapped, n_devices)
+    return 0
+
+
+def _say(
+    order: _Order, edited: Sequence[Edited], swapped: Sequence[Problem], n_devices: int | None
+) -> None:
+    counts = Counter(one.did for one in edited)
+    if order.as_json:
+        about = {
+            "dry_run": order.dry_run,
+            "valid_from": instant_text(order.valid_from, ALWAYS),
+            **{did: counts[did] for did in _DID},
+            "zones": [{"name": one.name, "did": one.did} for one in edited],
+            "likely_swapped": [problem_object(problem) for problem in swapped],
+            "devices": n_devices,
+        }
+        print(json.dumps(about))
+        return
+    print_edited(edited)
+    would = "would import" if order.dry_run else "imported"
+    from_ = f"from {instant_text(order.valid_from)} on" if order.valid_from else "for all time"
+    print(f"{would} {_counts(edited)}, to count {from_}")
+
+
+def _counts(edited: Sequence[Edited]) -> str:
+    n = len(edited)
+    counts = Counter(one.did for one in edited)
+    told = ", ".join(f"{counts[did]:,} {did}" for did in _DID)
+    return f"{n:,} zone{'' if n == 1 else 's'} ({told})"

@@ -1,0 +1,71 @@
+"""Sessions for changing and for looking at zones, and where the fleet is."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from teltonika_processor.errors import SchemaMismatch
+from teltonika_processor.store.connection import (
+    Pooler,
+    Session,
+    SessionConfig,
+    open_looking_session,
+    open_migration_session,
+    session_of,
+)
+from teltonika_processor.store.migrate import pending_told
+
+# Another edit holds the lock while it writes: seconds, for zones of a million points.
+_LOCK_TIMEOUT_S: Final = 30.0
+
+# Bound: reading all versions of all zones.
+_READ_MAX_S: Final = 60.0
+
+# Bound: cells of half a degree that a fleet is in; all land on earth is some 80,000.
+_CELLS_MAX: Final = 20_000
+
+_CELLS: Final = f"""
+SELECT DISTINCT round(longitude * 2) / 2, round(latitude * 2) / 2
+FROM public.last_position LIMIT {_CELLS_MAX}
+"""  # noqa: S608 -- a constant of ours
+
+
+@asynccontextmanager
+async def editing_session(dsn: str) -> AsyncIterator[Session]:
+    """A session for who may change zones, never by a pooler; foreign errors are translated.
+
+    Raises:
+        SchemaMismatch: This role may not, or the schema is older.
+    """
+    config = SessionConfig(
+        dsn=dsn, instance=socket.gethostname(), lock_timeout_s=_LOCK_TIMEOUT_S, close_timeout_s=0.5
+    )
+    async with session_of(open_migration_session, config) as session, pending_told(session):
+        if not await session.fetchval("SELECT has_table_privilege('public.zones', 'INSERT')"):
+            raise SchemaMismatch(
+                "changing zones takes the owner of the table zones: "
+                "DATABASE_MIGRATION_URL, or else DATABASE_URL, is the address of another role"
+            )
+        yield session
+
+
+@asynccontextmanager
+async def looking_session(
+    dsn: str, *, pooler: Pooler, connect_timeout_s: float = 5.0
+) -> AsyncIterator[Session]:
+    """A session for whoever may read, also of a standby; foreign errors are translated."""
+    config = SessionConfig(
+        dsn=dsn,
+        instance=socket.gethostname(),
+        write_timeout_s=_READ_MAX_S,
+        connect_timeout_s=connect_timeout_s,
+        pooler=pooler,
+    )
+    async with session_of(open_looking_session, config) as session, pending_told(session):
+        yield session
+
+
+async def fleet_cells(session: Session) -> list[tuple[float, float]]:
+    """Longitude and latitude of where devices were last, to half a degree."""
+    return [(row[0], row[1]) for row in await session.fetch(_CELLS)]

@@ -1,0 +1,85 @@
+"""Who is due, with whom, and how: by rules, without a clock."""
+
+import pytest
+
+from teltonika_processor.timing.marked import (
+    AGAIN_S,
+    FAILED_AGAIN_S,
+    GROUP_MAX,
+    LOSSES_MAX,
+    REST_MAX_S,
+    Group,
+    Marked,
+    rest_s,
+)
+
+
+def taken(marked: Marked, now_s: float) -> Group:
+    group = marked.take(now_s)
+    assert group is not None
+    return group
+
+
+def test_whoever_is_marked_is_due_at_once_and_ascending() -> None:
+    marked = Marked()
+    marked.add([3, 1, 2], 10.0)
+    marked.add([1], 11.0)
+    assert (len(marked), marked.oldest_s(), marked.next_due_s()) == (3, 10.0, 0.0)
+    assert taken(marked, 12.0) == Group([1, 2, 3], {1: 10.0, 2: 10.0, 3: 10.0})
+    assert (len(marked), marked.oldest_s(), marked.next_due_s()) == (0, None, None)
+    assert marked.take(12.0) is None
+
+
+def test_a_group_is_bounded() -> None:
+    marked = Marked()
+    marked.add(range(GROUP_MAX + 1), 0.0)
+    assert len(taken(marked, 0.0).imeis) == GROUP_MAX
+    assert taken(marked, 0.0).imeis == [GROUP_MAX]
+
+
+def test_whoever_was_passed_over_is_due_later_and_keeps_its_time() -> None:
+    marked = Marked()
+    marked.add([1, 2], 5.0)
+    group = taken(marked, 6.0)
+    marked.add([2], 6.5)
+    marked.settle(group, passed_over=[1], unfinished=[2], now_s=7.0)
+    assert marked.next_due_s() == 0.0
+    assert taken(marked, 7.0) == Group([2], {2: 5.0})
+    assert marked.take(7.0) is None
+    assert taken(marked, 7.0 + AGAIN_S) == Group([1], {1: 5.0})
+
+
+def test_whoever_loses_five_times_is_held_once_and_apart_from_others() -> None:
+    marked = Marked()
+    for now_s in range(LOSSES_MAX):
+        marked.add([1], float(now_s))
+        group = taken(marked, now_s)
+        assert not group.holds
+        marked.settle(group, passed_over=[1], unfinished=[], now_s=float(now_s))
+    marked.add([1, 2], 100.0)
+    held, other = taken(marked, 100.0), taken(marked, 100.0)
+    assert (held.imeis, held.holds) == ([1], True)
+    assert (other.imeis, other.holds) == ([2], False)
+    marked.settle(held, passed_over=[1], unfinished=[], now_s=100.0)
+    assert not taken(marked, 101.0).holds
+
+
+def test_a_device_that_may_have_made_a_group_fail_is_done_alone() -> None:
+    marked = Marked()
+    marked.add([1, 2], 0.0)
+    marked.failed(taken(marked, 0.0), 0.0)
+    first, second = taken(marked, 0.0), taken(marked, 0.0)
+    assert (first.imeis, second.imeis) == ([1], [2])
+    marked.failed(first, 1.0)
+    marked.settle(second, passed_over=[], unfinished=[], now_s=1.0)
+    assert marked.next_due_s() == 1.0 + FAILED_AGAIN_S
+    marked.add([2, 3], 2.0)
+    assert taken(marked, 2.0).imeis == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("fold_s", "entries_wait", "expected"),
+    [(0.01, False, 0.0), (0.01, True, 0.04), (9.0, True, REST_MAX_S)],
+)
+def test_folds_rest_while_entries_wait(fold_s: float, entries_wait: bool, expected: float) -> None:  # noqa: FBT001
+    assert rest_s(fold_s, entries_wait=entries_wait) == expected
