@@ -16,6 +16,7 @@ import scenario_fleet
 import scenario_gateway
 import scenario_latency
 import scenario_memory
+import scenario_race
 import scenario_shutdown
 import scenario_timing
 from machine import provenance
@@ -28,6 +29,7 @@ SCENARIOS = {
     "gateway": scenario_gateway.measure,
     "latency": scenario_latency.measure,
     "memory": scenario_memory.measure,
+    "race": scenario_race.measure,
     "shutdown": scenario_shutdown.measure,
     "timing": scenario_timing.measure,
 }

@@ -32,6 +32,7 @@ from teltonika_processor.store.positions import PositionWriter, Receipt, SharedS
 from teltonika_processor.store.zones import all_zones, disable_zone, finish_edits, write_zones
 from teltonika_processor.tasks.companions import companions, run_together
 from teltonika_processor.tasks.retry import Surroundings
+from teltonika_processor.timing import sweep as timing_sweep
 from teltonika_processor.timing import worker as timing_worker
 from teltonika_processor.timing.sweep import Sweeper
 from teltonika_processor.timing.worker import FoldWorker
@@ -136,7 +137,7 @@ async def run_case(dsn: str, case: Case, *, timeout_s: float = 30.0) -> Outcome:
         with (
             patch.object(positions, "open_session", kills.opening),
             patch.object(timing_worker, "open_session", kills.opening),
-            patch.object(timing_worker, "_SWEEP_S", 0.3),
+            patch.object(timing_sweep, "open_session", kills.opening),
         ):
             await _write_and_fold(dsn, case, kills, randomly)
             async with folding(dsn, 1, case.limits):
@@ -225,7 +226,7 @@ async def folding(dsn: str, n_workers: int, limits: FoldLimits) -> AsyncIterator
         for number in range(n_workers)
     ]
     works = {f"fold-{number}": worker.run() for number, worker in enumerate(workers)}
-    works |= Sweeper(config(dsn, "sweep"), workers[0].marked, around, every_s=0.05).works()
+    works |= Sweeper(config(dsn, "sweep"), workers[0].marked, around, every_s=0.3).works()
     async with companions(works):
         yield workers
 

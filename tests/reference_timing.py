@@ -19,6 +19,7 @@ GAP_US: Final = 300_000_000
 JUMP_M_S: Final = 140.0
 
 _ACCELERATION_M_S2: Final = 15
+_FIX_ERROR_M: Final = 4.2
 # What is closer together is not told apart here.
 _BLIND_US: Final = 2.0
 _BLIND_M: Final = 1e-6
@@ -239,7 +240,8 @@ class _Segment:
             return farther_us
         seconds = self._duration_us() / 1e6
         speed_m_s = event.border.across_m / seconds
-        off_m = _ACCELERATION_M_S2 * seconds**2 / 8
+        satellites = min(self.before.satellites, self.after.satellites)
+        off_m = _ACCELERATION_M_S2 * seconds**2 / 8 + _FIX_ERROR_M * max(1.0, 7 / satellites)
         return min(farther_us, math.ceil(off_m / speed_m_s * 1e6))
 
     def _slack_us(self, border: Border | None) -> float:

@@ -137,7 +137,7 @@ async def test_a_time_without_fixes_has_nothing_to_do(dsn: str, admin: asyncpg.C
         (("--zone", "line", *SINCE), 2, "there is no terminal to ask on"),
         (("--zone", "lime", *SINCE, "--dry-run"), 1, "there is no zone 'lime'; near are 'line'"),
         (
-            ("--zone", "line", *SINCE, "--until", "2026-11-21T00:00Z", "--dry-run"),
+            ("--zone", "line", *SINCE, "--until", "2026-11-21", "--dry-run"),
             2,
             "--until is not behind --since",
         ),

@@ -12,7 +12,7 @@ from timed import FINISH, FIRST, SECOND, add_gate
 
 RACE = (
     *("Sunday", "--kind", "race", "--from", "2026-05-03T16:00:00+02:00"),
-    *("--to", "2026-05-03T16:00:00Z", "--finish", "finish"),
+    *("--to", "2026-05-03 16:00", "--finish", "finish"),
 )
 
 
@@ -43,7 +43,7 @@ async def test_a_session_is_added_and_listed(dsn: str, admin: asyncpg.Connection
     listed = sessions(dsn, "list")
     assert listed.stdout.splitlines() == [
         "session  kind  from                  to                    finish  sectors",
-        "Sunday   race  2026-05-03T14:00:00Z  2026-05-03T16:00:00Z  finish  first split, pit",
+        "Sunday   race  2026-05-03 14:00:00Z  2026-05-03 16:00:00Z  finish  first split, pit",
     ]
     assert json.loads(sessions(dsn, "list", "--json").stdout) == {
         "session": "Sunday",
@@ -74,8 +74,7 @@ async def test_a_zone_is_known_by_its_newest_name(dsn: str, admin: asyncpg.Conne
     [
         (("--to", "2026-05-03T14:00:00Z"), "--from is not before --to"),
         (("--sector", "finish"), "a zone is named twice"),
-        (("--to", "tomorrow"), "'tomorrow' is not a moment"),
-        (("--to", "2026-05-03 16:00"), "'2026-05-03 16:00' is not a moment"),
+        (("--to", "tomorrow"), "'tomorrow' is no moment such as"),
         (("--kind", "sprint"), "'sprint' is not one of"),
     ],
 )

@@ -180,8 +180,8 @@ OPERATOR_COMMANDS = [
 # Those that are run, as users of their own, or ask no Redis.
 NOT_THE_OPERATORS = {
     *("run", "ingest"),
-    *("sessions", "timing"),
-    *("config", "decode", "demo", "health", "migrate", "partitions", "simulate", "zones"),
+    *("config", "decode", "demo", "health", "migrate", "partitions", "simulate"),
+    *("sessions", "timing", "zones"),
 }
 
 

@@ -36,8 +36,9 @@ ZONES = ROOT / "tests" / "vectors" / "zones.geojson"
 LOOKING = (
     *("audit", "config check", "config show", "consumers list", "decode", "device list"),
     *("device show", "dlq list", "dlq show", "doctor", "explain", "health", "partitions list"),
+    *("pending list", "status"),
     *("sessions list", "timing show", "timing stays"),
-    *("pending list", "status", "zones check", "zones export", "zones list", "zones show"),
+    *("zones check", "zones export", "zones list", "zones show"),
 )
 # They do not end by themselves, or write.
 NOT_RUN = ("--watch", "--every", "--record", "--file", "--version", "--help")

@@ -50,8 +50,6 @@ COMMANDS = {
         ["partitions", "drop", "--older-than", "3", "--yes"],
         ["partitions", "repair", "--yes"],
     ],
-    "sessions": [["sessions", "list"], ["sessions", "remove", "x", "--yes"]],
-    "timing": [["timing", "show"], ["timing", "laps", "--session", "x"], ["timing", "limits"]],
     "zones": [
         ["zones", "list"],
         ["zones", "show", "pit"],
@@ -60,6 +58,8 @@ COMMANDS = {
         ["zones", "check", ZONES],
         ["zones", "import", ZONES, "--yes"],
     ],
+    "sessions": [["sessions", "list"], ["sessions", "remove", "x", "--yes"]],
+    "timing": [["timing", "show"], ["timing", "laps", "--session", "x"], ["timing", "limits"]],
     "explain": [["explain", "1-1"]],
     "health": [["health"], ["health", "--ready", "--json"]],
     "dlq": [["dlq", "list"], ["dlq", "show", "1-1"], ["dlq", "replay", "--all", "--yes"]],

@@ -1,4 +1,4 @@
-"""Moments and spans of time as people type and read them."""
+"""Moments and spans of time as people type and read them: UTC, with microseconds."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
@@ -13,16 +13,14 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def instant_of(text: str) -> datetime:
-    """The moment that somebody typed, in ISO 8601 with its offset from UTC."""
+    """The moment that somebody typed; without a zone of time it is UTC."""
     try:
         found = datetime.fromisoformat(text)
-        if found.tzinfo is not None:
-            return found.astimezone(UTC)
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     except (ValueError, OverflowError):
-        pass
-    raise typer.BadParameter(
-        f"{text!r} is not a moment with its offset from UTC, such as 2026-05-03T14:00:00Z"
-    )
+        raise typer.BadParameter(
+            f"{text!r} is no moment such as 2026-05-03T14:00:00Z or 2026-05-03T16:00+02:00"
+        ) from None
 
 
 def since_of(text: str) -> datetime:
@@ -45,17 +43,23 @@ Until = Annotated[
 ]
 
 
+def instant_text(instant: datetime | None, never: str = "-") -> str:
+    """In UTC, as it can be typed again and programs read it; `never` where there is none."""
+    if instant is None:
+        return never
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 def moment_text(unix_us: int) -> str:
     """The moment in UTC with microseconds."""
     moment = _EPOCH + timedelta(microseconds=unix_us)
     return moment.isoformat(sep=" ", timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
-def instant_text(instant: datetime | None, never: str = "-") -> str:
-    """In UTC, as it can be typed again; `never` where there is none."""
-    if instant is None:
-        return never
-    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+def minute_text(moment: datetime) -> str:
+    """The moment in UTC as somebody would type it."""
+    text = moment.astimezone(UTC).isoformat(sep=" ").removesuffix("+00:00")
+    return text + "Z"
 
 
 def lap_text(duration_us: int | None) -> str:

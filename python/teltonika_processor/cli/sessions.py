@@ -18,7 +18,7 @@ from teltonika_processor.cli.confirmation import (
     require_somebody_to_ask,
 )
 from teltonika_processor.cli.failures import failures_told
-from teltonika_processor.cli.instants import instant_of, instant_text
+from teltonika_processor.cli.instants import instant_of, minute_text
 from teltonika_processor.cli.names import unknown_names_told
 from teltonika_processor.cli.tables import print_rows
 from teltonika_processor.service.exit_codes import EXIT_FINDING
@@ -74,7 +74,7 @@ def add(  # noqa: PLR0913 -- the options of the command
 ) -> None:
     """Add a session: laps are counted of the crossings of FINISH from one moment to the other.
 
-    A moment is as 2026-05-03T14:00:00Z or 2026-05-03T16:00:00+02:00. Crossings that are there
+    A moment is as 2026-05-03T14:00:00Z; without a zone of time it is UTC. Crossings that are there
     already count too. Takes DATABASE_MIGRATION_URL, or DATABASE_URL.
 
     Exits with 0 if it was added, 1 if there is one of this name or no zone of that, 2 if the
@@ -129,8 +129,8 @@ def _cells(one: RaceSession) -> tuple[str, ...]:
     return (
         printable(one.name),
         one.kind,
-        instant_text(one.starts_at),
-        instant_text(one.ends_at),
+        minute_text(one.starts_at),
+        minute_text(one.ends_at),
         printable(finish),
         ", ".join(map(printable, sectors)) or "-",
     )

@@ -7,13 +7,13 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, NoReturn
 
-from teltonika_processor.errors import TeltonikaProcessorError
+from teltonika_processor.errors import TeltonikaProcessorError, TransientError
 from teltonika_processor.events import EditsFinished, FoldFailed
 from teltonika_processor.store.connection import SessionConfig, open_session, session_of
 from teltonika_processor.store.folding import marked_devices
 from teltonika_processor.store.zones import count_unfinished_edits, finish_edits
 from teltonika_processor.tasks.ratelimit import RateLimit
-from teltonika_processor.tasks.retry import SAY_AGAIN_S, Surroundings, until_done
+from teltonika_processor.tasks.retry import SAY_AGAIN_S, Surroundings
 
 SWEEP_EVERY_S: Final = 5.0
 """What a crash left is found this soon, and what an operator asked for by hand."""
@@ -61,13 +61,15 @@ class Sweeper:
         }
 
     async def _go_on(self, work: Callable[[], Coroutine[Any, Any, NoReturn]]) -> None:
-        """A server that is away is waited for, and nothing else ends it either."""
+        """No failure of a server ends it; that one is away, the writers and the probe say."""
         while True:
             try:
-                await until_done("fold", work, self._around)
+                await work()
+            except TransientError:
+                pass
             except TeltonikaProcessorError as error:
                 self._tell_failed(error)
-                await asyncio.sleep(self._every_s)
+            await asyncio.sleep(self._every_s)
 
     async def _sweep_forever(self) -> NoReturn:
         async with session_of(open_session, self._config) as session:

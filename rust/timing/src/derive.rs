@@ -333,8 +333,9 @@ impl Fold<'_> {
         let version = zone.version();
         let since_us = event.at_us.saturating_sub(from.t_us);
         let farther_us = since_us.max(to.t_us.saturating_sub(event.at_us));
+        let satellites = from.satellites.min(to.satellites);
         let by_speed_us = event.across_m.map_or(i64::MAX, |across_m| {
-            uncertainty_by_speed_us(segment.path.duration_us(), across_m)
+            uncertainty_by_speed_us(segment.path.duration_us(), across_m, satellites)
         });
         self.rows.push(Row {
             end_t_us: to.t_us,
@@ -349,7 +350,7 @@ impl Fold<'_> {
             start: Some(from.key()),
             end_digest: to.digest,
             distance_m: segment.distance_m,
-            satellites: from.satellites.min(to.satellites),
+            satellites,
         });
     }
 }

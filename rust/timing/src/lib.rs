@@ -87,7 +87,7 @@ pub use fix::{Fix, FixKey, timing_fixes};
 pub use index::{IndexError, ZoneIndex};
 pub use limits::{LimitError, Limits};
 pub use membership::Membership;
-pub use row::{ACCELERATION_MAX_M_S2, Cause, Direction, Kind, Row};
+pub use row::{ACCELERATION_MAX_M_S2, Cause, Direction, FIX_ERROR_M, Kind, Row, SATELLITES_ENOUGH};
 pub use sphere::{EARTH_RADIUS_M, distance_m};
 pub use zone::{
     AREA_MIN_M2, GateDirection, HYSTERESIS_MIN_M, LonLat, POINTS_MAX, RADIUS_MAX_M, Version, Zone,

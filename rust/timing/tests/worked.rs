@@ -77,16 +77,29 @@ fn a_row_says_all_there_is_to_know() {
         }]
     );
     assert!((distance_m - 30.0).abs() < 1e-6);
-    // 15 m/s2 over one second is at most 15/8 m off the line, at 30 m/s: 62.5 ms.
-    assert!((62_500..=62_501).contains(&uncertainty_us));
+    // 15 m/s2 over one second is at most 15/8 m off the line, and 4.2 m the fixes; at 30 m/s.
+    assert!((202_500..=202_501).contains(&uncertainty_us));
     assert_eq!(rows[0].dt_us(), SECOND);
 }
 
 #[test]
 fn the_uncertainty_is_never_beyond_the_segment() {
-    // 1 m in a second: the bound by acceleration is 1.9 s.
+    // 1 m in a second: the bound by speed is 6.1 s.
     let (rows, _) = derive(&sharp(), &along(&[-0.25, 0.75]));
     assert_eq!([rows[0].at_us, rows[0].uncertainty_us], [250_000, 750_000]);
+}
+
+#[test]
+fn the_uncertainty_is_more_with_fewer_than_seven_satellites() {
+    let uncertainty_us = |satellites| {
+        let mut fixes = along(&[-15.0, 15.0]);
+        fixes[1].satellites = satellites;
+        derive(&sharp(), &fixes).0[0].uncertainty_us
+    };
+    // 15/8 m and 4.2, 7.35 and 29.4 m, at 30 m/s; and not beyond the segment.
+    assert!((202_500..=202_501).contains(&uncertainty_us(7)));
+    assert!((307_500..=307_501).contains(&uncertainty_us(4)));
+    assert_eq!(uncertainty_us(1), 500_000);
 }
 
 #[test]
@@ -94,11 +107,11 @@ fn the_uncertainty_asks_for_the_speed_straight_across() {
     // 30 m to the east and 40 m to the north, across a border that runs north: 30 m/s count.
     let fixes = [fix(0, at(-15.0, -20.0)), fix(SECOND, at(15.0, 20.0))];
     let (rows, _) = derive(&sharp(), &fixes);
-    assert!((62_500..=62_501).contains(&rows[0].uncertainty_us));
+    assert!((202_500..=202_501).contains(&rows[0].uncertainty_us));
     let circle = index([Zone::circle(version(1, 0.0), at(1000.0, 0.0), 1000.0).unwrap()]);
     let (rows, _) = derive(&circle, &fixes);
     // The circle's border at -15, -20 .. 15, 20 runs nearly north.
-    assert!((62_400..=62_600).contains(&rows[0].uncertainty_us));
+    assert!((202_200..=202_800).contains(&rows[0].uncertainty_us));
     assert!((millis(rows[0].at_us) - 500).abs() <= 1);
 }
 
