@@ -173,16 +173,16 @@ def refold_result(found: Rounds) -> Result:
 
 
 def zones() -> list[ZoneColumns]:
-    """Around the towns of the fleet: half of them circles, half of them gates of a kilometre."""
+    """Around the towns of the fleet: half of them circles, half of them gates of some kilometres."""
     rng = random.Random(6)
     return [_zone(rng, number) for number in range(ZONES)]
 
 
 def _zone(rng: random.Random, number: int) -> ZoneColumns:
     _, longitude, latitude, _ = TOWNS[number % len(TOWNS)]
-    east, north = longitude + rng.uniform(-0.3, 0.3), latitude + rng.uniform(-0.3, 0.3)
+    east, north = longitude + rng.uniform(-0.12, 0.12), latitude + rng.uniform(-0.12, 0.12)
     if number % 2:
-        ends = [[east, north], [east + rng.uniform(-0.01, 0.01), north + rng.uniform(-0.01, 0.01)]]
+        ends = [[east, north], [east + rng.uniform(-0.05, 0.05), north + rng.uniform(-0.05, 0.05)]]
         geometry = {"type": "LineString", "coordinates": ends}
         return ZoneColumns(name=f"{number}", kind="gate", geometry=geometry, direction="both")
     return ZoneColumns(
