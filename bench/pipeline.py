@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import IO, Final
 
 import asyncpg
 import psutil
@@ -70,11 +70,13 @@ class Pipeline:
         return self.postgres.dsn(_DATABASE)
 
     @contextmanager
-    def service(self, dsn: str) -> Iterator[psutil.Process]:
+    def service(
+        self, dsn: str, settings: Mapping[str, str] | None = None, *, log: IO[bytes] | None = None
+    ) -> Iterator[psutil.Process]:
         """`teltonika-processor run` on these servers, stopped by SIGTERM at the end."""
-        environment = service_environment(dsn) | {"REDIS_URL": self.redis_url}
+        environment = service_environment(dsn) | {"REDIS_URL": self.redis_url, **(settings or {})}
         command = [self.python, "-m", "teltonika_processor", "run", "--no-migrate"]
-        with subprocess.Popen(command, env=environment) as process:
+        with subprocess.Popen(command, env=environment, stdout=log, stderr=log) as process:
             try:
                 yield psutil.Process(process.pid)
             finally:

@@ -6,10 +6,12 @@ whole tells what a re-run takes.
 """
 
 import asyncio
+import json
 import math
 import os
 import random
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -44,6 +46,8 @@ RECORDS_A_FRAME: Final = 5
 FRAMES_PER_S: Final = 500
 STEADY_S: Final = 10
 WARM_UP_S: Final = 3
+
+WRITERS: Final = 4
 
 CARS: Final = 60
 RACE_S: Final = 7200
@@ -111,6 +115,9 @@ class Rounds:
     lag_p50_ms: list[float] = field(default_factory=list)
     lag_p99_ms: list[float] = field(default_factory=list)
     lags: list[float] = field(default_factory=list)
+    locked_p50_ms: list[float] = field(default_factory=list)
+    locked_p99_ms: list[float] = field(default_factory=list)
+    folds: list[float] = field(default_factory=list)
     rerun_s: list[float] = field(default_factory=list)
     refold_bytes: list[float] = field(default_factory=list)
 
@@ -134,9 +141,19 @@ def measure(rounds: int) -> list[Result]:
             found.lags.append(len(lags))
             found.lag_p50_ms.append(lags[len(lags) // 2])
             found.lag_p99_ms.append(lags[int(len(lags) * 0.99)])
+            locks = sorted(locks_ms(pipeline, backlog))
+            found.folds.append(len(locks))
+            found.locked_p50_ms.append(locks[len(locks) // 2])
+            found.locked_p99_ms.append(locks[int(len(locks) * 0.99)])
             found.rerun_s.append(rerun_seconds(pipeline))
             found.refold_bytes.append(asyncio.run(refold_bytes(pipeline.fresh_database())))
-    return [drain_result(found), steady_result(found), rerun_result(found), refold_result(found)]
+    return [
+        drain_result(found),
+        steady_result(found),
+        lock_result(found),
+        rerun_result(found),
+        refold_result(found),
+    ]
 
 
 def drain_result(found: Rounds) -> Result:
@@ -161,6 +178,16 @@ def steady_result(found: Rounds) -> Result:
     return Result("timing lag", shape, series)
 
 
+def lock_result(found: Rounds) -> Result:
+    series = [
+        Series.of("marks are held, p50", "ms", found.locked_p50_ms),
+        Series.of("marks are held, p99", "ms", found.locked_p99_ms),
+        Series.of("folds", "", found.folds),
+    ]
+    shape = {"writers": WRITERS, "records": RECORDS, "devices": DEVICES, "zones": ZONES}
+    return Result("timing locks", shape, series)
+
+
 def rerun_result(found: Rounds) -> Result:
     series = [Series.of("timing recompute, as a command", "s", found.rerun_s)]
     shape = {"cars": CARS, "fixes": CARS * RACE_S, "zones": ZONES}
@@ -173,7 +200,7 @@ def refold_result(found: Rounds) -> Result:
 
 
 def zones() -> list[ZoneColumns]:
-    """Around the towns of the fleet: half of them circles, half of them gates of some kilometres."""
+    """Around the towns of the fleet: circles, and gates of some kilometres, as many of each."""
     rng = random.Random(6)
     return [_zone(rng, number) for number in range(ZONES)]
 
@@ -249,6 +276,24 @@ def lags_ms(pipeline: Pipeline, frames: Sequence[Frame]) -> list[float]:
         )
         asyncio.run(until_clear(dsn))
     return asyncio.run(column(dsn, _LAG, begin))
+
+
+def locks_ms(pipeline: Pipeline, frames: Sequence[Frame]) -> list[float]:
+    """For how long each fold of a drain held its marks, as the service says."""
+    dsn = pipeline.fresh_database()
+    asyncio.run(draw(dsn, zones()))
+    client = pipeline.client()
+    load_backlog(client, frames)
+    settings = {"WRITERS": f"{WRITERS}", "LOG_LEVEL": "debug", "LOG_FORMAT": "json"}
+    with tempfile.TemporaryFile() as log:
+        with pipeline.service(dsn, settings, log=log) as process:
+            wait_until(
+                client, process, lambda delivered, pending: (delivered, pending) == (len(frames), 0)
+            )
+            asyncio.run(until_clear(dsn))
+        log.seek(0)
+        folds = [json.loads(line) for line in log if b'"fold.committed"' in line]
+    return [fold["locked_ms"] for fold in folds if fold["locked_ms"] is not None]
 
 
 def publish(client: redis.Redis, frames: Sequence[Frame]) -> None:

@@ -439,7 +439,8 @@ class FoldCommitted(Event):
 
     `lag_ms` is for how long the first of those that are done was known to be marked, null where
     none is; `crossings` are those written, by kind of zone and kind, `revisions` those replaced, by
-    cause; `held` tells of a group whose marks were held from before they were read.
+    cause; `held` tells of a group whose marks were held from before they were read, `locked_ms` for
+    how long they were held, null where none was done.
     """
 
     name = "fold.committed"
@@ -452,6 +453,7 @@ class FoldCommitted(Event):
     crossings: Mapping[str, Mapping[str, int]]
     revisions: Mapping[str, int]
     held: bool
+    locked_ms: float | None
     lag_ms: float | None
     duration_ms: float
 

@@ -68,6 +68,9 @@ _STAGE_BUCKETS_S: Final = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0)
 # From a commit at once (10 ms) to a long outage that is being caught up with (an hour).
 _AGE_BUCKETS_S: Final = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 3600.0)
 
+# From a device or two to the objective of 20 ms, and past it.
+_FOLD_LOCK_BUCKETS_S: Final = (0.001, 0.005, 0.01, 0.02, 0.05, 0.2, 1.0)
+
 # From a device or two on a quiet machine to a year that is derived again.
 _FOLD_BUCKETS_S: Final = (0.002, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0)
 
@@ -330,6 +333,9 @@ class Metrics:
         passed_over = make.counter("devices_passed_over", "Devices to be tried again")
         segments = make.counter("segments_folded", "Segments that were looked at")
         duration_s = make.histogram("fold_duration_seconds", "Time of a fold", _FOLD_BUCKETS_S)
+        lock_s = make.histogram(
+            "fold_lock_seconds", "Time for which a fold held its marks", _FOLD_LOCK_BUCKETS_S
+        )
         lag_s = make.histogram(
             "fold_lag_seconds", "From a mark to the commit of its fold", _FOLD_LAG_BUCKETS_S
         )
@@ -349,6 +355,8 @@ class Metrics:
             passed_over.inc(event.passed_over)
             segments.inc(event.segments)
             duration_s.observe(event.duration_ms / 1e3)
+            if event.locked_ms is not None:
+                lock_s.observe(event.locked_ms / 1e3)
             if event.lag_ms is not None:
                 lag_s.observe(event.lag_ms / 1e3)
             for zone, counts in event.crossings.items():

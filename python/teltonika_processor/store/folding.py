@@ -12,8 +12,9 @@ neighbour of the others, and its own crossings stay, so that it is never `initia
 
 import asyncio
 import io
+import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from teltonika_processor.codec.native import (
@@ -70,11 +71,12 @@ class KnownZones:
 
 @dataclass(frozen=True, slots=True)
 class _Derived:
-    """Marked devices that are derived, and not written yet."""
+    """Marked devices that are derived, and not written yet; who would have other crossings."""
 
     found: Fold
     imeis: list[int]
-    n_segments: int
+    n_segments: int = 0
+    changed: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class Folded:
         unfinished: Devices that were done in part: the rest of their mark stays.
         crossings: (kind of zone, kind, how many) of those that are new or differ.
         revisions: (cause, how many) of those that were replaced.
+        locked_s: For how long their marks were locked, so that batches waited; None: they were not.
     """
 
     n_marked: int
@@ -102,6 +105,7 @@ class Folded:
     unfinished: tuple[int, ...] = ()
     crossings: Sequence[tuple[str, str, int]] = ()
     revisions: Sequence[tuple[str, int]] = ()
+    locked_s: float | None = field(default=None, compare=False)
 
 
 class FoldAgain(Exception):  # noqa: N818 -- says what to do
@@ -152,6 +156,7 @@ class Folder:
         """
         session = self._session
         await self._partitions.look(session)
+        began_s = time.monotonic()
         if holds or self._is_pooled:
             await session.execute(_BEGIN)
         try:
@@ -163,9 +168,13 @@ class Folder:
             raise
         if session.is_in_transaction() and not holds:
             await session.execute("COMMIT")
+        if not holds:
+            began_s = time.monotonic()
         folded = await self._written(found, holds=holds)
+        locked_s = time.monotonic() - began_s if folded.n_done else None
         not_held = tuple(sorted(set(imeis).difference(asked)))
-        return replace(folded, passed_over=not_held + folded.passed_over)
+        passed_over = not_held + folded.passed_over
+        return replace(folded, passed_over=passed_over, locked_s=locked_s)
 
     async def _hold(self, imeis: Sequence[int]) -> list[int]:
         """A statement of its own: one that also reads would give the ranges of before its wait."""
@@ -178,7 +187,7 @@ class Folder:
         found = _begun(zones, await _copied(session, marks), limits)
         marked = found.imeis
         if not marked:
-            return _Derived(found, marked, 0)
+            return _Derived(found, marked)
         n_bytes = await _read(session, found, limits)
         # Behind the marks: whoever changes zones now marks these devices, and then they are not
         # kept; behind the fixes, for which a partition may have been missing.
@@ -188,8 +197,12 @@ class Folder:
         if not await self._partitions.was_complete(session, partitions):
             raise FoldAgain
         if n_bytes < _INLINE_MAX_BYTES:
-            return _Derived(found, marked, found.derive())
-        return _Derived(found, marked, await asyncio.to_thread(found.derive))
+            n_segments = found.derive()
+        else:
+            n_segments = await asyncio.to_thread(found.derive)
+        # Only folds write crossings, and each clears the mark with them: while it is the same, so
+        # are they.
+        return _Derived(found, marked, n_segments, await _compare(session, found))
 
     async def _written(self, derived: _Derived, *, holds: bool) -> Folded:
         """Write for those whose mark is still the one that was read; commit."""
@@ -199,8 +212,10 @@ class Folder:
             lock = queries.LOCK_MARKS.format(versions=_listed(found.versions()))
             found.keep([row[0] for row in await session.fetch(lock)])
         done = found.imeis
-        changed = await _write(session, found) if done else []
-        if session.is_in_transaction():
+        changed = sorted(set(derived.changed).intersection(done))
+        if done:
+            await _write(session, found, changed)
+        elif session.is_in_transaction():
             await session.execute("COMMIT")
         return Folded(
             len(derived.imeis),
@@ -308,23 +323,28 @@ async def _read(session: Session, found: Fold, limits: FoldLimits) -> int:
     return len(positions)
 
 
-async def _write(session: Session, found: Fold) -> list[int]:
-    """The devices that have other crossings now; the caller begins and commits."""
+async def _compare(session: Session, found: Fold) -> list[int]:
+    """The devices whose crossings differ from those that are stored."""
     replaced = found.replaced()
-    changed: list[int] = []
-    if replaced:
-        stored = await _copied(session, queries.STORED_CROSSINGS.format(replaced=_listed(replaced)))
-        changed = found.compare(stored)
-    if changed:
-        delete = queries.DELETE_CROSSINGS.format(
-            replaced=_listed(replaced), imeis=queries.array(changed)
-        )
-        await session.execute(delete)
-        revisions, records = found.copy_revisions(changed), found.copy_records(changed)
-        await _copy_in(session, "timing_revisions", revisions, REVISION_COLUMNS)
-        await _copy_in(session, "timing_records", records, TIMING_RECORD_COLUMNS)
-    await session.execute(queries.CLEAR_MARKS.format(rest=_listed(found.rest())))
-    return changed
+    if not replaced:
+        return []
+    stored = await _copied(session, queries.STORED_CROSSINGS.format(replaced=_listed(replaced)))
+    return found.compare(stored)
+
+
+async def _write(session: Session, found: Fold, changed: list[int]) -> None:
+    """Replace the crossings of these devices, clear the marks of all, commit: few round trips."""
+    clear = queries.CLEAR_MARKS.format(rest=_listed(found.rest()))
+    if not changed:
+        await session.execute(f"{clear};COMMIT")
+        return
+    delete = queries.DELETE_CROSSINGS.format(
+        replaced=_listed(found.replaced()), imeis=queries.array(changed)
+    )
+    await session.execute(f"{delete};{clear}")
+    await _copy_in(session, "timing_revisions", found.copy_revisions(changed), REVISION_COLUMNS)
+    await _copy_in(session, "timing_records", found.copy_records(changed), TIMING_RECORD_COLUMNS)
+    await session.execute("COMMIT")
 
 
 _AS_BEFORE: Final = f"SELECT ({COUNT_CHANGES}), ({NAMES})"

@@ -173,6 +173,7 @@ class FoldWorker:
                 crossings=_by_zone(folded.crossings),
                 revisions=dict(folded.revisions),
                 held=group.holds,
+                locked_ms=None if folded.locked_s is None else round(folded.locked_s * 1e3, 3),
                 lag_ms=None if lag_s is None else round(lag_s * 1e3, 3),
                 duration_ms=round(duration_s * 1e3, 3),
             )
