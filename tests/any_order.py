@@ -32,6 +32,7 @@ from teltonika_processor.store.positions import PositionWriter, Receipt, SharedS
 from teltonika_processor.store.zones import all_zones, disable_zone, finish_edits, write_zones
 from teltonika_processor.tasks.companions import companions, run_together
 from teltonika_processor.tasks.retry import Surroundings
+from teltonika_processor.timing import marked as timing_marked
 from teltonika_processor.timing import sweep as timing_sweep
 from teltonika_processor.timing import worker as timing_worker
 from teltonika_processor.timing.sweep import Sweeper
@@ -60,6 +61,7 @@ class Case:
     Attributes:
         sent: Records as they come, with copies; the clock of one may be suspect, another's not.
         zones_come_late: Whether the first zone is written while batches are.
+        losses_max: Folds hold the mark of whoever lost so often, from before they read.
     """
 
     seed: int
@@ -71,6 +73,7 @@ class Case:
     limits: FoldLimits
     zones_come_late: bool
     kills_most: int
+    losses_max: int
 
     def kept(self) -> list[Record]:
         """Each record once: suspect only if every copy is."""
@@ -104,6 +107,7 @@ def random_case(seed: int) -> Case:
         limits=FoldLimits(fixes=randomly.choice([2, 3, 5000])),
         zones_come_late=randomly.random() < 0.5,
         kills_most=randomly.choice([0, 8, 16, 32]),
+        losses_max=randomly.choice([5, 5, 0]),
     )
 
 
@@ -138,6 +142,7 @@ async def run_case(dsn: str, case: Case, *, timeout_s: float = 30.0) -> Outcome:
             patch.object(positions, "open_session", kills.opening),
             patch.object(timing_worker, "open_session", kills.opening),
             patch.object(timing_sweep, "open_session", kills.opening),
+            patch.object(timing_marked, "LOSSES_MAX", case.losses_max),
         ):
             await _write_and_fold(dsn, case, kills, randomly)
             async with folding(dsn, 1, case.limits):
