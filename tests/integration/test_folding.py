@@ -142,6 +142,19 @@ async def test_a_budget_cuts_a_stretch_and_the_rest_stays_marked(
     assert len(whole) > 4
 
 
+@pytest.mark.parametrize(("hole_s", "n_unfinished"), [(600, 0), (601, 1)])
+async def test_stretches_that_lie_close_are_derived_as_one(
+    writer: PositionWriter, session: Any, admin: asyncpg.Connection, hole_s: int, n_unfinished: int
+) -> None:
+    await write(writer, at(0, -30), at(1, 30))
+    await write(writer, at(1 + hole_s, 30), at(2 + hole_s, -30))
+    changes = await count_changes(session)
+    known = KnownZones(ZoneIndex([GATE]), await path_limits(session), changes, 1)
+    done = await Folder(session, FoldLimits()).fold(known, [IMEI])
+    assert len(done.unfinished) == n_unfinished
+    assert len(await crossings(admin)) == 2 - n_unfinished
+
+
 async def test_neighbours_that_are_far_are_found(
     writer: PositionWriter, admin: asyncpg.Connection, session: Any
 ) -> None:
