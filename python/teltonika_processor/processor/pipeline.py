@@ -5,7 +5,6 @@ and a slow database stops the reading. A heartbeat keeps entries ours that are i
 """
 
 import asyncio
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -30,9 +29,6 @@ from teltonika_processor.stream.entry import entry_id
 from teltonika_processor.stream.suspects import Suspects
 from teltonika_processor.tasks.companions import companions, run_together
 from teltonika_processor.tasks.retry import StopRequested, Surroundings, until_done
-
-# A read of entries that are there ends in less, also of a server that is busy.
-_AT_ONCE_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +76,6 @@ class Pipeline:
         policy = BatchPolicy(config.batch)
         self._policy: Final = policy
         self._entries_wait = False
-        # From when on a read that goes on shows that nothing waits.
-        self._parked_at = math.inf
         self._ends: Final = ends
         self._around: Final = around
         self._aside: Final = Aside()
@@ -124,10 +118,9 @@ class Pipeline:
     def entries_wait(self) -> bool:
         """Whether the stream holds more than was read: the last read got all that it asked for.
 
-        It costs no question, and it stays true while writers that are busy hold up the next read,
-        but not while that one waits for entries: the last one had just the rest of a backlog.
+        It costs no question, and it stays true while writers that are busy hold up the next read.
         """
-        return self._entries_wait and self._around.clock() < self._parked_at
+        return self._entries_wait
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then finish what was read.
@@ -164,11 +157,9 @@ class Pipeline:
         while (work := self._aside.due(now=self._around.clock())) is not None:
             await self._handover.enqueue(work)
         started = self._around.clock()
-        self._parked_at = started + _AT_ONCE_S
         delivery = await until_done(
             "read", lambda: self._reader.read(stop), self._around, stop=stop
         )
-        self._parked_at = math.inf
         self._entries_wait = len(delivery.entries) >= self._policy.read_count()
         if delivery.entries:
             self._tell(delivery, self._around.clock() - started)
