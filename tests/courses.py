@@ -123,12 +123,12 @@ class Course:
     def _edit_one(self, at_us: int, name: str, new: Drawn | None) -> None:
         of_name = [version for version in self.versions if version.name == name]
         newest = of_name[-1] if of_name else None
-        if newest is not None and newest.to_us == NEVER_US:
-            if newest.drawn == new:
-                return
-            newest.to_us = max(newest.from_us, at_us)
-        elif newest is not None and new is None and at_us < newest.to_us:
-            newest.to_us = max(newest.from_us, at_us)
+        counts = newest is not None and newest.to_us == NEVER_US and newest.from_us <= at_us
+        if counts and newest.drawn == new:
+            return
+        for one in of_name:
+            if one.to_us > at_us:
+                one.to_us = max(one.from_us, at_us)
         if new is None:
             return
         zone_id = newest.zone_id if newest else len({one.zone_id for one in self.versions}) + 1
