@@ -57,9 +57,10 @@ WHERE id = $1 AND valid_to > coalesce($2, '-infinity'::timestamptz)
 """
 
 _UNMARKED: Final = """
-SELECT unmarked::text,
+SELECT
     coalesce(lower(unmarked), '-infinity'), coalesce(upper(unmarked), 'infinity'),
-    array_agg(id ORDER BY id, version), array_agg(version ORDER BY id, version)
+    array_agg(id ORDER BY id, version), array_agg(version ORDER BY id, version),
+    array_agg(xmin::text::bigint ORDER BY id, version)
 FROM public.zones WHERE NOT isempty(unmarked) GROUP BY unmarked ORDER BY unmarked
 """
 
@@ -97,10 +98,13 @@ WITH page AS (
 SELECT max(imei), count(*) FROM page
 """  # noqa: S608 -- a constant of ours
 
+# Rows that are still as they were read: whoever edited one meanwhile, perhaps for the same stretch,
+# wants devices marked again that were marked and derived before.
 _MARKED: Final = """
 UPDATE public.zones SET unmarked = 'empty'
-WHERE (id, version) IN (SELECT * FROM unnest($1::integer[], $2::integer[]))
-  AND unmarked::text = $3
+WHERE (id, version, xmin::text::bigint) IN (
+    SELECT * FROM unnest($1::integer[], $2::integer[], $3::bigint[])
+)
 """
 
 
@@ -305,14 +309,14 @@ async def finish_edits(session: Session) -> AsyncIterator[int]:
     if edits:
         await _until_writers_of_before_have_ended(session)
     n_devices = 0
-    for unmarked, begin, end, ids, versions in edits:
+    for begin, end, ids, versions, seen in edits:
         behind: int | None = -1
         while behind is not None:
             ((behind, n),) = await session.fetch(_MARK_PAGE, behind, begin, end)
             if n:
                 n_devices += n
                 yield n_devices
-        await session.execute(_MARKED, ids, versions, unmarked)
+        await session.execute(_MARKED, ids, versions, seen)
 
 
 async def _until_writers_of_before_have_ended(session: Session) -> None:
