@@ -169,7 +169,8 @@ class Edited:
 
 async def all_zones(session: Session) -> list[StoredZone]:
     """Every version, by zone and number."""
-    return [_stored(row) for row in await session.fetch(_ALL)]
+    rows = await session.fetch(_ALL)
+    return await asyncio.to_thread(lambda: [_stored(row) for row in rows])
 
 
 async def count_changes(session: Session) -> int:

@@ -1,6 +1,7 @@
 """The zones of the table as they are folded by, and what is a path."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -28,10 +29,15 @@ async def load_zones(session: Session) -> KnownZones:
         Foreign errors, see ``sqlstate.FOREIGN_ERRORS``.
     """
     changes = await count_changes(session)
-    zones = [_native(zone) for zone in await all_zones(session)]
+    zones = await all_zones(session)
     limits = await path_limits(session)
-    index = await asyncio.to_thread(ZoneIndex, zones)
+    index = await asyncio.to_thread(_index_of, zones)
     return KnownZones(index, limits, changes, len(zones))
+
+
+def _index_of(zones: Sequence[StoredZone]) -> ZoneIndex:
+    """Seconds for zones of a million points: not for the thread of the event loop."""
+    return ZoneIndex([_native(zone) for zone in zones])
 
 
 def _native(zone: StoredZone) -> Zone:
