@@ -214,3 +214,18 @@ async def test_of_one_millisecond_the_greatest_digest_counts_and_no_fix_is_none(
     )
     await folded(session, GATE)
     assert await crossings(admin) == [(1, "cross", 1.25, "right_to_left", "ok", 2.0)]
+
+
+@pytest.mark.parametrize("holds", [False, True])
+async def test_a_newest_fix_that_was_dropped_is_waited_for_by_nobody(
+    writer: PositionWriter, admin: asyncpg.Connection, session: Any, holds: bool
+) -> None:
+    await write(writer, at(0, -30), at(3 * 86_400, 70))
+    while (await folded(session, GATE)).n_marked:
+        pass
+    await write(writer, at(2, 30))
+    await admin.execute("DROP TABLE positions_20261125")
+    await folded(session, GATE, holds=holds)
+    found = await crossings(admin)
+    assert found[0] == (1, "cross", 1.0, "right_to_left", "ok", 2.0)
+    assert await folded(session, GATE) == Folded(0, 0, 0, 0)

@@ -57,8 +57,12 @@ pub(crate) struct Device {
     left: Left,
     within: Vec<Fix>,
     right: Vec<Fix>,
-    /// How many fixes on the right were asked for.
+    /// How many fixes on the right were asked for last.
     n_right_asked: usize,
+    /// How many there were before the answer, while one is due.
+    n_right_before: Option<usize>,
+    /// Whether there are no more, whatever `newest_us` says: that one may be dropped.
+    has_all_right: bool,
     /// Zones of the left neighbour's band that were looked up.
     members: Option<Vec<i32>>,
     /// Whether the stretch ends before what was marked, and the rest of it stays so.
@@ -88,6 +92,8 @@ impl Device {
             within: Vec::new(),
             right: Vec::new(),
             n_right_asked: budget.right,
+            n_right_before: Some(0),
+            has_all_right: false,
             members: None,
             is_cut: false,
             is_skipped: false,
@@ -188,15 +194,24 @@ impl Device {
         if is_full {
             self.drop_last_instant_within();
         }
-        let is_full = self.right.len() >= self.n_right_asked;
+        self.settle_right(budget);
+        if self.is_cut {
+            self.right.clear(); // they are marked, and folded another time
+        }
+    }
+
+    fn settle_right(&mut self, budget: &Budget) {
+        let Some(n_before) = self.n_right_before.take() else {
+            return;
+        };
+        let is_full = self.right.len().saturating_sub(n_before) >= self.n_right_asked;
         order(&mut self.right);
         if is_full {
             // Its twins of the same instant may not have been read.
             self.right.pop();
         }
-        if self.is_cut {
-            self.right.clear(); // they are marked, and folded another time
-        }
+        // The first answer is of some days alone.
+        self.has_all_right = !is_full && self.n_right_asked > budget.right;
     }
 
     fn drop_last_instant_within(&mut self) {
@@ -240,6 +255,7 @@ impl Device {
         }
         if self.wants_more_right(index) {
             self.n_right_asked = self.n_right_asked.saturating_mul(8);
+            self.n_right_before = Some(self.right.len());
             let behind_us = self
                 .last_known()
                 .map_or(self.hi_us, |fix| fix.t_us.max(self.hi_us));
@@ -257,7 +273,10 @@ impl Device {
     }
 
     fn wants_more_right(&self, index: &ZoneIndex) -> bool {
-        !self.is_cut && self.n_right(index).is_none() && !self.knows_the_newest()
+        !self.is_cut
+            && !self.has_all_right
+            && self.n_right(index).is_none()
+            && !self.knows_the_newest()
     }
 
     fn knows_the_newest(&self) -> bool {
