@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+import threading
 from typing import Any
 
 import asyncpg
 import pytest
 
 from crossings import BAND, CIRCLE, GATE, NOON, at, crossings
-from teltonika_processor.codec.native import Zone, ZoneIndex
+from teltonika_processor.codec.native import Fold, Zone, ZoneIndex
 from teltonika_processor.store import folding
 from teltonika_processor.store.connection import SessionConfig, open_session
 from teltonika_processor.store.folding import Folded, Folder, FoldLimits, KnownZones
@@ -218,7 +219,7 @@ async def test_of_one_millisecond_the_greatest_digest_counts_and_no_fix_is_none(
 
 @pytest.mark.parametrize("holds", [False, True])
 async def test_a_newest_fix_that_was_dropped_is_waited_for_by_nobody(
-    writer: PositionWriter, admin: asyncpg.Connection, session: Any, holds: bool
+    writer: PositionWriter, admin: asyncpg.Connection, session: Any, *, holds: bool
 ) -> None:
     await write(writer, at(0, -30), at(3 * 86_400, 70))
     while (await folded(session, GATE)).n_marked:
@@ -229,3 +230,35 @@ async def test_a_newest_fix_that_was_dropped_is_waited_for_by_nobody(
     found = await crossings(admin)
     assert found[0] == (1, "cross", 1.0, "right_to_left", "ok", 2.0)
     assert await folded(session, GATE) == Folded(0, 0, 0, 0)
+
+
+async def test_many_fixes_are_taken_in_and_derived_outside_the_thread_of_the_event_loop(
+    writer: PositionWriter,
+    admin: asyncpg.Connection,
+    session: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads: dict[str, set[int]] = {"add_positions": set(), "derive": set()}
+
+    class Told:
+        def __init__(self, *of: Any, **limits: Any) -> None:
+            self.found = Fold(*of, **limits)
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda *of: self.call(name, *of)
+
+        @property
+        def imeis(self) -> list[int]:
+            return self.found.imeis
+
+        def call(self, name: str, *of: Any) -> Any:
+            threads.setdefault(name, set()).add(threading.get_ident())
+            return getattr(self.found, name)(*of)
+
+    monkeypatch.setattr(folding, "Fold", Told)
+    monkeypatch.setattr(folding, "_INLINE_MAX_BYTES", 1)
+    await write(writer, at(0, -30), at(2, 30))
+    await folded(session, GATE)
+    assert len(await crossings(admin)) == 1
+    beside = {name for name, of in threads.items() if threading.get_ident() not in of}
+    assert beside == {"add_positions", "derive"}

@@ -13,9 +13,10 @@ neighbour of the others, and its own crossings stay, so that it is never `initia
 import asyncio
 import io
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from teltonika_processor.codec.native import (
     REVISION_COLUMNS,
@@ -29,6 +30,8 @@ from teltonika_processor.store.connection import Session
 from teltonika_processor.store.partition_list import NAMES, PartitionList
 from teltonika_processor.store.paths import copy_rows
 from teltonika_processor.store.zones import COUNT_CHANGES, PathLimits
+
+T = TypeVar("T")
 
 # Neighbours on the right that are read along: mostly the first one ends the walk.
 _RIGHT: Final = 4
@@ -196,10 +199,7 @@ class Folder:
             raise ZonesChanged
         if not await self._partitions.was_complete(session, partitions):
             raise FoldAgain
-        if n_bytes < _INLINE_MAX_BYTES:
-            n_segments = found.derive()
-        else:
-            n_segments = await asyncio.to_thread(found.derive)
+        n_segments = await _beside_the_loop(n_bytes, found.derive)
         # Only folds write crossings, and each clears the mark with them: while it is the same, so
         # are they.
         return _Derived(found, marked, n_segments, await _compare(session, found))
@@ -268,7 +268,7 @@ async def difference(
     if not found.imeis:
         return Difference()
     await _read(session, found, limits)
-    n_segments = found.derive()
+    n_segments = await asyncio.to_thread(found.derive)
     unfinished = tuple(found.unfinished())
     replaced = _listed(found.replaced())
     if not replaced:
@@ -302,7 +302,7 @@ async def _read(session: Session, found: Fold, limits: FoldLimits) -> int:
         right=_RIGHT,
     )
     positions = await _copied(session, statement)
-    found.add_positions(positions)
+    await _beside_the_loop(len(positions), partial(found.add_positions, positions))
     n_right = _RIGHT
     while any(needs := found.needs()):
         following, left, right, history, members = map(_listed, needs)
@@ -314,13 +314,19 @@ async def _read(session: Session, found: Fold, limits: FoldLimits) -> int:
             statement = queries.FAR_FIXES.format(
                 left=left or _NOBODY, right=right or _NOBODY, n_right=n_right
             )
-            found.add_positions(await _copied(session, statement))
+            more = await _copied(session, statement)
+            await _beside_the_loop(len(more), partial(found.add_positions, more))
         elif history:
             found.add_history(await _copied(session, queries.OLDER.format(first=history)))
         elif members:
             # Of every left neighbour at once, hence after the last of them was read.
             found.add_members(await _copied(session, queries.MEMBERS.format(members=members)))
     return len(positions)
+
+
+async def _beside_the_loop(n_bytes: int, work: Callable[[], T]) -> T:
+    """In a thread where so many bytes of fixes take long."""
+    return work() if n_bytes < _INLINE_MAX_BYTES else await asyncio.to_thread(work)
 
 
 async def _compare(session: Session, found: Fold) -> list[int]:
