@@ -42,14 +42,14 @@ async def test_a_session_is_added_and_listed(dsn: str, admin: asyncpg.Connection
     assert await admin.fetchval("SELECT zones FROM sessions") == [FINISH, FIRST, SECOND]
     listed = sessions(dsn, "list")
     assert listed.stdout.splitlines() == [
-        "session  kind  from                  to                    finish  sectors",
-        "Sunday   race  2026-05-03 14:00:00Z  2026-05-03 16:00:00Z  finish  first split, pit",
+        "session  kind  starts_at             ends_at               finish  sectors",
+        "Sunday   race  2026-05-03T14:00:00Z  2026-05-03T16:00:00Z  finish  first split, pit",
     ]
     assert json.loads(sessions(dsn, "list", "--json").stdout) == {
         "session": "Sunday",
         "kind": "race",
-        "from": "2026-05-03T14:00:00+00:00",
-        "to": "2026-05-03T16:00:00+00:00",
+        "starts_at": "2026-05-03T14:00:00Z",
+        "ends_at": "2026-05-03T16:00:00Z",
         "finish": "finish",
         "sectors": ["first split", "pit"],
     }

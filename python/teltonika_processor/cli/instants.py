@@ -1,4 +1,4 @@
-"""Moments and spans of time as people type and read them: UTC, with microseconds."""
+"""Moments and spans of time as people type and read them: moments in UTC, with T and Z."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
@@ -50,16 +50,12 @@ def instant_text(instant: datetime | None, never: str = "-") -> str:
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def moment_text(unix_us: int) -> str:
-    """The moment in UTC with microseconds."""
-    moment = _EPOCH + timedelta(microseconds=unix_us)
-    return moment.isoformat(sep=" ", timespec="microseconds").removesuffix("+00:00") + "Z"
-
-
-def minute_text(moment: datetime) -> str:
-    """The moment in UTC as somebody would type it."""
-    text = moment.astimezone(UTC).isoformat(sep=" ").removesuffix("+00:00")
-    return text + "Z"
+def crossing_text(unix_us: int | None) -> str:
+    """As `instant_text`, with microseconds, also where they are 0: moments of crossings."""
+    if unix_us is None:
+        return "-"
+    instant = _EPOCH + timedelta(microseconds=unix_us)
+    return instant.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def lap_text(duration_us: int | None) -> str:

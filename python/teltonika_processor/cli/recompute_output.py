@@ -9,10 +9,10 @@ from typing import Final, Literal
 
 import typer
 
-from teltonika_processor.cli.instants import moment_text
+from teltonika_processor.cli.instants import crossing_text
 from teltonika_processor.cli.tables import print_rows
 from teltonika_processor.model import format_imei
-from teltonika_processor.store.rerun import Change, Compared
+from teltonika_processor.store.rerun import Change, Compared, StoredRow
 from teltonika_processor.texts import printable
 from teltonika_processor.timing.rerun import Rerun
 
@@ -145,16 +145,19 @@ class RecomputeOutput:
 def _cells(found: Findings, change: Change) -> tuple[str, ...]:
     row = change.is_now or change.was
     assert row is not None  # noqa: S101 -- a change has one of the two
-    was = "-" if change.was is None else moment_text(change.was.at_us)
     return (
         what(change),
         format_imei(change.imei),
         found.name(change.zone_id),
         row.kind,
-        "-" if change.is_now is None else moment_text(change.is_now.at_us),
-        was,
+        _at(change.is_now),
+        _at(change.was),
         row.cause,
     )
+
+
+def _at(row: StoredRow | None) -> str:
+    return crossing_text(None if row is None else row.at_us)
 
 
 def _object(

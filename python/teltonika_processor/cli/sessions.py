@@ -18,7 +18,7 @@ from teltonika_processor.cli.confirmation import (
     require_somebody_to_ask,
 )
 from teltonika_processor.cli.failures import failures_told
-from teltonika_processor.cli.instants import instant_of, minute_text
+from teltonika_processor.cli.instants import instant_of, instant_text
 from teltonika_processor.cli.names import unknown_names_told
 from teltonika_processor.cli.tables import print_rows
 from teltonika_processor.service.exit_codes import EXIT_FINDING
@@ -35,7 +35,7 @@ from teltonika_processor.store.sessions import (
 from teltonika_processor.store.timing import timing_session
 from teltonika_processor.texts import printable
 
-_HEADINGS: Final = ("session", "kind", "from", "to", "finish", "sectors")
+_HEADINGS: Final = ("session", "kind", "starts_at", "ends_at", "finish", "sectors")
 
 # Bound: a name stands in tables.
 _NAME_MAX: Final = 200
@@ -113,7 +113,7 @@ def list_command(*, as_json: JsonLines = False) -> None:
             print(json.dumps(_object(one)))
     elif found:
         rows = [_cells(one) for one in found]
-        print_rows(_HEADINGS, rows, terminal=sys.stdout.isatty(), unfolded=("from", "to"))
+        print_rows(_HEADINGS, rows, terminal=sys.stdout.isatty(), unfolded=("starts_at", "ends_at"))
     else:
         print("no session")
 
@@ -129,8 +129,8 @@ def _cells(one: RaceSession) -> tuple[str, ...]:
     return (
         printable(one.name),
         one.kind,
-        minute_text(one.starts_at),
-        minute_text(one.ends_at),
+        instant_text(one.starts_at),
+        instant_text(one.ends_at),
         printable(finish),
         ", ".join(map(printable, sectors)) or "-",
     )
@@ -141,8 +141,8 @@ def _object(one: RaceSession) -> dict[str, object]:
     return {
         "session": one.name,
         "kind": one.kind,
-        "from": one.starts_at.isoformat(),
-        "to": one.ends_at.isoformat(),
+        "starts_at": instant_text(one.starts_at),
+        "ends_at": instant_text(one.ends_at),
         "finish": finish,
         "sectors": sectors,
     }

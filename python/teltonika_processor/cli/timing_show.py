@@ -12,7 +12,7 @@ import typer
 from teltonika_processor.cli.arguments import JsonLines, imei_of
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.failures import failures_told
-from teltonika_processor.cli.instants import Since, Until, moment_text
+from teltonika_processor.cli.instants import Since, Until, crossing_text
 from teltonika_processor.cli.names import unknown_names_told
 from teltonika_processor.cli.tables import print_rows
 from teltonika_processor.settings import Settings
@@ -130,10 +130,10 @@ def _print(  # noqa: PLR0913, PLR0917 -- of one list
 
 def _crossing_cells(crossing: Crossing) -> tuple[str, ...]:
     return (
-        moment_text(crossing.at_us),
+        crossing_text(crossing.at_us),
         f"{crossing.uncertainty_us / 1e6:.6f}",
         crossing.imei,
-        _text(crossing.device),
+        _text(crossing.name),
         _text(crossing.zone),
         crossing.kind,
         crossing.direction or "-",
@@ -145,10 +145,10 @@ def _crossing_cells(crossing: Crossing) -> tuple[str, ...]:
 def _stay_cells(stay: Stay) -> tuple[str, ...]:
     return (
         stay.imei,
-        _text(stay.device),
+        _text(stay.name),
         _text(stay.zone),
-        moment_text(stay.entered_at_us),
-        "-" if stay.left_at_us is None else moment_text(stay.left_at_us),
+        crossing_text(stay.entered_at_us),
+        crossing_text(stay.left_at_us),
         "-" if stay.duration_us is None else age_text(stay.duration_us // 1000),
         ", ".join(_remarks(stay)),
     )

@@ -30,7 +30,7 @@ _ZONE_NAME: Final = """
 # $1: zone, $2: device, $3, $4: from, before; each null for all. $5: the newest so many.
 _CROSSINGS: Final = f"""
 SELECT * FROM (
-    SELECT {_us("t.at")} AS at_us, t.imei, d.name AS device, {_ZONE_NAME} AS zone, t.kind,
+    SELECT {_us("t.at")} AS at_us, t.imei, d.name, {_ZONE_NAME} AS zone, t.kind,
         t.direction, t.uncertainty_us, t.cause, t.satellites, t.zone_version,
         t.at, t.end_t, t.zone_id, t.n
     FROM public.timing_records AS t LEFT JOIN public.devices AS d USING (imei)
@@ -43,7 +43,7 @@ SELECT * FROM (
 """  # noqa: S608 -- constants of ours
 
 _LAPS: Final = f"""
-SELECT l.imei, d.name AS device, l.lap, {_us("l.started_at")} AS started_at_us,
+SELECT l.imei, d.name, l.lap, {_us("l.started_at")} AS started_at_us,
     {_us("l.ended_at")} AS ended_at_us, {_us("l.duration")} AS duration_us, l.uncertainty_us,
     (
         SELECT coalesce(json_agg({_us("time")} ORDER BY number), '[]')::text
@@ -59,7 +59,7 @@ ORDER BY l.ended_at, l.imei
 # newest so many.
 _STAYS: Final = f"""
 SELECT * FROM (
-    SELECT s.imei, d.name AS device, {_ZONE_NAME} AS zone, {_us("s.entered_at")} AS entered_at_us,
+    SELECT s.imei, d.name, {_ZONE_NAME} AS zone, {_us("s.entered_at")} AS entered_at_us,
         {_us("s.left_at")} AS left_at_us, {_us("s.duration")} AS duration_us, s.is_open,
         s.is_initial, s.entered_cause, s.left_cause
     FROM public.zone_stays AS s LEFT JOIN public.devices AS d USING (imei)
@@ -96,7 +96,7 @@ class Crossing:
 
     at_us: int
     imei: str
-    device: str | None
+    name: str | None
     zone: str | None
     kind: str
     direction: str | None
@@ -117,7 +117,7 @@ class Lap:
     """
 
     imei: str
-    device: str | None
+    name: str | None
     lap: int | None
     started_at_us: int
     ended_at_us: int
@@ -134,7 +134,7 @@ class Stay:
     """A row of the view `zone_stays`, with names; times in Unix microseconds."""
 
     imei: str
-    device: str | None
+    name: str | None
     zone: str | None
     entered_at_us: int
     left_at_us: int | None
