@@ -32,7 +32,7 @@ from teltonika_processor.store.sessions import (
     remove_session,
     session_named,
 )
-from teltonika_processor.store.timing import timing_session
+from teltonika_processor.store.zone_sessions import looking_session
 from teltonika_processor.texts import printable
 
 _HEADINGS: Final = ("session", "kind", "starts_at", "ends_at", "finish", "sectors")
@@ -120,7 +120,7 @@ def list_command(*, as_json: JsonLines = False) -> None:
 
 async def _all(settings: Settings) -> list[RaceSession]:
     dsn = settings.database_url.get_secret_value()
-    async with timing_session(dsn, pooler=settings.database_pooler) as session:
+    async with looking_session(dsn, pooler=settings.database_pooler) as session:
         return await all_sessions(session)
 
 

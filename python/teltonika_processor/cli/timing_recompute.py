@@ -18,7 +18,7 @@ from teltonika_processor.cli.confirmation import (
     require_somebody_to_ask,
 )
 from teltonika_processor.cli.failures import failures_told
-from teltonika_processor.cli.instants import Until, since_of
+from teltonika_processor.cli.instants import ALWAYS, Until, instant_or_age_of
 from teltonika_processor.cli.names import unknown_names_told
 from teltonika_processor.cli.recompute_output import Findings, RecomputeOutput
 from teltonika_processor.errors import ZoneUnusable
@@ -45,7 +45,7 @@ class _Order:
 
 
 def _since(text: str) -> datetime:
-    return EARLIEST if text == "always" else since_of(text)
+    return EARLIEST if text == ALWAYS else instant_or_age_of(text)
 
 
 def recompute(  # noqa: PLR0913 -- the options of the command
