@@ -70,7 +70,7 @@ async def test_what_would_come_is_shown_and_not_written(
         f"added {IMEI} line cross 2026-11-22T12:00:01.500000Z - ok",
         "imei zone added removed changed",
         f"{IMEI} line 1 0 0",
-        "1 devices, 3 segments looked at: 1 added, 0 removed, 0 changed crossings of 1 devices",
+        "1 device, 3 segments looked at: 1 added, 0 removed, 0 changed crossings of 1 device",
     ], done.stderr
     assert await crossings(admin) == []
     assert await admin.fetch("SELECT FROM refold") == []

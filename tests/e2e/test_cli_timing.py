@@ -165,6 +165,7 @@ def test_crossings_by_their_moments(race: str) -> None:
     ]
     done = timing(race, "show", "--imei", f"{IMEI}", "--until", "2026-11-22 12:00:12", "--json")
     assert json.loads(done.stdout)["at_us"] == 1_795_348_810_000_000
+    assert timing(race, "show", "--until", "3650d").stdout == "no crossing\n"
     done = timing(race, "show", "--limit", "1")
     assert "12:03:10.000000Z" in done.stdout
     assert "there are older ones" in done.stdout

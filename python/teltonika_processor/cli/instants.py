@@ -23,7 +23,7 @@ def instant_of(text: str) -> datetime:
         ) from None
 
 
-def since_of(text: str) -> datetime:
+def instant_or_age_of(text: str) -> datetime:
     """A moment, or how long ago it was: 90s, 15min, 2h, 7d."""
     try:
         ago_s = duration_s(text)
@@ -35,11 +35,18 @@ def since_of(text: str) -> datetime:
 Since = Annotated[
     datetime | None,
     typer.Option(
-        parser=since_of, metavar="INSTANT", help="From then on; or 15min, 2h, 7d: so long ago."
+        parser=instant_or_age_of,
+        metavar="INSTANT",
+        help="From then on; or 15min, 2h, 7d: so long ago.",
     ),
 ]
 Until = Annotated[
-    datetime | None, typer.Option(parser=instant_of, metavar="INSTANT", help="Before then.")
+    datetime | None,
+    typer.Option(
+        parser=instant_or_age_of,
+        metavar="INSTANT",
+        help="Before then; or 15min, 2h, 7d: so long ago.",
+    ),
 ]
 
 

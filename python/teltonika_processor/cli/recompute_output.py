@@ -69,8 +69,8 @@ class Findings:
         said = (
             f"{total['added']:,} added, {total['removed']:,} removed, {total['changed']:,} changed"
         )
-        more = f", and of {len(self.unfinished):,} devices more" if self.unfinished else ""
-        return f"{said} crossings of {len({c.imei for c in self.changes}):,} devices{more}"
+        more = f", and of {_devices(len(self.unfinished))} more" if self.unfinished else ""
+        return f"{said} crossings of {_devices(len({c.imei for c in self.changes}))}{more}"
 
 
 def what(change: Change) -> What:
@@ -98,7 +98,7 @@ class RecomputeOutput:
             typer.echo(f"{format_imei(imei)}: too many fixes to compare; the first were", err=True)
         if self._as_json:
             return
-        looked = f"{found.n_devices:,} devices, {found.n_segments:,} segments looked at"
+        looked = f"{_devices(found.n_devices)}, {found.n_segments:,} segments looked at"
         if not found.changes:
             print(f"{looked}: every crossing is as it should be")
             return
@@ -137,7 +137,7 @@ class RecomputeOutput:
             print(json.dumps(_object(found, done, duration_s, dry_run=dry_run)))
         elif done is not None:
             print(
-                f"derived again: {done.n_devices:,} devices, {done.n_segments:,} segments, "
+                f"derived again: {_devices(done.n_devices)}, {done.n_segments:,} segments, "
                 f"in {duration_s:.1f} s"
             )
 
@@ -154,6 +154,10 @@ def _cells(found: Findings, change: Change) -> tuple[str, ...]:
         _at(change.was),
         row.cause,
     )
+
+
+def _devices(n: int) -> str:
+    return f"{n:,} device{'' if n == 1 else 's'}"
 
 
 def _at(row: StoredRow | None) -> str:

@@ -32,7 +32,7 @@ from teltonika_processor.store.sessions import (
     remove_session,
     session_named,
 )
-from teltonika_processor.store.timing import timing_session
+from teltonika_processor.store.zone_sessions import looking_session
 from teltonika_processor.texts import printable
 
 _HEADINGS: Final = ("session", "kind", "starts_at", "ends_at", "finish", "sectors")
@@ -72,13 +72,13 @@ def add(  # noqa: PLR0913 -- the options of the command
         typer.Option(metavar="ZONE", help="A sector gate; repeat it in the order of a lap."),
     ] = None,
 ) -> None:
-    """Add a session: laps are counted of the crossings of FINISH from one moment to the other.
+    """Add a session: laps are counted from crossings of --finish between two moments.
 
     A moment is as 2026-05-03T14:00:00Z; without a zone of time it is UTC. Crossings that are there
     already count too. Takes DATABASE_MIGRATION_URL, or DATABASE_URL.
 
-    Exits with 0 if it was added, 1 if there is one of this name or no zone of that, 2 if the
-    moments or names cannot be meant.
+    Exits with 0 if it was added, 1 if a session of this name is there or one of the zones is not,
+    2 if the moments or names cannot be meant.
     """
     if not name.strip() or len(name) > _NAME_MAX:
         refuse(f"a name is 1 to {_NAME_MAX} characters")
@@ -120,7 +120,7 @@ def list_command(*, as_json: JsonLines = False) -> None:
 
 async def _all(settings: Settings) -> list[RaceSession]:
     dsn = settings.database_url.get_secret_value()
-    async with timing_session(dsn, pooler=settings.database_pooler) as session:
+    async with looking_session(dsn, pooler=settings.database_pooler) as session:
         return await all_sessions(session)
 
 

@@ -19,8 +19,7 @@ from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.zones_edit import finish
 from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
-from teltonika_processor.store.timing import timing_session
-from teltonika_processor.store.zone_sessions import editing_session
+from teltonika_processor.store.zone_sessions import editing_session, looking_session
 from teltonika_processor.store.zones import PathLimits, change_limits, path_limits
 
 
@@ -95,7 +94,7 @@ def _text(found: PathLimits) -> str:
 
 async def _stored(settings: Settings) -> PathLimits:
     dsn = settings.database_url.get_secret_value()
-    async with timing_session(dsn, pooler=settings.database_pooler) as session:
+    async with looking_session(dsn, pooler=settings.database_pooler) as session:
         return await path_limits(session)
 
 

@@ -23,9 +23,9 @@ from teltonika_processor.store.timing import (
     Filter,
     Stay,
     crossings,
-    timing_session,
 )
 from teltonika_processor.store.timing import stays as stored_stays
+from teltonika_processor.store.zone_sessions import looking_session
 from teltonika_processor.texts import age_text, printable
 
 # Bound: rows of one list, some 30 MB.
@@ -91,7 +91,7 @@ async def _found(
     limit: int,
 ) -> list[T]:
     dsn = settings.database_url.get_secret_value()
-    async with timing_session(dsn, pooler=settings.database_pooler) as session:
+    async with looking_session(dsn, pooler=settings.database_pooler) as session:
         return await ask(session, await _of_zone(session, zone, wanted), limit=limit)
 
 

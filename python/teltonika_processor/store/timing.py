@@ -1,22 +1,12 @@
 """What is asked of crossings: the crossings themselves, laps, stays in zones."""
 
 import json
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from teltonika_processor.model import format_imei
-from teltonika_processor.store.connection import (
-    Pooler,
-    Session,
-    SessionConfig,
-    open_reading_session,
-    session_of,
-)
-
-# Bound: one statement; the laps of a long race take a tenth of a second.
-_STATEMENT_MAX_S: Final = 30.0
+from teltonika_processor.store.connection import Session
 
 
 def _us(column: str) -> str:
@@ -143,14 +133,6 @@ class Stay:
     is_initial: bool
     entered_cause: str
     left_cause: str | None
-
-
-def timing_session(dsn: str, *, pooler: Pooler = "none") -> AbstractAsyncContextManager[Session]:
-    """A session for these statements; foreign errors that leave the block are translated."""
-    config = SessionConfig(
-        dsn=dsn, instance="timing", write_timeout_s=_STATEMENT_MAX_S, pooler=pooler
-    )
-    return session_of(open_reading_session, config)
 
 
 async def crossings(session: Session, wanted: Filter, *, limit: int) -> list[Crossing]:
