@@ -92,7 +92,8 @@ def add(  # noqa: PLR0913 -- the options of the command
         if not asyncio.run(_add(command_settings(), wanted)):
             typer.echo(f"there is a session {name!r} already: remove it first", err=True)
             raise typer.Exit(EXIT_FINDING)
-    print(f"added: {printable(name)}")
+    period = f"{instant_text(starts_at)} to {instant_text(ends_at)}"
+    print(f"added: {printable(name)}, {period}")
 
 
 async def _add(settings: Settings, wanted: RaceSession) -> bool:

@@ -18,6 +18,7 @@ from teltonika_processor.cli.laps_output import (
     print_laps_json,
 )
 from teltonika_processor.cli.names import unknown_names_told
+from teltonika_processor.cli.underived import tell_underived
 from teltonika_processor.settings import Settings
 from teltonika_processor.store.sessions import RaceSession, session_named
 from teltonika_processor.store.timing import Lap, laps_of
@@ -70,4 +71,5 @@ async def _laps(settings: Settings, name: str, imei: int | None) -> tuple[RaceSe
     dsn = settings.database_url.get_secret_value()
     async with looking_session(dsn, pooler=settings.database_pooler) as session:
         race = await session_named(session, name)
+        await tell_underived(session)
         return race, await laps_of(session, name, imei)

@@ -15,6 +15,7 @@ from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.instants import Since, Until, crossing_text
 from teltonika_processor.cli.names import unknown_names_told
 from teltonika_processor.cli.tables import print_rows
+from teltonika_processor.cli.underived import tell_underived
 from teltonika_processor.settings import Settings
 from teltonika_processor.store.connection import Session
 from teltonika_processor.store.sessions import named_zones
@@ -92,6 +93,7 @@ async def _found(
 ) -> list[T]:
     dsn = settings.database_url.get_secret_value()
     async with looking_session(dsn, pooler=settings.database_pooler) as session:
+        await tell_underived(session)
         return await ask(session, await _of_zone(session, zone, wanted), limit=limit)
 
 

@@ -61,6 +61,15 @@ SELECT * FROM (
 """  # noqa: S608 -- constants of ours
 
 
+_UNDERIVED: Final = """
+SELECT CASE
+    WHEN EXISTS (SELECT FROM public.zones WHERE NOT isempty(unmarked))
+    THEN (SELECT count(*) FROM public.last_position)
+    ELSE (SELECT count(*) FROM public.refold WHERE NOT isempty(ranges))
+END
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
     """Which crossings or stays.
@@ -133,6 +142,11 @@ class Stay:
     is_initial: bool
     entered_cause: str
     left_cause: str | None
+
+
+async def count_underived(session: Session) -> int:
+    """Devices whose crossings are yet to be derived again; all of them while an edit is under way."""
+    return int(await session.fetchval(_UNDERIVED))
 
 
 async def crossings(session: Session, wanted: Filter, *, limit: int) -> list[Crossing]:

@@ -1,6 +1,7 @@
 """The zones of the table as they are folded by, and what is a path."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -28,10 +29,14 @@ async def load_zones(session: Session) -> KnownZones:
         Foreign errors, see ``sqlstate.FOREIGN_ERRORS``.
     """
     changes = await count_changes(session)
-    zones = [_native(zone) for zone in await all_zones(session)]
+    zones = await all_zones(session)
     limits = await path_limits(session)
-    index = await asyncio.to_thread(ZoneIndex, zones)
+    index = await asyncio.to_thread(_index, zones)
     return KnownZones(index, limits, changes, len(zones))
+
+
+def _index(zones: Sequence[StoredZone]) -> ZoneIndex:
+    return ZoneIndex([_native(zone) for zone in zones])
 
 
 def _native(zone: StoredZone) -> Zone:
@@ -49,9 +54,10 @@ def _native(zone: StoredZone) -> Zone:
     )
     try:
         return native_zone(version, zone.columns)
-    except ZoneRefused as refusal:
+    except (ZoneRefused, LookupError, TypeError, ValueError) as refusal:
+        what = refusal.args[0] if isinstance(refusal, ZoneRefused) else repr(refusal)
         raise ZoneUnusable(
-            f"zones: id {zone.id}, version {zone.version} ({zone.columns.name}): {refusal.args[0]}"
+            f"zones: id {zone.id}, version {zone.version} ({zone.columns.name}): {what}"
         ) from refusal
 
 
