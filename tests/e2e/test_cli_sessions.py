@@ -38,7 +38,10 @@ def sessions(dsn: str, *arguments: str) -> CompletedProcess[str]:
 
 async def test_a_session_is_added_and_listed(dsn: str, admin: asyncpg.Connection) -> None:
     done = sessions(dsn, "add", *RACE, "--sector", "first split", "--sector", "pit")
-    assert (done.returncode, done.stdout) == (0, "added: Sunday, 2026-05-03T14:00:00Z to 2026-05-03T16:00:00Z\n"), done.stderr
+    assert (done.returncode, done.stdout) == (
+        0,
+        "added: Sunday, 2026-05-03T14:00:00Z to 2026-05-03T16:00:00Z\n",
+    ), done.stderr
     assert await admin.fetchval("SELECT zones FROM sessions") == [FINISH, FIRST, SECOND]
     listed = sessions(dsn, "list")
     assert listed.stdout.splitlines() == [

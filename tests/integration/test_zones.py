@@ -215,3 +215,26 @@ async def test_disabling_before_the_newest_version_ends_the_older_ones_too(
     assert await marked(admin) == [(IMEI, 3600.0, 10_800.0)]
     assert await disable_zone(session, "pit", valid_to=None)
     assert [zone.valid_to for zone in await all_zones(session)] == [NOON, NOON + 2 * HOUR]
+
+
+async def test_an_edit_in_the_middle_of_marking_for_the_same_stretch_stays_unfinished(
+    session: Any, admin: asyncpg.Connection, dsn: str
+) -> None:
+    """The second changes what the first one's devices were derived by, and not the stretch."""
+    await admin.execute(
+        "INSERT INTO last_position (imei, recorded_at, digest, received_at, longitude, latitude,"
+        " altitude_m, angle_deg, satellites, speed_kmh, priority, event_io_id)"
+        " SELECT imei, $1, 1, $1, 25, 54, 0, 0, 5, 0, 0, 0"
+        " FROM generate_series(350000000000000, 350000000001499) AS imei",
+        NOON,
+    )
+    await write_zones(session, [pit()], valid_from=None)
+    marking = finish_edits(session)
+    assert await anext(marking) == 1000
+    other = await open_session(SessionConfig(dsn=dsn, instance="other"))
+    await disable_zone(other, "pit", valid_to=NOON)
+    await other.close()
+    assert [n async for n in marking] == [1500]
+    assert not (await all_zones(session))[0].is_marked
+    assert [n async for n in finish_edits(session)] == [1000, 1500]
+    assert (await all_zones(session))[0].is_marked

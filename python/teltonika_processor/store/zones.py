@@ -62,9 +62,10 @@ WHERE id = $1 AND valid_to > coalesce($2, '-infinity'::timestamptz)
 """
 
 _UNMARKED: Final = """
-SELECT unmarked::text,
+SELECT
     coalesce(lower(unmarked), '-infinity'), coalesce(upper(unmarked), 'infinity'),
-    array_agg(id ORDER BY id, version), array_agg(version ORDER BY id, version)
+    array_agg(id ORDER BY id, version), array_agg(version ORDER BY id, version),
+    array_agg(xmin::text::bigint ORDER BY id, version)
 FROM public.zones WHERE NOT isempty(unmarked) GROUP BY unmarked ORDER BY unmarked
 """
 
@@ -102,10 +103,13 @@ WITH page AS (
 SELECT max(imei), count(*) FROM page
 """  # noqa: S608 -- a constant of ours
 
+# Rows that are still as they were read: whoever edited one meanwhile, perhaps for the same stretch,
+# wants devices marked again that were marked and derived before.
 _MARKED: Final = """
 UPDATE public.zones SET unmarked = 'empty'
-WHERE (id, version) IN (SELECT * FROM unnest($1::integer[], $2::integer[]))
-  AND unmarked::text = $3
+WHERE (id, version, xmin::text::bigint) IN (
+    SELECT * FROM unnest($1::integer[], $2::integer[], $3::bigint[])
+)
 """
 
 
@@ -170,7 +174,8 @@ class Edited:
 
 async def all_zones(session: Session) -> list[StoredZone]:
     """Every version, by zone and number."""
-    return [_stored(row) for row in await session.fetch(_ALL)]
+    rows = await session.fetch(_ALL)
+    return await asyncio.to_thread(lambda: [_stored(row) for row in rows])
 
 
 async def count_changes(session: Session) -> int:
@@ -310,14 +315,14 @@ async def finish_edits(session: Session) -> AsyncIterator[int]:
     if edits:
         await _until_writers_of_before_have_ended(session)
     n_devices = 0
-    for unmarked, begin, end, ids, versions in edits:
+    for begin, end, ids, versions, seen in edits:
         behind: int | None = -1
         while behind is not None:
             ((behind, n),) = await session.fetch(_MARK_PAGE, behind, begin, end)
             if n:
                 n_devices += n
                 yield n_devices
-        await session.execute(_MARKED, ids, versions, unmarked)
+        await session.execute(_MARKED, ids, versions, seen)
 
 
 async def _until_writers_of_before_have_ended(session: Session) -> None:

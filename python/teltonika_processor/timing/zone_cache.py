@@ -31,11 +31,12 @@ async def load_zones(session: Session) -> KnownZones:
     changes = await count_changes(session)
     zones = await all_zones(session)
     limits = await path_limits(session)
-    index = await asyncio.to_thread(_index, zones)
+    index = await asyncio.to_thread(_index_of, zones)
     return KnownZones(index, limits, changes, len(zones))
 
 
-def _index(zones: Sequence[StoredZone]) -> ZoneIndex:
+def _index_of(zones: Sequence[StoredZone]) -> ZoneIndex:
+    """Seconds for zones of a million points: not for the thread of the event loop."""
     return ZoneIndex([_native(zone) for zone in zones])
 
 
