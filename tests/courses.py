@@ -123,17 +123,16 @@ class Course:
     def _edit_one(self, at_us: int, name: str, new: Drawn | None) -> None:
         of_name = [version for version in self.versions if version.name == name]
         newest = of_name[-1] if of_name else None
-        counts = newest is not None and newest.to_us == NEVER_US and newest.from_us <= at_us
-        if counts and newest.drawn == new:
+        if newest and newest.to_us == NEVER_US and newest.from_us <= at_us and newest.drawn == new:
             return
-        for one in of_name:
-            if one.to_us > at_us:
-                one.to_us = max(one.from_us, at_us)
+        for version in of_name:
+            if version.to_us > at_us:
+                version.to_us = max(version.from_us, at_us)
         if new is None:
             return
         zone_id = newest.zone_id if newest else len({one.zone_id for one in self.versions}) + 1
-        version = newest.version + 1 if newest else 1
-        self.versions.append(ZoneVersion(name, zone_id, version, new, at_us, NEVER_US))
+        number = newest.version + 1 if newest else 1
+        self.versions.append(ZoneVersion(name, zone_id, number, new, at_us, NEVER_US))
 
     def rows(self) -> list[tuple[int, int, str, datetime, datetime | None]]:
         """Zone, version, name and validity, by zone and version."""

@@ -243,7 +243,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
                     "} else if excess_m > hysteresis_m {\n            Some(false)\n"
                     "        } else {\n            None\n        }"
                 ),
-                "} else {\n            Some(excess_m > 0.0)\n        }",
+                "} else {\n            Some(excess_m <= 0.0)\n        }",
             )
         ],
     ),

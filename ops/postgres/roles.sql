@@ -106,6 +106,7 @@ BEGIN
             ('teltonika_reader', 'SELECT', 'timing_records'),
             ('teltonika_reader', 'SELECT', 'timing_revisions'),
             ('teltonika_reader', 'SELECT', 'timing_limits'),
+            ('teltonika_reader', 'SELECT', 'refold'),
             ('teltonika_reader', 'SELECT', 'sessions'),
             ('teltonika_reader', 'SELECT', 'zone_stays'),
             ('teltonika_reader', 'SELECT', 'laps'),

@@ -67,10 +67,10 @@ async def test_what_would_come_is_shown_and_not_written(
     done = timing(dsn, "recompute", "--imei", f"{IMEI}", *SINCE, "--dry-run")
     assert [" ".join(line.split()) for line in done.stdout.splitlines()] == [
         "what imei zone kind at was at cause",
-        f"added {IMEI} line cross 2026-11-22 12:00:01.500000Z - ok",
+        f"added {IMEI} line cross 2026-11-22T12:00:01.500000Z - ok",
         "imei zone added removed changed",
         f"{IMEI} line 1 0 0",
-        "1 devices, 3 segments looked at: 1 added, 0 removed, 0 changed crossings of 1 devices",
+        "1 device, 3 segments looked at: 1 added, 0 removed, 0 changed crossings of 1 device",
     ], done.stderr
     assert await crossings(admin) == []
     assert await admin.fetch("SELECT FROM refold") == []
@@ -204,7 +204,7 @@ async def test_limits_are_shown_and_changed_for_all_that_was(
         "dry_run": False,
         "gap_s": 1.5,
         "jump_m_s": 140.0,
-        "marked": 2,
+        "devices": 2,
     }
     assert await admin.fetchval("SELECT bool_and(isempty(unmarked)) FROM zones")
     marked = await admin.fetch("SELECT imei, upper(ranges) FROM refold ORDER BY imei")

@@ -38,18 +38,21 @@ def sessions(dsn: str, *arguments: str) -> CompletedProcess[str]:
 
 async def test_a_session_is_added_and_listed(dsn: str, admin: asyncpg.Connection) -> None:
     done = sessions(dsn, "add", *RACE, "--sector", "first split", "--sector", "pit")
-    assert (done.returncode, done.stdout) == (0, "added: Sunday\n"), done.stderr
+    assert (done.returncode, done.stdout) == (
+        0,
+        "added: Sunday, 2026-05-03T14:00:00Z to 2026-05-03T16:00:00Z\n",
+    ), done.stderr
     assert await admin.fetchval("SELECT zones FROM sessions") == [FINISH, FIRST, SECOND]
     listed = sessions(dsn, "list")
     assert listed.stdout.splitlines() == [
-        "session  kind  from                  to                    finish  sectors",
-        "Sunday   race  2026-05-03 14:00:00Z  2026-05-03 16:00:00Z  finish  first split, pit",
+        "session  kind  starts_at             ends_at               finish  sectors",
+        "Sunday   race  2026-05-03T14:00:00Z  2026-05-03T16:00:00Z  finish  first split, pit",
     ]
     assert json.loads(sessions(dsn, "list", "--json").stdout) == {
         "session": "Sunday",
         "kind": "race",
-        "from": "2026-05-03T14:00:00+00:00",
-        "to": "2026-05-03T16:00:00+00:00",
+        "starts_at": "2026-05-03T14:00:00Z",
+        "ends_at": "2026-05-03T16:00:00Z",
         "finish": "finish",
         "sectors": ["first split", "pit"],
     }

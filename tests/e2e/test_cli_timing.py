@@ -59,17 +59,17 @@ def test_laps_as_they_ended(race: str) -> None:
     assert lines_of(timing(race, "laps", "--session", "race")) == [
         "imei name lap started_at duration ± sector 1 sector 2 remarks",
         (
-            f"{IMEI} =1+1 - 2026-11-22 12:00:10.000000Z 2.000 0.010 - - too short, positions are"
+            f"{IMEI} =1+1 - 2026-11-22T12:00:10.000000Z 2.000 0.010 - - too short, positions are"
             " gone"
         ),
-        f"{THIRD} - 1 2026-11-22 12:00:09.000000Z 1:26.000 0.010 - - positions are gone",
-        f"{OTHER} - 1 2026-11-22 12:00:11.000000Z 1:29.000 0.010 - - positions are gone",
+        f"{THIRD} - 1 2026-11-22T12:00:09.000000Z 1:26.000 0.010 - - positions are gone",
+        f"{OTHER} - 1 2026-11-22T12:00:11.000000Z 1:29.000 0.010 - - positions are gone",
         (
-            f"{IMEI} =1+1 1 2026-11-22 12:00:12.000000Z 1:30.000 0.010 30.500 59.500 positions are"
+            f"{IMEI} =1+1 1 2026-11-22T12:00:12.000000Z 1:30.000 0.010 30.500 59.500 positions are"
             " gone"
         ),
-        f"{OTHER} - 2 2026-11-22 12:01:40.000000Z 1:29.500 0.010 - - positions are gone",
-        f"{IMEI} =1+1 2 2026-11-22 12:01:42.000000Z 1:28.000 0.010 - - positions are gone",
+        f"{OTHER} - 2 2026-11-22T12:01:40.000000Z 1:29.500 0.010 - - positions are gone",
+        f"{IMEI} =1+1 2 2026-11-22T12:01:42.000000Z 1:28.000 0.010 - - positions are gone",
     ]
 
 
@@ -82,8 +82,8 @@ def test_laps_as_csv_in_which_no_name_is_a_formula(race: str) -> None:
         "imei": f"{IMEI}",
         "name": "'=1+1",
         "lap": "1",
-        "started_at": "2026-11-22 12:00:12.000000Z",
-        "ended_at": "2026-11-22 12:01:42.000000Z",
+        "started_at": "2026-11-22T12:00:12.000000Z",
+        "ended_at": "2026-11-22T12:01:42.000000Z",
         "duration_s": "90.000000",
         "uncertainty_s": "0.010000",
         "sector_1_s": "30.500000",
@@ -99,7 +99,7 @@ def test_laps_as_json_lines(race: str) -> None:
     assert json.loads(done.stdout) == {
         "session": "race",
         "imei": f"{THIRD}",
-        "device": None,
+        "name": None,
         "lap": 1,
         "started_at_us": 1_795_348_809_000_000,
         "ended_at_us": 1_795_348_895_000_001,
@@ -160,11 +160,12 @@ def test_crossings_by_their_moments(race: str) -> None:
     done = timing(race, "show", "--zone", "finish", "--since", "2026-11-22T12:01:35Z")
     assert lines_of(done)[:3] == [
         "at ± imei name zone kind direction cause satellites",
-        f"2026-11-22 12:01:35.000001Z 0.005000 {THIRD} - finish cross left_to_right ok 9",
-        f"2026-11-22 12:01:40.000000Z 0.005000 {OTHER} - finish cross left_to_right ok 9",
+        f"2026-11-22T12:01:35.000001Z 0.005000 {THIRD} - finish cross left_to_right ok 9",
+        f"2026-11-22T12:01:40.000000Z 0.005000 {OTHER} - finish cross left_to_right ok 9",
     ]
     done = timing(race, "show", "--imei", f"{IMEI}", "--until", "2026-11-22 12:00:12", "--json")
     assert json.loads(done.stdout)["at_us"] == 1_795_348_810_000_000
+    assert timing(race, "show", "--until", "3650d").stdout == "no crossing\n"
     done = timing(race, "show", "--limit", "1")
     assert "12:03:10.000000Z" in done.stdout
     assert "there are older ones" in done.stdout
@@ -185,10 +186,10 @@ async def test_stays_and_who_is_there_now(race: str, admin: asyncpg.Connection) 
     assert lines_of(timing(race, "stays", "--zone", "pit")) == [
         "imei name zone entered_at left_at duration remarks",
         (
-            f"{IMEI} =1+1 pit 2026-11-22 12:08:20.000000Z 2026-11-22 12:09:50.500000Z 1 min there"
+            f"{IMEI} =1+1 pit 2026-11-22T12:08:20.000000Z 2026-11-22T12:09:50.500000Z 1 min there"
             " at the first fix, left by gap"
         ),
-        f"{OTHER} - pit 2026-11-22 12:10:00.000000Z - -",
+        f"{OTHER} - pit 2026-11-22T12:10:00.000000Z - -",
     ]
     done = timing(race, "stays", "--now", "--json")
     assert json.loads(done.stdout)["imei"] == f"{OTHER}"

@@ -69,7 +69,10 @@ def writer_dsn(migrated_database: str) -> Iterator[str]:
     for statement in (
         f"CREATE ROLE {role} LOGIN PASSWORD 'of-the-test'",
         f"GRANT SELECT, INSERT, UPDATE ON devices, positions, last_position, refold TO {role}",
-        f"GRANT SELECT ON zones TO {role}",
+        f"GRANT SELECT ON zones, zones_change, timing_limits, timing_records TO {role}",
+        f"GRANT INSERT, DELETE ON timing_records TO {role}",
+        f"GRANT INSERT ON timing_revisions TO {role}",
+        f"GRANT UPDATE (unmarked) ON zones TO {role}",
         f"GRANT EXECUTE ON FUNCTION positions_ensure_days(date[]) TO {role}",
         f"GRANT EXECUTE ON FUNCTION positions_default_plausible(integer, date) TO {role}",
     ):

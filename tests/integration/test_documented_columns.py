@@ -37,7 +37,7 @@ def rows_of(dsn: str, table: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("table", ["positions", "devices"])
+@pytest.mark.parametrize("table", ["positions", "devices", "timing_records", "laps", "zone_stays"])
 def test_the_columns_are_those_of_the_catalogue(migrated_database: str, table: str) -> None:
     documented = re.findall(r"^\| `.*\|$", section(f"### `{table}`"), re.MULTILINE)
     assert documented == rows_of(migrated_database, table)

@@ -23,7 +23,10 @@ DRIFTS = [
         r"positions.received_at is timestamp\(0\) with time zone instead of timestamp with time",
     ),
     ("positions ALTER io TYPE text", "positions.io is text instead of jsonb or json"),
-    ("positions DROP clock_suspect", "positions.clock_suspect is missing instead of boolean"),
+    (
+        "positions DROP clock_suspect CASCADE",
+        "positions.clock_suspect is missing instead of boolean",
+    ),
     ("last_position ALTER speed_kmh TYPE bigint", "last_position.speed_kmh is bigint instead of"),
 ]
 

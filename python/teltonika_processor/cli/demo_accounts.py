@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from teltonika_processor.cli.demo_board import RaceAccounts, Standing
+from teltonika_processor.cli.demo_board import RaceAccounts
 from teltonika_processor.simulate import ExpectedAccounts
 from teltonika_processor.store.accounts import NewestPosition, StoredAccounts
 from teltonika_processor.stream.accounts import GroupProgress
+from teltonika_processor.timing.board import Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The board of the demo's race: what stands in `laps`, and whether it is what was driven. Pure."""
+"""Whether what stands in `laps` of the demo's race is what was driven. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -6,25 +6,9 @@ from typing import Final
 
 from teltonika_processor.simulate.grand_prix import Car, GrandPrix
 from teltonika_processor.store.timing import Lap
+from teltonika_processor.timing.board import standings
 
 _CLOSE_US: Final = 1000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """One line of the board; times in microseconds.
-
-    Attributes:
-        ended_at_us: When the last lap ended.
-        sectors_us: Of the last lap; None where a line was not seen.
-    """
-
-    name: str
-    laps: int
-    ended_at_us: int
-    last_us: int
-    best_us: int
-    sectors_us: Sequence[int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,32 +36,6 @@ class RaceAccounts:
     largest_us: int
 
 
-def standings(laps: Iterable[Lap]) -> list[Standing]:
-    """The board: who has more laps is ahead, and of them who had them first."""
-    counted = [lap for lap in laps if not lap.too_short]
-    lines = map(_standing, _by_car(counted).values())
-    return sorted(lines, key=lambda line: (-line.laps, line.ended_at_us))
-
-
-def _by_car(laps: Iterable[Lap]) -> dict[str, list[Lap]]:
-    found: dict[str, list[Lap]] = {}
-    for lap in laps:
-        found.setdefault(lap.imei, []).append(lap)
-    return found
-
-
-def _standing(laps: Sequence[Lap]) -> Standing:
-    last = laps[-1]
-    return Standing(
-        name=last.device or last.imei,
-        laps=len(laps),
-        ended_at_us=last.ended_at_us,
-        last_us=last.duration_us,
-        best_us=min(lap.duration_us for lap in laps),
-        sectors_us=last.sector_times_us,
-    )
-
-
 def compare_race(grand_prix: GrandPrix, laps: Sequence[Lap]) -> RaceAccounts:
     """The board against the truth, which no record shows.
 
@@ -96,7 +54,7 @@ def compare_race(grand_prix: GrandPrix, laps: Sequence[Lap]) -> RaceAccounts:
             end_us = abs(lap.ended_at_us - truth.ended_at_us)
             differences += [begin_us, end_us]
             n_found += begin_us + end_us <= lap.uncertainty_us and not lap.too_short
-    on_board = [line.name for line in standings(laps)]
+    on_board = [line.name for line in standings(laps, is_race=True)]
     return RaceAccounts(
         wanted=n_wanted,
         found=n_found,
@@ -109,6 +67,13 @@ def compare_race(grand_prix: GrandPrix, laps: Sequence[Lap]) -> RaceAccounts:
         n_times=len(differences),
         largest_us=max(differences, default=0),
     )
+
+
+def _by_car(laps: Iterable[Lap]) -> dict[str, list[Lap]]:
+    found: dict[str, list[Lap]] = {}
+    for lap in laps:
+        found.setdefault(lap.imei, []).append(lap)
+    return found
 
 
 def _order(grand_prix: GrandPrix) -> list[str]:

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from rich.status import Status
 
     from teltonika_processor.cli.demo_accounts import AccountLine
-    from teltonika_processor.cli.demo_board import RaceAccounts, Standing
+    from teltonika_processor.cli.demo_board import RaceAccounts
     from teltonika_processor.simulate.grand_prix import GrandPrix
     from teltonika_processor.simulate.latency import Latencies
     from teltonika_processor.simulate.showcase import Showcase
     from teltonika_processor.store.accounts import NewestPosition
+    from teltonika_processor.timing.board import Standing
 
 # Columns off a terminal, so that no table is broken.
 _PLAIN_WIDTH: Final = 110
@@ -187,13 +188,13 @@ def board_table(standings: "Sequence[Standing]") -> Table:
     table = Table(box=None, padding=(0, 1))
     for name in ("", "car", "laps", "gap", "last lap", "sectors", "", "", "best lap"):
         table.add_column(name, justify="left" if name == "car" else "right", no_wrap=True)
-    for place, line in enumerate(standings, start=1):
-        sectors = ["" if one is None else f"{one / 1e6:.3f}" for one in line.sectors_us]
+    for line in standings:
+        sectors = ["" if one is None else f"{one / 1e6:.3f}" for one in line.last_sectors_us]
         table.add_row(
-            str(place),
-            line.name,
+            str(line.position),
+            line.name or line.imei,
             str(line.laps),
-            _gap(standings[0], line),
+            _gap(line),
             f"{line.last_us / 1e6:.3f}",
             *sectors,
             f"{line.best_us / 1e6:.3f}",
@@ -201,13 +202,12 @@ def board_table(standings: "Sequence[Standing]") -> Table:
     return table
 
 
-def _gap(leader: "Standing", line: "Standing") -> str:
-    if line is leader:
+def _gap(line: "Standing") -> str:
+    if line.position == 1:
         return ""
-    if line.laps == leader.laps:
-        return f"+{(line.ended_at_us - leader.ended_at_us) / 1e6:.3f}"
-    n_laps = leader.laps - line.laps
-    return f"+{n_laps} lap" if n_laps == 1 else f"+{n_laps} laps"
+    if line.gap_us is not None:
+        return f"+{line.gap_us / 1e6:.3f}"
+    return f"+{line.laps_behind} lap{'' if line.laps_behind == 1 else 's'}"
 
 
 def _bar(part: int, whole: int) -> str:

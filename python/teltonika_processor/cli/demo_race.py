@@ -3,13 +3,14 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from teltonika_processor.cli.demo_board import RaceAccounts, Standing, compare_race, standings
+from teltonika_processor.cli.demo_board import RaceAccounts, compare_race
 from teltonika_processor.simulate.grand_prix import GrandPrix
 from teltonika_processor.store.connection import Session
 from teltonika_processor.store.folding import marked_devices
 from teltonika_processor.store.sessions import RaceSession, add_session
 from teltonika_processor.store.timing import laps_of
 from teltonika_processor.store.zones import ZoneColumns, finish_edits, write_zones
+from teltonika_processor.timing.board import Standing, standings
 
 SESSION: Final = "demo"
 
@@ -60,7 +61,7 @@ class Board:
 
     async def standings(self) -> list[Standing]:
         """As they are now."""
-        return standings(await laps_of(self._session, SESSION))
+        return standings(await laps_of(self._session, SESSION), is_race=True)
 
     async def accounts(self) -> RaceAccounts:
         """Against the truth, once all is stored and derived."""

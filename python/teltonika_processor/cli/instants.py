@@ -1,4 +1,4 @@
-"""Moments and spans of time as people type and read them: UTC, with microseconds."""
+"""Moments and spans of time as people type and read them: moments in UTC, with T and Z."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
@@ -23,7 +23,7 @@ def instant_of(text: str) -> datetime:
         ) from None
 
 
-def since_of(text: str) -> datetime:
+def instant_or_age_of(text: str) -> datetime:
     """A moment, or how long ago it was: 90s, 15min, 2h, 7d."""
     try:
         ago_s = duration_s(text)
@@ -35,11 +35,18 @@ def since_of(text: str) -> datetime:
 Since = Annotated[
     datetime | None,
     typer.Option(
-        parser=since_of, metavar="INSTANT", help="From then on; or 15min, 2h, 7d: so long ago."
+        parser=instant_or_age_of,
+        metavar="INSTANT",
+        help="From then on; or 15min, 2h, 7d: so long ago.",
     ),
 ]
 Until = Annotated[
-    datetime | None, typer.Option(parser=instant_of, metavar="INSTANT", help="Before then.")
+    datetime | None,
+    typer.Option(
+        parser=instant_or_age_of,
+        metavar="INSTANT",
+        help="Before then; or 15min, 2h, 7d: so long ago.",
+    ),
 ]
 
 
@@ -50,16 +57,12 @@ def instant_text(instant: datetime | None, never: str = "-") -> str:
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def moment_text(unix_us: int) -> str:
-    """The moment in UTC with microseconds."""
-    moment = _EPOCH + timedelta(microseconds=unix_us)
-    return moment.isoformat(sep=" ", timespec="microseconds").removesuffix("+00:00") + "Z"
-
-
-def minute_text(moment: datetime) -> str:
-    """The moment in UTC as somebody would type it."""
-    text = moment.astimezone(UTC).isoformat(sep=" ").removesuffix("+00:00")
-    return text + "Z"
+def crossing_text(unix_us: int | None) -> str:
+    """As `instant_text`, with microseconds, also where they are 0: moments of crossings."""
+    if unix_us is None:
+        return "-"
+    instant = _EPOCH + timedelta(microseconds=unix_us)
+    return instant.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def lap_text(duration_us: int | None) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Final
 
 from teltonika_processor.cli.csv_output import print_csv
-from teltonika_processor.cli.instants import lap_text, moment_text, seconds_text
+from teltonika_processor.cli.instants import crossing_text, lap_text, seconds_text
 from teltonika_processor.cli.tables import print_rows
 from teltonika_processor.store.sessions import RaceSession
 from teltonika_processor.store.timing import Lap
@@ -44,8 +44,8 @@ def print_laps_csv(race: RaceSession, laps: Sequence[Lap]) -> None:
         headings,
         [
             (
-                *(race.name, lap.imei, lap.device, lap.lap),
-                *(moment_text(lap.started_at_us), moment_text(lap.ended_at_us)),
+                *(race.name, lap.imei, lap.name, lap.lap),
+                *(crossing_text(lap.started_at_us), crossing_text(lap.ended_at_us)),
                 *(seconds_text(lap.duration_us), seconds_text(lap.uncertainty_us)),
                 *map(seconds_text, lap.sector_times_us),
                 *(lap.too_short, lap.has_gap, lap.has_jump),
@@ -68,9 +68,9 @@ def _n_sectors(race: RaceSession) -> int:
 def _lap_cells(lap: Lap) -> tuple[str, ...]:
     return (
         lap.imei,
-        _name(lap.device),
+        _name(lap.name),
         "-" if lap.lap is None else str(lap.lap),
-        moment_text(lap.started_at_us),
+        crossing_text(lap.started_at_us),
         lap_text(lap.duration_us),
         f"{lap.uncertainty_us / 1e6:.3f}",
         *map(lap_text, lap.sector_times_us),
@@ -95,7 +95,7 @@ def print_board(board: Sequence[Standing]) -> None:
             (
                 str(line.position),
                 line.imei,
-                _name(line.device),
+                _name(line.name),
                 str(line.laps),
                 lap_text(line.total_us),
                 lap_text(line.best_us),
@@ -119,7 +119,7 @@ def print_board_csv(race: RaceSession, board: Sequence[Standing]) -> None:
         headings,
         [
             (
-                *(race.name, line.position, line.imei, line.device, line.laps),
+                *(race.name, line.position, line.imei, line.name, line.laps),
                 *(seconds_text(line.total_us), seconds_text(line.best_us), line.best_lap),
                 *(seconds_text(line.last_us), line.laps_behind, seconds_text(line.gap_us)),
             )

@@ -9,10 +9,10 @@ from typing import Final, Literal
 
 import typer
 
-from teltonika_processor.cli.instants import moment_text
+from teltonika_processor.cli.instants import crossing_text
 from teltonika_processor.cli.tables import print_rows
 from teltonika_processor.model import format_imei
-from teltonika_processor.store.rerun import Change, Compared
+from teltonika_processor.store.rerun import Change, Compared, StoredRow
 from teltonika_processor.texts import printable
 from teltonika_processor.timing.rerun import Rerun
 
@@ -69,8 +69,8 @@ class Findings:
         said = (
             f"{total['added']:,} added, {total['removed']:,} removed, {total['changed']:,} changed"
         )
-        more = f", and of {len(self.unfinished):,} devices more" if self.unfinished else ""
-        return f"{said} crossings of {len({c.imei for c in self.changes}):,} devices{more}"
+        more = f", and of {_devices(len(self.unfinished))} more" if self.unfinished else ""
+        return f"{said} crossings of {_devices(len({c.imei for c in self.changes}))}{more}"
 
 
 def what(change: Change) -> What:
@@ -98,7 +98,7 @@ class RecomputeOutput:
             typer.echo(f"{format_imei(imei)}: too many fixes to compare; the first were", err=True)
         if self._as_json:
             return
-        looked = f"{found.n_devices:,} devices, {found.n_segments:,} segments looked at"
+        looked = f"{_devices(found.n_devices)}, {found.n_segments:,} segments looked at"
         if not found.changes:
             print(f"{looked}: every crossing is as it should be")
             return
@@ -137,7 +137,7 @@ class RecomputeOutput:
             print(json.dumps(_object(found, done, duration_s, dry_run=dry_run)))
         elif done is not None:
             print(
-                f"derived again: {done.n_devices:,} devices, {done.n_segments:,} segments, "
+                f"derived again: {_devices(done.n_devices)}, {done.n_segments:,} segments, "
                 f"in {duration_s:.1f} s"
             )
 
@@ -145,16 +145,23 @@ class RecomputeOutput:
 def _cells(found: Findings, change: Change) -> tuple[str, ...]:
     row = change.is_now or change.was
     assert row is not None  # noqa: S101 -- a change has one of the two
-    was = "-" if change.was is None else moment_text(change.was.at_us)
     return (
         what(change),
         format_imei(change.imei),
         found.name(change.zone_id),
         row.kind,
-        "-" if change.is_now is None else moment_text(change.is_now.at_us),
-        was,
+        _at(change.is_now),
+        _at(change.was),
         row.cause,
     )
+
+
+def _devices(n: int) -> str:
+    return f"{n:,} device{'' if n == 1 else 's'}"
+
+
+def _at(row: StoredRow | None) -> str:
+    return crossing_text(None if row is None else row.at_us)
 
 
 def _object(

@@ -18,7 +18,7 @@ from teltonika_processor.cli.confirmation import (
     require_somebody_to_ask,
 )
 from teltonika_processor.cli.failures import failures_told
-from teltonika_processor.cli.instants import instant_of, minute_text
+from teltonika_processor.cli.instants import instant_of, instant_text
 from teltonika_processor.cli.names import unknown_names_told
 from teltonika_processor.cli.tables import print_rows
 from teltonika_processor.service.exit_codes import EXIT_FINDING
@@ -32,10 +32,10 @@ from teltonika_processor.store.sessions import (
     remove_session,
     session_named,
 )
-from teltonika_processor.store.timing import timing_session
+from teltonika_processor.store.zone_sessions import looking_session
 from teltonika_processor.texts import printable
 
-_HEADINGS: Final = ("session", "kind", "from", "to", "finish", "sectors")
+_HEADINGS: Final = ("session", "kind", "starts_at", "ends_at", "finish", "sectors")
 
 # Bound: a name stands in tables.
 _NAME_MAX: Final = 200
@@ -72,13 +72,13 @@ def add(  # noqa: PLR0913 -- the options of the command
         typer.Option(metavar="ZONE", help="A sector gate; repeat it in the order of a lap."),
     ] = None,
 ) -> None:
-    """Add a session: laps are counted of the crossings of FINISH from one moment to the other.
+    """Add a session: laps are counted from crossings of --finish between two moments.
 
     A moment is as 2026-05-03T14:00:00Z; without a zone of time it is UTC. Crossings that are there
     already count too. Takes DATABASE_MIGRATION_URL, or DATABASE_URL.
 
-    Exits with 0 if it was added, 1 if there is one of this name or no zone of that, 2 if the
-    moments or names cannot be meant.
+    Exits with 0 if it was added, 1 if a session of this name is there or one of the zones is not,
+    2 if the moments or names cannot be meant.
     """
     if not name.strip() or len(name) > _NAME_MAX:
         refuse(f"a name is 1 to {_NAME_MAX} characters")
@@ -92,7 +92,8 @@ def add(  # noqa: PLR0913 -- the options of the command
         if not asyncio.run(_add(command_settings(), wanted)):
             typer.echo(f"there is a session {name!r} already: remove it first", err=True)
             raise typer.Exit(EXIT_FINDING)
-    print(f"added: {printable(name)}")
+    period = f"{instant_text(starts_at)} to {instant_text(ends_at)}"
+    print(f"added: {printable(name)}, {period}")
 
 
 async def _add(settings: Settings, wanted: RaceSession) -> bool:
@@ -113,14 +114,14 @@ def list_command(*, as_json: JsonLines = False) -> None:
             print(json.dumps(_object(one)))
     elif found:
         rows = [_cells(one) for one in found]
-        print_rows(_HEADINGS, rows, terminal=sys.stdout.isatty(), unfolded=("from", "to"))
+        print_rows(_HEADINGS, rows, terminal=sys.stdout.isatty(), unfolded=("starts_at", "ends_at"))
     else:
         print("no session")
 
 
 async def _all(settings: Settings) -> list[RaceSession]:
     dsn = settings.database_url.get_secret_value()
-    async with timing_session(dsn, pooler=settings.database_pooler) as session:
+    async with looking_session(dsn, pooler=settings.database_pooler) as session:
         return await all_sessions(session)
 
 
@@ -129,8 +130,8 @@ def _cells(one: RaceSession) -> tuple[str, ...]:
     return (
         printable(one.name),
         one.kind,
-        minute_text(one.starts_at),
-        minute_text(one.ends_at),
+        instant_text(one.starts_at),
+        instant_text(one.ends_at),
         printable(finish),
         ", ".join(map(printable, sectors)) or "-",
     )
@@ -141,8 +142,8 @@ def _object(one: RaceSession) -> dict[str, object]:
     return {
         "session": one.name,
         "kind": one.kind,
-        "from": one.starts_at.isoformat(),
-        "to": one.ends_at.isoformat(),
+        "starts_at": instant_text(one.starts_at),
+        "ends_at": instant_text(one.ends_at),
         "finish": finish,
         "sectors": sectors,
     }

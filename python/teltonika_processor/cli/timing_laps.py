@@ -18,9 +18,11 @@ from teltonika_processor.cli.laps_output import (
     print_laps_json,
 )
 from teltonika_processor.cli.names import unknown_names_told
+from teltonika_processor.cli.underived import tell_underived
 from teltonika_processor.settings import Settings
 from teltonika_processor.store.sessions import RaceSession, session_named
-from teltonika_processor.store.timing import Lap, laps_of, timing_session
+from teltonika_processor.store.timing import Lap, laps_of
+from teltonika_processor.store.zone_sessions import looking_session
 from teltonika_processor.timing.board import standings
 
 
@@ -67,6 +69,7 @@ def laps(
 
 async def _laps(settings: Settings, name: str, imei: int | None) -> tuple[RaceSession, list[Lap]]:
     dsn = settings.database_url.get_secret_value()
-    async with timing_session(dsn, pooler=settings.database_pooler) as session:
+    async with looking_session(dsn, pooler=settings.database_pooler) as session:
         race = await session_named(session, name)
+        await tell_underived(session)
         return race, await laps_of(session, name, imei)

@@ -16,12 +16,11 @@ from teltonika_processor.cli.confirmation import (
     require_somebody_to_ask,
 )
 from teltonika_processor.cli.failures import failures_told
+from teltonika_processor.cli.zones_edit import finish
 from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
-from teltonika_processor.store.connection import Session
-from teltonika_processor.store.partitions import owner_session
-from teltonika_processor.store.timing import timing_session
-from teltonika_processor.store.zones import PathLimits, change_limits, finish_edits, path_limits
+from teltonika_processor.store.zone_sessions import editing_session, looking_session
+from teltonika_processor.store.zones import PathLimits, change_limits, path_limits
 
 
 def _limit(text: str) -> float:
@@ -38,11 +37,19 @@ def limits(
     *,
     gap_s: Annotated[
         float | None,
-        typer.Option(parser=_limit, metavar="SECONDS", help="Farther apart there is no path."),
+        typer.Option(
+            parser=_limit,
+            metavar="SECONDS",
+            help="Two fixes farther apart in time have no path between them.",
+        ),
     ] = None,
     jump_m_s: Annotated[
         float | None,
-        typer.Option(parser=_limit, metavar="SPEED", help="Nor if it took more metres a second."),
+        typer.Option(
+            parser=_limit,
+            metavar="SPEED",
+            help="Nor have two that would need more metres a second.",
+        ),
     ] = None,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -74,7 +81,7 @@ def limits(
 def _say(found: PathLimits, n_devices: int | None, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         about = {"dry_run": dry_run, "gap_s": found.gap_s, "jump_m_s": found.jump_m_s}
-        print(json.dumps(about | {"marked": n_devices or 0}))
+        print(json.dumps(about | {"devices": n_devices}))
         return
     print(f"{'would be: ' if dry_run else ''}{_text(found)}")
     if n_devices is not None:
@@ -87,20 +94,12 @@ def _text(found: PathLimits) -> str:
 
 async def _stored(settings: Settings) -> PathLimits:
     dsn = settings.database_url.get_secret_value()
-    async with timing_session(dsn, pooler=settings.database_pooler) as session:
+    async with looking_session(dsn, pooler=settings.database_pooler) as session:
         return await path_limits(session)
 
 
 async def _change(settings: Settings, wanted: PathLimits) -> int:
-    """How many devices are marked."""
-    async with owner_session(settings.owner_url.get_secret_value()) as session:
+    """How many devices were marked."""
+    async with editing_session(settings.owner_url.get_secret_value()) as session:
         await change_limits(session, wanted)
-        async for _ in finish_edits(session):
-            pass
-        return await _count_marked(session)
-
-
-async def _count_marked(session: Session) -> int:
-    return int(
-        await session.fetchval("SELECT count(*) FROM public.refold WHERE NOT isempty(ranges)")
-    )
+        return await finish(session)

@@ -18,7 +18,7 @@ from teltonika_processor.cli.confirmation import (
     require_somebody_to_ask,
 )
 from teltonika_processor.cli.failures import failures_told
-from teltonika_processor.cli.instants import Until, since_of
+from teltonika_processor.cli.instants import ALWAYS, Until, instant_or_age_of
 from teltonika_processor.cli.names import unknown_names_told
 from teltonika_processor.cli.recompute_output import Findings, RecomputeOutput
 from teltonika_processor.errors import ZoneUnusable
@@ -45,7 +45,7 @@ class _Order:
 
 
 def _since(text: str) -> datetime:
-    return EARLIEST if text == "always" else since_of(text)
+    return EARLIEST if text == ALWAYS else instant_or_age_of(text)
 
 
 def recompute(  # noqa: PLR0913 -- the options of the command
@@ -74,8 +74,8 @@ def recompute(  # noqa: PLR0913 -- the options of the command
     Crossings are kept up to date without it: it is for positions or crossings that somebody changed
     by hand. What is replaced leaves a line in timing_revisions. May be run while instances fold.
 
-    Exits with 0 if all is derived or nothing would change, 1 if the answer was no or there is no
-    such zone, 2 if neither a zone nor a device is named.
+    Exits with 0 if all is derived or nothing would change, 1 if the answer was no, there is no such
+    zone, or a row of zones is none; 2 if not either a zone or devices are named.
     """
     if (zone is None) == (not imei):
         refuse("give --zone NAME or --imei IMEI: one of the two")

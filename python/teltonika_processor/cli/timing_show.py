@@ -12,9 +12,10 @@ import typer
 from teltonika_processor.cli.arguments import JsonLines, imei_of
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.failures import failures_told
-from teltonika_processor.cli.instants import Since, Until, moment_text
+from teltonika_processor.cli.instants import Since, Until, crossing_text
 from teltonika_processor.cli.names import unknown_names_told
 from teltonika_processor.cli.tables import print_rows
+from teltonika_processor.cli.underived import tell_underived
 from teltonika_processor.settings import Settings
 from teltonika_processor.store.connection import Session
 from teltonika_processor.store.sessions import named_zones
@@ -23,9 +24,9 @@ from teltonika_processor.store.timing import (
     Filter,
     Stay,
     crossings,
-    timing_session,
 )
 from teltonika_processor.store.timing import stays as stored_stays
+from teltonika_processor.store.zone_sessions import looking_session
 from teltonika_processor.texts import age_text, printable
 
 # Bound: rows of one list, some 30 MB.
@@ -91,7 +92,8 @@ async def _found(
     limit: int,
 ) -> list[T]:
     dsn = settings.database_url.get_secret_value()
-    async with timing_session(dsn, pooler=settings.database_pooler) as session:
+    async with looking_session(dsn, pooler=settings.database_pooler) as session:
+        await tell_underived(session)
         return await ask(session, await _of_zone(session, zone, wanted), limit=limit)
 
 
@@ -130,10 +132,10 @@ def _print(  # noqa: PLR0913, PLR0917 -- of one list
 
 def _crossing_cells(crossing: Crossing) -> tuple[str, ...]:
     return (
-        moment_text(crossing.at_us),
+        crossing_text(crossing.at_us),
         f"{crossing.uncertainty_us / 1e6:.6f}",
         crossing.imei,
-        _text(crossing.device),
+        _text(crossing.name),
         _text(crossing.zone),
         crossing.kind,
         crossing.direction or "-",
@@ -145,10 +147,10 @@ def _crossing_cells(crossing: Crossing) -> tuple[str, ...]:
 def _stay_cells(stay: Stay) -> tuple[str, ...]:
     return (
         stay.imei,
-        _text(stay.device),
+        _text(stay.name),
         _text(stay.zone),
-        moment_text(stay.entered_at_us),
-        "-" if stay.left_at_us is None else moment_text(stay.left_at_us),
+        crossing_text(stay.entered_at_us),
+        crossing_text(stay.left_at_us),
         "-" if stay.duration_us is None else age_text(stay.duration_us // 1000),
         ", ".join(_remarks(stay)),
     )

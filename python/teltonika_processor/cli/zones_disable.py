@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -52,7 +51,7 @@ def disable(
     Exits with 0 if it counts no more, 1 if no zone of this name counted then, or the answer was no.
     """
     require_somebody_to_ask("disable", yes=yes, dry_run=dry_run)
-    now = datetime.fromtimestamp(time.time(), UTC)
+    now = datetime.now(UTC)
     end = from_ or now
     past = past_text(end) if end < now else ""
     with failures_told():

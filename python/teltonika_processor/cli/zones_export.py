@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -33,7 +32,7 @@ def export(
     """
     with failures_told():
         zones = asyncio.run(stored(command_settings()))
-    found = counting(zones, at or datetime.fromtimestamp(time.time(), UTC))
+    found = counting(zones, at or datetime.now(UTC))
     found.sort(key=lambda zone: zone.columns.name)
     features = ",\n".join(json.dumps(feature_of(zone.columns)) for zone in found)
     print(f'{{"type": "FeatureCollection", "features": [\n{features}\n]}}')

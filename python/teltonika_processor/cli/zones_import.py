@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,7 +82,7 @@ def import_zones(
     Exits with 0 if they are there, 1 if the answer was no, 2 if something of the file is no zone:
     `zones check` says the same and changes nothing.
     """
-    now = datetime.fromtimestamp(time.time(), UTC)
+    now = datetime.now(UTC)
     found = read_file(text_of(file))
     if found.problems:
         for line in problem_lines(found.problems):

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -31,7 +30,7 @@ def list_zones(
     """
     with failures_told():
         zones = asyncio.run(stored(command_settings()))
-    now = datetime.fromtimestamp(time.time(), UTC)
+    now = datetime.now(UTC)
     shown = zones if all_versions else newest(zones)
     versions = versions_of(zones)
     shown = sorted(shown, key=lambda zone: (zone.columns.name, zone.id, zone.version))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from teltonika_processor.cli.instants import instant_text
+from teltonika_processor.cli.instants import ALWAYS, instant_text
 from teltonika_processor.cli.tables import print_rows
 from teltonika_processor.cli.zones_state import Versions, state_of
 from teltonika_processor.store.zones import StoredZone
@@ -84,7 +84,7 @@ def _cells(zone: StoredZone, versions: Versions, now: datetime) -> tuple[str, ..
         str(zone.version),
         columns.kind,
         state_of(zone, versions, now),
-        instant_text(zone.valid_from, "always"),
+        instant_text(zone.valid_from, ALWAYS),
         instant_text(zone.valid_to),
         f"{columns.hysteresis_m:g} m",
         _seconds(columns.minimum_lap_s),
@@ -109,7 +109,7 @@ def _facts(zone: StoredZone) -> list[tuple[str, str]]:
     }
     return [
         ("kind", columns.kind),
-        ("valid from", instant_text(zone.valid_from, "always")),
+        ("valid from", instant_text(zone.valid_from, ALWAYS)),
         ("valid to", instant_text(zone.valid_to)),
         *((label, text) for label, text in shape.items() if text is not None),
         ("edit", _edit(zone)),

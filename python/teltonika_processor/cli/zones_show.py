@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from datetime import UTC, datetime
 
 import typer
@@ -28,7 +27,7 @@ def show(name: ZoneName, *, as_json: JsonObject = False) -> None:
     if not found:
         typer.echo(f"no zone has the name {printable(name)!r}", err=True)
         raise typer.Exit(EXIT_FINDING)
-    now = datetime.fromtimestamp(time.time(), UTC)
+    now = datetime.now(UTC)
     versions = versions_of(found)
     if as_json:
         objects = [measured_object(zone, versions, now) for zone in found]

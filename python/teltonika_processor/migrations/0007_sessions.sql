@@ -187,3 +187,23 @@ CROSS JOIN LATERAL (
     ) AS times
 ) AS sectors;
 COMMENT ON VIEW public.laps IS 'From one crossing of start and finish to the next, by session and device. A lap below the minimum is flagged, and has no number; has_gap and has_jump are null where the positions are gone.';
+COMMENT ON COLUMN public.laps.session IS 'The session.';
+COMMENT ON COLUMN public.laps.imei IS 'The device; its name is in devices.';
+COMMENT ON COLUMN public.laps.lap IS 'Number within the session, from 1; null where the lap is too short.';
+COMMENT ON COLUMN public.laps.started_at IS 'Crossing of start and finish that begins it.';
+COMMENT ON COLUMN public.laps.ended_at IS 'The next one.';
+COMMENT ON COLUMN public.laps.duration IS 'Between the two.';
+COMMENT ON COLUMN public.laps.uncertainty_us IS 'By how much the duration may be off, in microseconds: the sum of both crossings'' uncertainty.';
+COMMENT ON COLUMN public.laps.sector_times IS 'In the order of the session''s sector gates, the last one to the finish; null for a sector whose gate was not seen, empty without gates.';
+COMMENT ON COLUMN public.laps.too_short IS 'Whether it is shorter than the minimum of its zone.';
+COMMENT ON COLUMN public.laps.has_gap IS 'Whether two fixes in it are farther apart in time than timing_limits allow.';
+COMMENT ON COLUMN public.laps.has_jump IS 'Whether two fixes in it would need a higher speed than timing_limits allow.';
+COMMENT ON COLUMN public.zone_stays.imei IS 'The device; its name is in devices.';
+COMMENT ON COLUMN public.zone_stays.zone_id IS 'The zone; its name is in zones. Gates have no stays.';
+COMMENT ON COLUMN public.zone_stays.entered_at IS 'When it came in.';
+COMMENT ON COLUMN public.zone_stays.left_at IS 'When it left; null while it is inside.';
+COMMENT ON COLUMN public.zone_stays.duration IS 'Between the two; null while it is inside.';
+COMMENT ON COLUMN public.zone_stays.is_open IS 'Whether it is inside.';
+COMMENT ON COLUMN public.zone_stays.is_initial IS 'Whether it was inside at its first fix, so that nobody knows since when.';
+COMMENT ON COLUMN public.zone_stays.entered_cause IS 'ok; or what made the change without a path: gap, jump.';
+COMMENT ON COLUMN public.zone_stays.left_cause IS 'The same of leaving, or zone_ended; null while it is inside.';

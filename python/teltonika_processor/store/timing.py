@@ -1,22 +1,12 @@
 """What is asked of crossings: the crossings themselves, laps, stays in zones."""
 
 import json
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from teltonika_processor.model import format_imei
-from teltonika_processor.store.connection import (
-    Pooler,
-    Session,
-    SessionConfig,
-    open_reading_session,
-    session_of,
-)
-
-# Bound: one statement; the laps of a long race take a tenth of a second.
-_STATEMENT_MAX_S: Final = 30.0
+from teltonika_processor.store.connection import Session
 
 
 def _us(column: str) -> str:
@@ -30,7 +20,7 @@ _ZONE_NAME: Final = """
 # $1: zone, $2: device, $3, $4: from, before; each null for all. $5: the newest so many.
 _CROSSINGS: Final = f"""
 SELECT * FROM (
-    SELECT {_us("t.at")} AS at_us, t.imei, d.name AS device, {_ZONE_NAME} AS zone, t.kind,
+    SELECT {_us("t.at")} AS at_us, t.imei, d.name, {_ZONE_NAME} AS zone, t.kind,
         t.direction, t.uncertainty_us, t.cause, t.satellites, t.zone_version,
         t.at, t.end_t, t.zone_id, t.n
     FROM public.timing_records AS t LEFT JOIN public.devices AS d USING (imei)
@@ -43,7 +33,7 @@ SELECT * FROM (
 """  # noqa: S608 -- constants of ours
 
 _LAPS: Final = f"""
-SELECT l.imei, d.name AS device, l.lap, {_us("l.started_at")} AS started_at_us,
+SELECT l.imei, d.name, l.lap, {_us("l.started_at")} AS started_at_us,
     {_us("l.ended_at")} AS ended_at_us, {_us("l.duration")} AS duration_us, l.uncertainty_us,
     (
         SELECT coalesce(json_agg({_us("time")} ORDER BY number), '[]')::text
@@ -59,7 +49,7 @@ ORDER BY l.ended_at, l.imei
 # newest so many.
 _STAYS: Final = f"""
 SELECT * FROM (
-    SELECT s.imei, d.name AS device, {_ZONE_NAME} AS zone, {_us("s.entered_at")} AS entered_at_us,
+    SELECT s.imei, d.name, {_ZONE_NAME} AS zone, {_us("s.entered_at")} AS entered_at_us,
         {_us("s.left_at")} AS left_at_us, {_us("s.duration")} AS duration_us, s.is_open,
         s.is_initial, s.entered_cause, s.left_cause
     FROM public.zone_stays AS s LEFT JOIN public.devices AS d USING (imei)
@@ -69,6 +59,15 @@ SELECT * FROM (
     ORDER BY s.entered_at DESC, s.imei DESC, s.zone_id DESC LIMIT $4
 ) AS newest ORDER BY entered_at_us, imei, zone
 """  # noqa: S608 -- constants of ours
+
+
+_UNDERIVED: Final = """
+SELECT CASE
+    WHEN EXISTS (SELECT FROM public.zones WHERE NOT isempty(unmarked))
+    THEN (SELECT count(*) FROM public.last_position)
+    ELSE (SELECT count(*) FROM public.refold WHERE NOT isempty(ranges))
+END
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +95,7 @@ class Crossing:
 
     at_us: int
     imei: str
-    device: str | None
+    name: str | None
     zone: str | None
     kind: str
     direction: str | None
@@ -117,7 +116,7 @@ class Lap:
     """
 
     imei: str
-    device: str | None
+    name: str | None
     lap: int | None
     started_at_us: int
     ended_at_us: int
@@ -134,7 +133,7 @@ class Stay:
     """A row of the view `zone_stays`, with names; times in Unix microseconds."""
 
     imei: str
-    device: str | None
+    name: str | None
     zone: str | None
     entered_at_us: int
     left_at_us: int | None
@@ -145,12 +144,9 @@ class Stay:
     left_cause: str | None
 
 
-def timing_session(dsn: str, *, pooler: Pooler = "none") -> AbstractAsyncContextManager[Session]:
-    """A session for these statements; foreign errors that leave the block are translated."""
-    config = SessionConfig(
-        dsn=dsn, instance="timing", write_timeout_s=_STATEMENT_MAX_S, pooler=pooler
-    )
-    return session_of(open_reading_session, config)
+async def count_underived(session: Session) -> int:
+    """Devices whose crossings are yet to be derived again; all of them while an edit is under way."""
+    return int(await session.fetchval(_UNDERIVED))
 
 
 async def crossings(session: Session, wanted: Filter, *, limit: int) -> list[Crossing]:

@@ -1,4 +1,4 @@
-"""Sessions for changing and for looking at zones, and where the fleet is."""
+"""Sessions for changing zones, for looking at them and at crossings, and where the fleet is."""
 
 import socket
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ from teltonika_processor.store.migrate import pending_told
 # Another edit holds the lock while it writes: seconds, for zones of a million points.
 _LOCK_TIMEOUT_S: Final = 30.0
 
-# Bound: reading all versions of all zones.
+# Bound: one statement, such as all versions of all zones, or the laps of a session.
 _READ_MAX_S: Final = 60.0
 
 # Bound: cells of half a degree that a fleet is in; all land on earth is some 80,000.

@@ -26,7 +26,12 @@ _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('teltonika-process
 
 _COLUMNS: Final = """
 id, version, name, kind, geometry::text, radius_m, direction, hysteresis_m, minimum_lap_s,
-nullif(valid_from, '-infinity') AS valid_from, nullif(valid_to, 'infinity') AS valid_to,
+CASE WHEN valid_from > '-infinity' THEN
+    least(greatest(valid_from, '0001-01-01 00:00:00+00'), '9999-12-31 00:00:00+00')
+END AS valid_from,
+CASE WHEN valid_to < 'infinity' THEN
+    least(greatest(valid_to, '0001-01-01 00:00:00+00'), '9999-12-31 00:00:00+00')
+END AS valid_to,
 isempty(unmarked) AS is_marked
 """
 

@@ -19,19 +19,21 @@ class Standing:
         position: From 1.
         laps: How many have a number.
         total_us: From the device's first crossing to its last that ended such a lap.
-        ended_at_us: The moment of that, Unix time.
+        last_sectors_us: Of the last lap; None where a gate was missed, or passed out of order.
+        ended_at_us: When the last lap ended, Unix time.
         laps_behind: In a race, fewer laps than the leader.
         gap_us: Behind the leader: in a race at the line, None with fewer laps; else by best lap.
     """
 
     position: int
     imei: str
-    device: str | None
+    name: str | None
     laps: int
     total_us: int
     best_us: int
     best_lap: int
     last_us: int
+    last_sectors_us: tuple[int | None, ...]
     ended_at_us: int
     laps_behind: int
     gap_us: int | None
@@ -76,12 +78,13 @@ def _standing(position: int, own: list[Lap], leader: list[Lap], *, is_race: bool
     return Standing(
         position=position,
         imei=last.imei,
-        device=last.device,
+        name=last.name,
         laps=len(own),
         total_us=last.ended_at_us - own[0].started_at_us,
         best_us=best.duration_us,
         best_lap=best.lap or 0,
         last_us=last.duration_us,
+        last_sectors_us=last.sector_times_us,
         ended_at_us=last.ended_at_us,
         laps_behind=laps_behind,
         gap_us=gap_us,

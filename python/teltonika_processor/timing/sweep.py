@@ -8,12 +8,12 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, NoReturn
 
 from teltonika_processor.errors import TeltonikaProcessorError, TransientError
-from teltonika_processor.events import EditsFinished, FoldFailed
+from teltonika_processor.events import EditsFinished
 from teltonika_processor.store.connection import SessionConfig, open_session, session_of
 from teltonika_processor.store.folding import marked_devices
 from teltonika_processor.store.zones import count_unfinished_edits, finish_edits
-from teltonika_processor.tasks.ratelimit import RateLimit
-from teltonika_processor.tasks.retry import SAY_AGAIN_S, Surroundings
+from teltonika_processor.tasks.retry import Surroundings
+from teltonika_processor.timing.failures import FoldFailures
 
 SWEEP_EVERY_S: Final = 5.0
 """What a crash left is found this soon, and what an operator asked for by hand."""
@@ -49,7 +49,7 @@ class Sweeper:
         self._around: Final = around
         self._every_s: Final = every_s
         self._is_unfinished: Final = asyncio.Event()
-        self._failure_lines: Final = RateLimit(burst=1, interval_s=SAY_AGAIN_S)
+        self._failures: Final = FoldFailures(around)
         self.n_marked: int | None = None
         self.n_unfinished_edits: int | None = None
 
@@ -68,7 +68,7 @@ class Sweeper:
             except TransientError:
                 pass
             except TeltonikaProcessorError as error:
-                self._tell_failed(error)
+                self._failures.tell(error, self.n_marked or 0)
             await asyncio.sleep(self._every_s)
 
     async def _sweep_forever(self) -> NoReturn:
@@ -93,16 +93,3 @@ class Sweeper:
             self._is_unfinished.clear()
             duration_ms = round((self._around.clock() - began_s) * 1e3, 3)
             self._around.emit(EditsFinished(devices=n_devices, duration_ms=duration_ms))
-
-    def _tell_failed(self, error: TeltonikaProcessorError) -> None:
-        self._around.retried("fold", "unknown")
-        suppressed = self._failure_lines.admit(self._around.clock())
-        if suppressed is not None:
-            self._around.emit(
-                FoldFailed(
-                    error_type=type(error).__name__,
-                    error=str(error),
-                    marked=self.n_marked or 0,
-                    suppressed=suppressed,
-                )
-            )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, NoReturn
 
 from teltonika_processor.errors import DecoderBug, SinkRejected, TeltonikaProcessorError
-from teltonika_processor.events import FoldCommitted, FoldFailed, ZonesLoaded
+from teltonika_processor.events import FoldCommitted, ZonesLoaded
 from teltonika_processor.store.connection import (
     Session,
     SessionConfig,
@@ -22,8 +22,8 @@ from teltonika_processor.store.folding import (
     KnownZones,
     ZonesChanged,
 )
-from teltonika_processor.tasks.ratelimit import RateLimit
-from teltonika_processor.tasks.retry import SAY_AGAIN_S, Surroundings, sleep_unless, until_done
+from teltonika_processor.tasks.retry import Surroundings, sleep_unless, until_done
+from teltonika_processor.timing.failures import FoldFailures
 from teltonika_processor.timing.marked import Group, Marked, rest_s
 from teltonika_processor.timing.zone_cache import load_zones
 
@@ -58,7 +58,7 @@ class FoldWorker:
         self._is_marked: Final = asyncio.Event()
         self._has_done_what_is_due: Final = asyncio.Event()
         self._has_done_what_is_due.set()
-        self._failure_lines: Final = RateLimit(burst=1, interval_s=SAY_AGAIN_S)
+        self._failures: Final = FoldFailures(around)
         self._zones: KnownZones | None = None
 
     @property
@@ -90,7 +90,7 @@ class FoldWorker:
             try:
                 await until_done("fold", self._serve, self._around)
             except TeltonikaProcessorError as error:
-                self._tell_failed(error)
+                self._failures.tell(error, self.n_marked)
                 await asyncio.sleep(_FAILED_REST_S)
 
     async def _serve(self) -> None:
@@ -178,19 +178,6 @@ class FoldWorker:
                 duration_ms=round(duration_s * 1e3, 3),
             )
         )
-
-    def _tell_failed(self, error: TeltonikaProcessorError) -> None:
-        self._around.retried("fold", "unknown")
-        suppressed = self._failure_lines.admit(self._around.clock())
-        if suppressed is not None:
-            self._around.emit(
-                FoldFailed(
-                    error_type=type(error).__name__,
-                    error=str(error),
-                    marked=self.n_marked,
-                    suppressed=suppressed,
-                )
-            )
 
 
 def _by_zone(crossings: Iterable[tuple[str, str, int]]) -> dict[str, dict[str, int]]:

@@ -55,9 +55,10 @@ def _native(zone: StoredZone) -> Zone:
     )
     try:
         return native_zone(version, zone.columns)
-    except ZoneRefused as refusal:
+    except (ZoneRefused, LookupError, TypeError, ValueError) as refusal:
+        what = refusal.args[0] if isinstance(refusal, ZoneRefused) else repr(refusal)
         raise ZoneUnusable(
-            f"zones: id {zone.id}, version {zone.version} ({zone.columns.name}): {refusal.args[0]}"
+            f"zones: id {zone.id}, version {zone.version} ({zone.columns.name}): {what}"
         ) from refusal
 
 

@@ -1,0 +1,17 @@
+"""A word beside crossings and laps that may still change."""
+
+import typer
+
+from teltonika_processor.store.connection import Session
+from teltonika_processor.store.timing import count_underived
+
+
+async def tell_underived(session: Session) -> None:
+    """Say how many devices are yet to be derived again, if there are any."""
+    n_devices = await count_underived(session)
+    if n_devices:
+        devices = "1 device" if n_devices == 1 else f"{n_devices:,} devices"
+        typer.echo(
+            f"crossings of {devices} are yet to be derived again: what is shown may change",
+            err=True,
+        )
