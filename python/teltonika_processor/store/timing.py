@@ -145,7 +145,7 @@ class Stay:
 
 
 async def count_underived(session: Session) -> int:
-    """Devices whose crossings are yet to be derived again; all of them while an edit is under way."""
+    """Devices whose crossings are yet to be derived again; all, while an edit goes on."""
     return int(await session.fetchval(_UNDERIVED))
 
 
