@@ -40,6 +40,16 @@ enum Left {
     At(Fix),
 }
 
+/// How much of the stretch that was marked is done this time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    All,
+    /// It ends before, and the rest stays marked.
+    Cut,
+    /// It was cut where there is no fix: nothing is derived.
+    Skipped,
+}
+
 /// A device whose leftmost stretch is derived again.
 #[derive(Debug)]
 pub(crate) struct Device {
@@ -65,9 +75,7 @@ pub(crate) struct Device {
     has_all_right: bool,
     /// Zones of the left neighbour's band that were looked up.
     members: Option<Vec<i32>>,
-    /// Whether the stretch ends before what was marked, and the rest of it stays so.
-    is_cut: bool,
-    is_skipped: bool,
+    end: End,
     pub(crate) rows: Vec<Row>,
 }
 
@@ -95,8 +103,7 @@ impl Device {
             n_right_before: Some(0),
             has_all_right: false,
             members: None,
-            is_cut: false,
-            is_skipped: false,
+            end: End::All,
             rows: Vec::new(),
         };
         device.cut_to(lo_us.saturating_add(budget.window_us));
@@ -116,12 +123,12 @@ impl Device {
     fn cut_to(&mut self, hi_us: i64) {
         if hi_us < self.hi_us {
             let later = (hi_us.saturating_add(1), self.hi_us);
-            if self.is_cut {
-                self.rest[0].0 = later.0;
-            } else {
+            if self.end == End::All {
                 self.rest.insert(0, later);
+            } else {
+                self.rest[0].0 = later.0;
             }
-            (self.hi_us, self.is_cut) = (hi_us, true);
+            (self.hi_us, self.end) = (hi_us, End::Cut);
         }
     }
 
@@ -142,17 +149,17 @@ impl Device {
         if let Some(first) = self.rest.first_mut() {
             first.0 = first.0.max(next_us);
         }
-        self.is_skipped = true;
+        self.end = End::Skipped;
     }
 
     /// Whether its stretch was cut and holds no fix.
     pub(crate) fn needs_next(&self) -> bool {
-        self.is_cut && self.within.is_empty() && !self.is_skipped
+        self.end == End::Cut && self.within.is_empty()
     }
 
     /// Whether there is nothing to replace, and only the mark to shorten.
     pub(crate) fn is_skipped(&self) -> bool {
-        self.is_skipped
+        self.end == End::Skipped
     }
 
     pub(crate) fn has_no_left(&mut self) {
@@ -195,7 +202,7 @@ impl Device {
             self.drop_last_instant_within();
         }
         self.settle_right(budget);
-        if self.is_cut {
+        if self.end != End::All {
             self.right.clear(); // they are marked, and folded another time
         }
     }
@@ -227,7 +234,7 @@ impl Device {
 
     /// Says what is missing; asks for more on the right each time.
     pub(crate) fn add_needs(&mut self, index: &ZoneIndex, needs: &mut Needs) {
-        if self.is_skipped {
+        if self.end == End::Skipped {
             return;
         }
         if self.needs_next() {
@@ -273,7 +280,7 @@ impl Device {
     }
 
     fn wants_more_right(&self, index: &ZoneIndex) -> bool {
-        !self.is_cut
+        self.end == End::All
             && !self.has_all_right
             && self.n_right(index).is_none()
             && !self.knows_the_newest()
@@ -295,7 +302,7 @@ impl Device {
 
     /// How many fixes were looked at, each the end of a segment.
     pub(crate) fn derive(&mut self, index: &ZoneIndex, limits: &Limits) -> usize {
-        if !self.is_cut {
+        if self.end == End::All {
             let n_right = self.n_right(index).unwrap_or(self.right.len());
             self.right.truncate(n_right);
         }
@@ -303,7 +310,7 @@ impl Device {
         let left = self.left_with_members(index);
         let left = left.as_ref().map(|(fix, members)| (fix, members));
         self.rows.clear();
-        if self.is_skipped {
+        if self.end == End::Skipped {
             return 0;
         }
         index.derive(limits, left, &fixes, &mut self.rows);
@@ -345,7 +352,7 @@ impl Device {
             Left::At(fix) => fix.t_us,
             Left::Unknown | Left::Gone | Left::Nobody => i64::MIN,
         };
-        let upto_us = match (self.is_cut, self.right.last()) {
+        let upto_us = match (self.end != End::All, self.right.last()) {
             (true, _) => self.hi_us,
             (false, Some(last)) => last.t_us,
             (false, None) => i64::MAX,
