@@ -6,18 +6,28 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from crossings import GATE, at
 from rows import DAY_MS, NOON_MS, Record
+from teltonika_processor.codec.native import Fold, ZoneIndex
 from teltonika_processor.errors import SchemaMismatch, SinkRejected
-from teltonika_processor.store import erasure
-from teltonika_processor.store.connection import Session
+from teltonika_processor.store import erasure, folding
+from teltonika_processor.store.connection import (
+    Session,
+    SessionConfig,
+    open_session,
+    session_of,
+)
 from teltonika_processor.store.erasure import (
     PERSONAL_TABLES,
+    PersonalTables,
     count_rows,
     erase_rows,
     erasure_session,
     personal_tables,
 )
+from teltonika_processor.store.folding import Folder, FoldLimits, KnownZones
 from teltonika_processor.store.positions import PositionWriter
+from teltonika_processor.store.zones import count_changes, path_limits
 from writing import IMEI, with_user, write
 
 OTHER = 356307042441013
@@ -184,3 +194,39 @@ async def test_a_row_that_an_operators_table_refers_to_is_told_as_a_refusal(
     with pytest.raises(SinkRejected, match="23503"):
         async with erasure_session(dsn) as session:
             await erased(session, IMEI)
+
+
+@pytest.mark.parametrize("n_erased", range(len(PERSONAL_TABLES) + 1))
+async def test_a_fold_under_way_leaves_nothing_of_the_device(
+    dsn: str,
+    writer: PositionWriter,
+    admin: asyncpg.Connection,
+    session: Session,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    n_erased: int,
+) -> None:
+    """It has read the device's fixes, and writes between two statements of the erasure."""
+    await admin.execute(
+        "INSERT INTO zones (id, version, name, kind, geometry, radius_m)"
+        " VALUES (1, 1, 'any', 'circle', '{}', 100)"
+    )
+    await write(writer, at(0, -30), at(2, 30))
+    known = KnownZones(
+        ZoneIndex([GATE]), await path_limits(admin), await count_changes(admin), n_versions=1
+    )
+    read = folding._compare
+
+    async def read_and_erased(folds: Session, found: Fold) -> list[int]:
+        changed = await read(folds, found)
+        tables = PersonalTables(PERSONAL_TABLES[:n_erased], ())
+        await erase_rows(session, tables, IMEI, {})
+        return changed
+
+    monkeypatch.setattr(folding, "_compare", read_and_erased)
+    async with session_of(open_session, SessionConfig(dsn=dsn, instance="test-0")) as folds:
+        await Folder(folds, FoldLimits()).fold(known, [IMEI])
+    tables = PersonalTables(PERSONAL_TABLES[n_erased:], ())
+    await erase_rows(session, tables, IMEI, {})
+    left = await count_rows(session, PersonalTables(PERSONAL_TABLES, ()), IMEI)
+    assert left == dict.fromkeys(PERSONAL_TABLES, 0)

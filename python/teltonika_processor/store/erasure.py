@@ -19,10 +19,12 @@ from teltonika_processor.store.connection import (
 )
 
 PERSONAL_TABLES: Final = (
-    *("positions", "timing_records", "timing_revisions", "refold", "last_position", "devices"),
+    *("positions", "last_position", "refold", "timing_records", "timing_revisions", "devices"),
 )
 """Our tables that say something of a device, in the order of erasing: the log first, and last the
-row by which the device is known. A test holds it against the migrations."""
+row by which the device is known. Marks are made from `last_position`, and crossings are written
+under marks, so each goes before what would be written from it. A test holds it against the
+migrations."""
 
 _LOG: Final = "positions"
 
