@@ -310,10 +310,10 @@ def test_a_forgotten_device_is_nowhere_the_audit_is_clean_and_it_starts_afresh(
     lines = result.stdout.splitlines()
     assert [line.split() for line in lines[1:9]] == [
         ["rows", "of", "positions", "4"],
+        ["rows", "of", "last_position", "1"],
+        ["rows", "of", "refold", "0"],
         ["rows", "of", "timing_records", "0"],
         ["rows", "of", "timing_revisions", "0"],
-        ["rows", "of", "refold", "0"],
-        ["rows", "of", "last_position", "1"],
         ["rows", "of", "devices", "1"],
         ["stream", "entries", "5"],
         ["dead", "letters", "1"],
