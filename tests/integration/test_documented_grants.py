@@ -357,7 +357,10 @@ def test_documented_grants_are_enough_for_devices_but_not_to_erase_one(
         assert told.returncode == 0, told.stderr
     told = run_command("device", "forget", f"{IMEI}", "--yes", environment=environment)
     assert (told.returncode, told.stdout) == (76, "")
-    assert "GRANT SELECT, DELETE ON public.positions, public.timing_revisions" in told.stderr
+    assert (
+        "GRANT SELECT, DELETE ON public.positions, public.last_position, public.refold"
+        in told.stderr
+    )
 
 
 PLAUSIBLE_BY_MISTAKE = (
