@@ -132,7 +132,7 @@ class Outcome:
     undecided: int = 0
 
 
-async def run_case(dsn: str, case: Case, *, timeout_s: float = 30.0) -> Outcome:
+async def run_case(dsn: str, case: Case, *, timeout_s: float) -> Outcome:
     """Write and fold, then compare."""
     async with connected(dsn) as admin, connected(dsn) as killer:
         randomly = random.Random(case.seed + 1)

@@ -83,7 +83,7 @@ class _Doomed:
 
     async def execute(self, query: str, *arguments: Any) -> str:
         done: str = await self._do(self._session.execute, query, *arguments)
-        if query == "COMMIT":
+        if query.endswith("COMMIT"):
             self._until_commit -= 1
             if self._until_commit == 0 and await self._kills.end(self._session.get_server_pid()):
                 self._kills.n_behind += 1
