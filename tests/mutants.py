@@ -337,8 +337,10 @@ def _noticed(name: str, cases: str) -> dict[str, Any]:
             cwd=ROOT,
             env={
                 **os.environ,
-                **{"PYTHONPATH": path, "MUTANT": name},
-                **{"ORDER_CASES": cases, "ORDER_TIMEOUT_S": "5"},
+                "PYTHONPATH": path,
+                "MUTANT": name,
+                "ORDER_CASES": cases,
+                "ORDER_TIMEOUT_S": "5",
             },
             capture_output=True,
             text=True,
