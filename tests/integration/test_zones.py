@@ -119,24 +119,28 @@ async def test_an_edit_waits_for_the_batch_that_is_open_and_then_marks_its_devic
     """A fixed interleaving: it stored its first fix and asked for zones before there was one."""
     await write(writer, Record(imei=IMEI + 1))
     batch = await asyncpg.connect(dsn)
-    await batch.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-    await batch.execute(
-        "INSERT INTO positions VALUES"
-        " ($1, $2, 5, now(), 25, 54, 0, 0, 9, 0, 0, 0, NULL, false, '{}')",
-        IMEI,
-        NOON,
-    )
-    assert not await batch.fetchval("SELECT EXISTS (SELECT FROM zones)")
-    await write_zones(session, [pit()], valid_from=NOON - HOUR)
-    edit = asyncio.create_task(finish(session))
-    done, _ = await asyncio.wait({edit}, timeout=0.5)
-    assert not done
-    assert await marked(admin) == []
-    await batch.execute(
-        "INSERT INTO last_position VALUES ($1, $2, 5, now(), 25, 54, 0, 0, 9, 0, 0, 0)", IMEI, NOON
-    )
-    await batch.execute("COMMIT")
-    await batch.close()
+    try:
+        await batch.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+        await batch.execute(
+            "INSERT INTO positions VALUES"
+            " ($1, $2, 5, now(), 25, 54, 0, 0, 9, 0, 0, 0, NULL, false, '{}')",
+            IMEI,
+            NOON,
+        )
+        assert not await batch.fetchval("SELECT EXISTS (SELECT FROM zones)")
+        await write_zones(session, [pit()], valid_from=NOON - HOUR)
+        edit = asyncio.create_task(finish(session))
+        done, _ = await asyncio.wait({edit}, timeout=0.5)
+        assert not done
+        assert await marked(admin) == []
+        await batch.execute(
+            "INSERT INTO last_position VALUES ($1, $2, 5, now(), 25, 54, 0, 0, 9, 0, 0, 0)",
+            IMEI,
+            NOON,
+        )
+        await batch.execute("COMMIT")
+    finally:
+        batch.terminate()
     await edit
     assert await marked(admin) == [(IMEI, -3600.0, 0.0), (IMEI + 1, -3600.0, 0.0)]
 
