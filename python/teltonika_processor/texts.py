@@ -35,6 +35,16 @@ def size_text(n_bytes: int) -> str:
     return f"{size:,.1f} {unit}" if unit != "bytes" and size < 100 else f"{size:,.0f} {unit}"
 
 
+def count_text(n: int, noun: str, nouns: str | None = None) -> str:
+    """So many, in words: 1 entry, 1,200 entries; `nouns` where they are not `noun` and an s."""
+    return f"{n:,} {noun if n == 1 else nouns or f'{noun}s'}"
+
+
+def name_text(name: str | None) -> str:
+    """A name that somebody gave, or - where there is none."""
+    return "-" if name is None else printable(name)
+
+
 def printable(text: str) -> str:
     """The text with control characters escaped: what a device sent steers no terminal."""
     return "".join(

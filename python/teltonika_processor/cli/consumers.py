@@ -26,7 +26,7 @@ from teltonika_processor.stream.consumers import REAP_IDLE_MS, reap_these
 from teltonika_processor.stream.ids import ms_of
 from teltonika_processor.stream.overview import server_clock_ms
 from teltonika_processor.stream.roster import Member, Roster, read_roster
-from teltonika_processor.texts import age_text, printable
+from teltonika_processor.texts import age_text, count_text, printable
 
 # Bound: names that one sentence lists.
 _NAMED_MAX: Final = 10
@@ -145,7 +145,7 @@ def hindrance(member: Member, idle_ms: int) -> str | None:
     if member.is_running:
         return "is running: an instance holds its lease"
     if member.pending:
-        held = f"{member.pending:,} pending " + ("entry" if member.pending == 1 else "entries")
+        held = count_text(member.pending, "pending entry", "pending entries")
         return (
             f"holds {held}, which would go with it; first: "
             f"teltonika-processor pending claim --from {member.name}"
@@ -187,14 +187,12 @@ def _reap_object(planned: _Plan, removed: Sequence[Member], *, dry_run: bool) ->
 def _listed(members: Sequence[Member]) -> str:
     names = ", ".join(printable(member.name) for member in members[:_NAMED_MAX])
     more = f" and {len(members) - _NAMED_MAX:,} more" if len(members) > _NAMED_MAX else ""
-    count = f"{len(members):,} consumer" + ("" if len(members) == 1 else "s")
-    return f"{count}: {names}{more}"
+    return f"{count_text(len(members), 'consumer')}: {names}{more}"
 
 
 def _print_roster(roster: Roster, group: str, at_ms: int) -> None:
     n_names = len(roster.members) + roster.n_unseen
-    names = f"{n_names:,} consumer" + ("" if n_names == 1 else "s")
-    typer.echo(f"{names} in {group}, {roster.n_running:,} running")
+    typer.echo(f"{count_text(n_names, 'consumer')} in {group}, {roster.n_running:,} running")
     if roster.members:
         rows = [_cells(member, at_ms) for member in roster.members]
         terminal = sys.stdout.isatty()

@@ -26,6 +26,7 @@ from teltonika_processor.model import format_imei
 from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
 from teltonika_processor.store.devices import Admitted, admit, devices_session, would_admit
+from teltonika_processor.texts import count_text
 
 _STANDARD_INPUT: Final = Path("-")
 
@@ -217,9 +218,7 @@ def _say(order: _Order, admitted: Admitted, would: str, *, as_json: bool) -> Non
 
 
 def _counts(order: _Order, admitted: Admitted) -> str:
-    n = admitted.total
-    devices = f"{n:,} device" + ("" if n == 1 else "s")
     return (
-        f"{devices} ({admitted.n_new:,} new, {admitted.n_changed:,} changed, "
-        f"{admitted.n_already:,} {order.done_word} already)"
+        f"{count_text(admitted.total, 'device')} ({admitted.n_new:,} new, "
+        f"{admitted.n_changed:,} changed, {admitted.n_already:,} {order.done_word} already)"
     )

@@ -16,7 +16,7 @@ from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.tables import print_rows
 from teltonika_processor.settings import Settings
 from teltonika_processor.store.devices import Filter, ListedDevice, device_pages, devices_session
-from teltonika_processor.texts import age_text, printable, time_text
+from teltonika_processor.texts import age_text, name_text, time_text
 
 # Bound: devices of one list, some 30 MB.
 _LIMIT_MAX: Final = 100_000
@@ -89,7 +89,7 @@ def _cells(device: ListedDevice, now_ms: int) -> tuple[str, ...]:
     seen_at_ms = device.last_seen_at_ms
     return (
         device.imei,
-        "-" if device.name is None else printable(device.name),
+        name_text(device.name),
         "yes" if device.allowed else "no",
         _time(device.first_seen_at_ms),
         _time(seen_at_ms),

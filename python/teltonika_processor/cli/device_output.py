@@ -14,7 +14,7 @@ from teltonika_processor.store.devices import DeviceRow, InZone, LastPositionRow
 from teltonika_processor.stream.control_messages import Holding
 from teltonika_processor.stream.device_entries import FoundEntries, FoundEntry, FoundLetters
 from teltonika_processor.stream.ids import ms_of
-from teltonika_processor.texts import age_text, printable, time_text
+from teltonika_processor.texts import age_text, name_text, printable, time_text
 
 _LABEL_WIDTH: Final = 24
 
@@ -78,7 +78,7 @@ def _device_lines(row: DeviceRow | None, now_ms: int) -> Iterator[tuple[str, str
     if row is None:
         yield "not in this table", ""
         return
-    yield "name", "-" if row.name is None else printable(row.name)
+    yield "name", name_text(row.name)
     yield "allowed", "yes" if row.allowed else "no"
     yield "first_seen_at", _time_and_age(row.first_seen_at_ms, now_ms)
     yield "last_seen_at", _time_and_age(row.last_seen_at_ms, now_ms)

@@ -8,7 +8,7 @@ from typing import Final
 
 from teltonika_processor.cli.tables import print_rows
 from teltonika_processor.stream.letter import Letter, LetterHead
-from teltonika_processor.texts import age_text, printable
+from teltonika_processor.texts import age_text, count_text, printable
 
 _HEADINGS: Final = ("id", "reason", "device", "age", "attempts", "error")
 _NOT_OURS: Final = "(not ours)"
@@ -48,7 +48,7 @@ def by_reason(counts: Mapping[str, int]) -> str:
 
 def letters_text(n_letters: int) -> str:
     """How many dead letters, in words."""
-    return f"{n_letters:,} dead letter" + ("" if n_letters == 1 else "s")
+    return count_text(n_letters, "dead letter")
 
 
 def reasons_of(heads: Sequence[LetterHead]) -> Counter[str]:

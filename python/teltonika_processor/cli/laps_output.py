@@ -11,7 +11,7 @@ from teltonika_processor.cli.instants import crossing_text, lap_text, seconds_te
 from teltonika_processor.cli.tables import print_rows
 from teltonika_processor.store.sessions import RaceSession
 from teltonika_processor.store.timing import Lap
-from teltonika_processor.texts import printable
+from teltonika_processor.texts import name_text
 from teltonika_processor.timing.board import Standing
 
 _NOTHING: Final = "no lap"
@@ -68,7 +68,7 @@ def _n_sectors(race: RaceSession) -> int:
 def _lap_cells(lap: Lap) -> tuple[str, ...]:
     return (
         lap.imei,
-        _name(lap.name),
+        name_text(lap.name),
         "-" if lap.lap is None else str(lap.lap),
         crossing_text(lap.started_at_us),
         lap_text(lap.duration_us),
@@ -95,7 +95,7 @@ def print_board(board: Sequence[Standing]) -> None:
             (
                 str(line.position),
                 line.imei,
-                _name(line.name),
+                name_text(line.name),
                 str(line.laps),
                 lap_text(line.total_us),
                 lap_text(line.best_us),
@@ -141,10 +141,6 @@ def _gap(line: Standing) -> str:
 
 
 # Both
-
-
-def _name(name: str | None) -> str:
-    return "-" if name is None else printable(name)
 
 
 def _print(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str]) -> None:

@@ -51,7 +51,7 @@ from teltonika_processor.store.partitions import (
 from teltonika_processor.store.partitions import (
     partitions as all_partitions,
 )
-from teltonika_processor.texts import printable
+from teltonika_processor.texts import count_text, printable
 
 _NOTHING: Final = "nothing to drop"
 
@@ -215,10 +215,9 @@ def _say_account(account: DropAccount, *, as_json: bool) -> None:
         print(json.dumps(account_object(account)))
         return
     freed = f", freed {volume_text(account.dropped)}" if account.dropped else ""
-    n = len(account.dropped)
-    tries = f"{account.n_tries:,} {'try' if account.n_tries == 1 else 'tries'}"
+    tries = count_text(account.n_tries, "try", "tries")
     typer.echo(
-        f"dropped {n:,} partition{'' if n == 1 else 's'}{freed}; {tries}, "
+        f"dropped {count_text(len(account.dropped), 'partition')}{freed}; {tries}, "
         f"writers waited for {account.longest_wait_s * 1e3:.0f} ms at most"
     )
     for line in left_lines(account.left):
@@ -250,7 +249,7 @@ def repair_command(
         settings = command_settings()
         found = asyncio.run(_survey(settings))
         if found and not dry_run:
-            days = f"{len(found):,} day{'' if len(found) == 1 else 's'}"
+            days = count_text(len(found), "day")
             if not is_confirmed(f"move the rows of {days} to partitions of their own", yes=yes):
                 raise typer.Exit(EXIT_FINDING)
             found = asyncio.run(_repair(settings, wait))

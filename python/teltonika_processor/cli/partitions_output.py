@@ -18,7 +18,7 @@ from teltonika_processor.store.partition import (
 )
 from teltonika_processor.store.partition_changes import Holder
 from teltonika_processor.store.partitions import PLAUSIBLE_MAX
-from teltonika_processor.texts import printable, size_text, time_text
+from teltonika_processor.texts import count_text, printable, size_text, time_text
 
 _HEADINGS: Final = ("partition", "kind", "from", "to", "rows", "size")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -83,8 +83,7 @@ def account_object(account: DropAccount) -> dict[str, object]:
 
 def summary(found: Sequence[Partition]) -> str:
     """How many, in words."""
-    n = len(found)
-    return f"{n:,} partition{'' if n == 1 else 's'} of positions ({volume_text(found)})"
+    return f"{count_text(len(found), 'partition')} of positions ({volume_text(found)})"
 
 
 def volume_text(found: Sequence[Partition]) -> str:
@@ -98,8 +97,8 @@ def list_summary(found: Sequence[Partition]) -> str:
     """The same of a whole list, whose detached tables are none."""
     attached = [p for p in found if p.kind not in {Kind.DETACHED, Kind.DROPPED}]
     n_beside = len(found) - len(attached)
-    tables = "table" if n_beside == 1 else "tables"
-    return summary(attached) + (f", {n_beside:,} {tables} beside them" if n_beside else "")
+    beside = f", {count_text(n_beside, 'table')} beside them" if n_beside else ""
+    return summary(attached) + beside
 
 
 def plausible_text(plausible_rows: int) -> str:

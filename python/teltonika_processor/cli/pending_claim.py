@@ -13,7 +13,7 @@ from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.stream.connection import RedisClient
 from teltonika_processor.stream.control import ControlCaller
 from teltonika_processor.stream.release import RELEASE_MAX, Release, Releases, Whereabouts
-from teltonika_processor.texts import printable
+from teltonika_processor.texts import count_text, printable
 
 # Bound: ids named one by one of what was not released.
 _NAMED_MAX: Final = 10
@@ -208,4 +208,4 @@ def _object(found: Sequence[Whereabouts], planned: Plan, order: ClaimOrder) -> d
 
 
 def _entries(count: int) -> str:
-    return f"{count:,} " + ("entry" if count == 1 else "entries")
+    return count_text(count, "entry", "entries")

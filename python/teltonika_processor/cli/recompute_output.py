@@ -13,7 +13,7 @@ from teltonika_processor.cli.instants import crossing_text
 from teltonika_processor.cli.tables import print_rows
 from teltonika_processor.model import format_imei
 from teltonika_processor.store.rerun import Change, Compared, StoredRow
-from teltonika_processor.texts import printable
+from teltonika_processor.texts import count_text, printable
 from teltonika_processor.timing.rerun import Rerun
 
 What = Literal["added", "removed", "changed"]
@@ -69,8 +69,10 @@ class Findings:
         said = (
             f"{total['added']:,} added, {total['removed']:,} removed, {total['changed']:,} changed"
         )
-        more = f", and of {_devices(len(self.unfinished))} more" if self.unfinished else ""
-        return f"{said} crossings of {_devices(len({c.imei for c in self.changes}))}{more}"
+        devices = count_text(len({change.imei for change in self.changes}), "device")
+        others = count_text(len(self.unfinished), "device")
+        more = f", and of {others} more" if self.unfinished else ""
+        return f"{said} crossings of {devices}{more}"
 
 
 def what(change: Change) -> What:
@@ -98,7 +100,7 @@ class RecomputeOutput:
             typer.echo(f"{format_imei(imei)}: too many fixes to compare; the first were", err=True)
         if self._as_json:
             return
-        looked = f"{_devices(found.n_devices)}, {found.n_segments:,} segments looked at"
+        looked = f"{count_text(found.n_devices, 'device')}, {found.n_segments:,} segments looked at"
         if not found.changes:
             print(f"{looked}: every crossing is as it should be")
             return
@@ -137,8 +139,8 @@ class RecomputeOutput:
             print(json.dumps(_object(found, done, duration_s, dry_run=dry_run)))
         elif done is not None:
             print(
-                f"derived again: {_devices(done.n_devices)}, {done.n_segments:,} segments, "
-                f"in {duration_s:.1f} s"
+                f"derived again: {count_text(done.n_devices, 'device')}, "
+                f"{done.n_segments:,} segments, in {duration_s:.1f} s"
             )
 
 
@@ -154,10 +156,6 @@ def _cells(found: Findings, change: Change) -> tuple[str, ...]:
         _at(change.was),
         row.cause,
     )
-
-
-def _devices(n: int) -> str:
-    return f"{n:,} device{'' if n == 1 else 's'}"
 
 
 def _at(row: StoredRow | None) -> str:

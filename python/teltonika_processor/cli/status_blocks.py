@@ -10,7 +10,7 @@ from teltonika_processor.stream.ids import NO_ID, ms_of
 from teltonika_processor.stream.overview import Rates, RedisLook
 from teltonika_processor.stream.roster import Member
 from teltonika_processor.stream.server_state import RedisState
-from teltonika_processor.texts import age_text, printable, size_text, time_text
+from teltonika_processor.texts import age_text, count_text, printable, size_text, time_text
 
 NOT_READABLE = "not readable"
 
@@ -84,7 +84,7 @@ def _stream_text(look: RedisLook, at_ms: int) -> str:
 
 
 def _entries(count: int) -> str:
-    return f"{count:,} " + ("entry" if count == 1 else "entries")
+    return count_text(count, "entry", "entries")
 
 
 def _waited(count: int, seconds: float) -> str:

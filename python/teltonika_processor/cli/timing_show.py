@@ -27,7 +27,7 @@ from teltonika_processor.store.timing import (
 )
 from teltonika_processor.store.timing import stays as stored_stays
 from teltonika_processor.store.zone_sessions import looking_session
-from teltonika_processor.texts import age_text, printable
+from teltonika_processor.texts import age_text, name_text
 
 # Bound: rows of one list, some 30 MB.
 _LIMIT_MAX: Final = 100_000
@@ -135,8 +135,8 @@ def _crossing_cells(crossing: Crossing) -> tuple[str, ...]:
         crossing_text(crossing.at_us),
         f"{crossing.uncertainty_us / 1e6:.6f}",
         crossing.imei,
-        _text(crossing.name),
-        _text(crossing.zone),
+        name_text(crossing.name),
+        name_text(crossing.zone),
         crossing.kind,
         crossing.direction or "-",
         crossing.cause,
@@ -147,8 +147,8 @@ def _crossing_cells(crossing: Crossing) -> tuple[str, ...]:
 def _stay_cells(stay: Stay) -> tuple[str, ...]:
     return (
         stay.imei,
-        _text(stay.name),
-        _text(stay.zone),
+        name_text(stay.name),
+        name_text(stay.zone),
         crossing_text(stay.entered_at_us),
         crossing_text(stay.left_at_us),
         "-" if stay.duration_us is None else age_text(stay.duration_us // 1000),
@@ -163,7 +163,3 @@ def _remarks(stay: Stay) -> list[str]:
     if stay.left_cause not in {None, "ok"}:
         said.append(f"left by {stay.left_cause}")
     return said
-
-
-def _text(name: str | None) -> str:
-    return "-" if name is None else printable(name)

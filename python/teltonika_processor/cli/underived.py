@@ -4,14 +4,15 @@ import typer
 
 from teltonika_processor.store.connection import Session
 from teltonika_processor.store.timing import count_underived
+from teltonika_processor.texts import count_text
 
 
 async def tell_underived(session: Session) -> None:
     """Say how many devices are yet to be derived again, if there are any."""
     n_devices = await count_underived(session)
     if n_devices:
-        devices = "1 device" if n_devices == 1 else f"{n_devices:,} devices"
         typer.echo(
-            f"crossings of {devices} are yet to be derived again: what is shown may change",
+            f"crossings of {count_text(n_devices, 'device')} are yet to be derived again: "
+            "what is shown may change",
             err=True,
         )

@@ -23,6 +23,7 @@ from teltonika_processor.errors import (
 from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
 from teltonika_processor.store.zone_sessions import fleet_cells, looking_session
+from teltonika_processor.texts import count_text
 from teltonika_processor.timing.zone_feature import LonLat
 from teltonika_processor.timing.zone_file import ZoneFile, read_file
 from teltonika_processor.timing.zone_swap import likely_swapped
@@ -80,8 +81,8 @@ def _print(found: ZoneFile, fleet: list[LonLat] | None, why_not: str) -> None:
     for line in problem_lines(found.problems):
         print(line)
     n, n_problems = len(found.zones), len(found.problems)
-    problems = f"{n_problems:,} problem{'' if n_problems == 1 else 's'}"
-    print(f"{n:,} zone{'' if n == 1 else 's'} read, {problems if n_problems else 'no problem'}")
+    problems = count_text(n_problems, "problem") if n_problems else "no problem"
+    print(f"{count_text(n, 'zone')} read, {problems}")
     if fleet is None and why_not != _OFFLINE:
         typer.echo(f"whether they lie where the fleet is was not looked at: {why_not}", err=True)
     elif fleet == []:

@@ -35,6 +35,7 @@ from teltonika_processor.settings import Settings
 from teltonika_processor.store.connection import Session
 from teltonika_processor.store.zone_sessions import editing_session, fleet_cells
 from teltonika_processor.store.zones import Edited, ZoneColumns, plan_zones, write_zones
+from teltonika_processor.texts import count_text
 from teltonika_processor.timing.zone_file import Problem, read_file
 from teltonika_processor.timing.zone_swap import likely_swapped
 
@@ -172,7 +173,6 @@ def _say(
 
 
 def _counts(edited: Sequence[Edited]) -> str:
-    n = len(edited)
     counts = Counter(one.did for one in edited)
     told = ", ".join(f"{counts[did]:,} {did}" for did in _DID)
-    return f"{n:,} zone{'' if n == 1 else 's'} ({told})"
+    return f"{count_text(len(edited), 'zone')} ({told})"

@@ -11,6 +11,7 @@ from teltonika_processor.stream.group import BLOCK_MS
 from teltonika_processor.stream.overview import Rates, RedisLook
 from teltonika_processor.stream.server_checks import doubts_about, is_nearly_full
 from teltonika_processor.stream.server_state import RedisState
+from teltonika_processor.texts import count_text
 
 # A replica that is further behind does not help when the other one fails.
 _REPLICA_LAG_MAX_S: Final = 10.0
@@ -133,7 +134,7 @@ def _trend(rates: Rates | None) -> str:
 def _holder_findings(look: RedisLook) -> Iterator[Finding]:
     dead = [member for member in look.roster.members if member.pending and not member.is_running]
     for member in dead[:_LISTED_MAX]:
-        held = f"{member.pending:,} pending " + ("entry" if member.pending == 1 else "entries")
+        held = count_text(member.pending, "pending entry", "pending entries")
         yield Finding("dead_holder", f"{member.name} is not running and holds {held}")
     if len(dead) > _LISTED_MAX:
         more = len(dead) - _LISTED_MAX
@@ -150,8 +151,7 @@ def _letter_findings(look: RedisLook) -> Iterator[Finding]:
         most = sorted(letters.by_reason.items(), key=lambda pair: (-pair[1], pair[0]))
         named = ", ".join(f"{reason or _NOT_OURS} {n:,}" for reason, n in most[:_LISTED_MAX])
         more = ", ..." if len(most) > _LISTED_MAX else ""
-        noun = "dead letter" if letters.total == 1 else "dead letters"
-        yield Finding("dead_letters", f"{letters.total:,} {noun} ({named}{more})")
+        yield Finding("dead_letters", f"{count_text(letters.total, 'dead letter')} ({named}{more})")
 
 
 def _audit_findings(look: RedisLook) -> Iterator[Finding]:
