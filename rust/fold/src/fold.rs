@@ -304,23 +304,22 @@ impl Fold {
     /// How many rows of these devices are new or differ, by the kinds of zone and crossing.
     #[must_use]
     pub fn count_crossings(&self, imeis: &[i64]) -> BTreeMap<(&'static str, &'static str), usize> {
-        let kinds: BTreeMap<(i32, i32), &'static str> = self
-            .index
-            .zones()
-            .map(|zone| {
-                let version = zone.version();
-                ((version.zone_id, version.version), kind_name(zone.kind()))
-            })
-            .collect();
-        let mut counts = BTreeMap::new();
+        let mut by_version: BTreeMap<(i32, i32), Vec<&'static str>> = BTreeMap::new();
         for device in self.devices_of(imeis) {
             let stored = self.stored_of(device);
-            for row in &device.rows {
-                if let Some(zone) = kinds.get(&(row.zone_id, row.version))
-                    && row_of(stored, row) != Some(row)
-                {
-                    *counts.entry((*zone, row.kind.as_str())).or_default() += 1;
-                }
+            let written = (device.rows.iter()).filter(|row| row_of(stored, row) != Some(*row));
+            for row in written {
+                let kinds = by_version.entry((row.zone_id, row.version)).or_default();
+                kinds.push(row.kind.as_str());
+            }
+        }
+        let mut counts = BTreeMap::new();
+        // Mostly few rows of few zones: no map of all of them is worth its making.
+        for zone in self.index.zones() {
+            let version = zone.version();
+            let kinds = by_version.get(&(version.zone_id, version.version));
+            for kind in kinds.into_iter().flatten() {
+                *counts.entry((kind_name(zone.kind()), *kind)).or_default() += 1;
             }
         }
         counts
