@@ -38,11 +38,19 @@ _DEADLINE_S: Final = 300.0
 
 @dataclass(frozen=True)
 class Drained:
-    """One drained backlog."""
+    """One drained backlog.
 
+    Attributes:
+        dsn: The database that it went to.
+        rows: In `positions`.
+        behind_s: How long it took until what was waited for behind it was there.
+    """
+
+    dsn: str
     seconds: float
     cpu_seconds: float
     rows: int
+    behind_s: float
 
 
 @dataclass(frozen=True)
@@ -119,20 +127,43 @@ def load_backlog(client: redis.Redis, frames: Sequence[Frame]) -> None:
         pipeline.execute()
 
 
-def drain(pipeline: Pipeline, frames: Sequence[Frame]) -> Drained:
-    """Time from the first entry delivered to the last one acknowledged, start-up left out."""
+def drain(  # noqa: PLR0913 -- what it depends on
+    pipeline: Pipeline,
+    frames: Sequence[Frame],
+    *,
+    prepare: Callable[[str], None] | None = None,
+    behind: Callable[[str], None] | None = None,
+    settings: Mapping[str, str] | None = None,
+    log: IO[bytes] | None = None,
+) -> Drained:
+    """Time from the first entry delivered to the last one acknowledged, start-up left out.
+
+    Args:
+        pipeline: On which.
+        frames: The backlog.
+        prepare: Done to the new database first.
+        behind: Waits for something afterwards, while the service runs.
+        settings: Of the service.
+        log: Where the service writes.
+    """
     dsn = pipeline.fresh_database()
+    if prepare is not None:
+        prepare(dsn)
     client = pipeline.client()
     load_backlog(client, frames)
-    with pipeline.service(dsn) as process:
+    with pipeline.service(dsn, settings, log=log) as process:
         wait_until(client, process, lambda delivered, _: delivered > 0)
         started, cpu_before = time.perf_counter(), cpu_seconds(process)
         wait_until(
             client, process, lambda delivered, pending: (delivered, pending) == (len(frames), 0)
         )
-        seconds, cpu = time.perf_counter() - started, cpu_seconds(process) - cpu_before
+        ended = time.perf_counter()
+        cpu = cpu_seconds(process) - cpu_before
+        if behind is not None:
+            behind(dsn)
+        behind_s = time.perf_counter() - ended
     rows = asyncio.run(count_positions(dsn))
-    return Drained(seconds, cpu, rows)
+    return Drained(dsn, ended - started, cpu, rows, behind_s)
 
 
 def wait_until(
@@ -169,8 +200,12 @@ async def execute(dsn: str, *statements: str) -> None:
 
 
 async def count_positions(dsn: str) -> int:
+    return int(await value(dsn, "SELECT count(*) FROM public.positions"))
+
+
+async def value(dsn: str, query: str) -> float:
     connection = await asyncpg.connect(dsn)
     try:
-        return int(await connection.fetchval("SELECT count(*) FROM public.positions"))
+        return float(await connection.fetchval(query))
     finally:
         await connection.close()

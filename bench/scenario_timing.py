@@ -26,10 +26,12 @@ from measurement import Result, Series
 from pipeline import (
     STREAM,
     Pipeline,
+    drain,
     execute,
     load_backlog,
     open_pipeline,
     service_environment,
+    value,
     wait_until,
 )
 from scenario_latency import wait_for_reader
@@ -132,11 +134,11 @@ def measure(rounds: int) -> list[Result]:
     )
     with open_pipeline({"track_commit_timestamp": "on"}) as pipeline:
         for _ in range(rounds):
-            found.without.append(drained(pipeline, backlog).records_per_s)
-            drain = drained(pipeline, backlog, zones())
-            found.with_zones.append(drain.records_per_s)
-            found.clear_s.append(drain.clear_s)
-            found.crossings.append(drain.n_crossings)
+            found.without.append(RECORDS / drain(pipeline, backlog).seconds)
+            drained = drain(pipeline, backlog, prepare=draw_all, behind=wait_clear)
+            found.with_zones.append(RECORDS / drained.seconds)
+            found.clear_s.append(drained.behind_s)
+            found.crossings.append(asyncio.run(value(drained.dsn, _CROSSINGS)))
             lags = sorted(lags_ms(pipeline, steady))
             found.lags.append(len(lags))
             found.lag_p50_ms.append(lags[len(lags) // 2])
@@ -229,41 +231,18 @@ async def draw(dsn: str, drawn: Sequence[ZoneColumns]) -> None:
             pass
 
 
-@dataclass(frozen=True)
-class Drained:
-    """One backlog."""
-
-    records_per_s: float
-    clear_s: float
-    n_crossings: float
+def draw_all(dsn: str) -> None:
+    asyncio.run(draw(dsn, zones()))
 
 
-def drained(
-    pipeline: Pipeline, frames: Sequence[Frame], drawn: Sequence[ZoneColumns] = ()
-) -> Drained:
-    """From the first entry delivered to the last one acknowledged, and on until all is derived."""
-    dsn = pipeline.fresh_database()
-    if drawn:
-        asyncio.run(draw(dsn, drawn))
-    client = pipeline.client()
-    load_backlog(client, frames)
-    with pipeline.service(dsn) as process:
-        wait_until(client, process, lambda delivered, _: delivered > 0)
-        began_s = time.perf_counter()
-        wait_until(
-            client, process, lambda delivered, pending: (delivered, pending) == (len(frames), 0)
-        )
-        ended_s = time.perf_counter()
-        asyncio.run(until_clear(dsn))
-        clear_s = time.perf_counter() - ended_s
-    n_crossings = asyncio.run(value(dsn, _CROSSINGS))
-    return Drained(len(frames) * RECORDS_A_FRAME / (ended_s - began_s), clear_s, n_crossings)
+def wait_clear(dsn: str) -> None:
+    asyncio.run(until_clear(dsn))
 
 
 def lags_ms(pipeline: Pipeline, frames: Sequence[Frame]) -> list[float]:
     """Of crossings in a steady load, behind its beginning."""
     dsn = pipeline.fresh_database()
-    asyncio.run(draw(dsn, zones()))
+    draw_all(dsn)
     client = pipeline.client()
     load_backlog(client, [])
     with pipeline.service(dsn) as process:
@@ -274,23 +253,15 @@ def lags_ms(pipeline: Pipeline, frames: Sequence[Frame]) -> list[float]:
         wait_until(
             client, process, lambda delivered, pending: (delivered, pending) == (len(frames), 0)
         )
-        asyncio.run(until_clear(dsn))
+        wait_clear(dsn)
     return asyncio.run(column(dsn, _LAG, begin))
 
 
 def locks_ms(pipeline: Pipeline, frames: Sequence[Frame]) -> list[float]:
     """For how long each fold of a drain held its marks, as the service says."""
-    dsn = pipeline.fresh_database()
-    asyncio.run(draw(dsn, zones()))
-    client = pipeline.client()
-    load_backlog(client, frames)
     settings = {"WRITERS": f"{WRITERS}", "LOG_LEVEL": "debug", "LOG_FORMAT": "json"}
     with tempfile.TemporaryFile() as log:
-        with pipeline.service(dsn, settings, log=log) as process:
-            wait_until(
-                client, process, lambda delivered, pending: (delivered, pending) == (len(frames), 0)
-            )
-            asyncio.run(until_clear(dsn))
+        drain(pipeline, frames, prepare=draw_all, behind=wait_clear, settings=settings, log=log)
         log.seek(0)
         folds = [json.loads(line) for line in log if b'"fold.committed"' in line]
     return [fold["locked_ms"] for fold in folds if fold["locked_ms"] is not None]
@@ -370,14 +341,6 @@ async def until_clear(dsn: str) -> None:
     try:
         while not await connection.fetchval(_IS_CLEAR):  # noqa: ASYNC110 -- Postgres tells nobody
             await asyncio.sleep(0.01)
-    finally:
-        await connection.close()
-
-
-async def value(dsn: str, query: str) -> float:
-    connection = await asyncpg.connect(dsn)
-    try:
-        return float(await connection.fetchval(query))
     finally:
         await connection.close()
 
