@@ -1,12 +1,12 @@
 """Whether what stands in `laps` of the demo's race is what was driven. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from teltonika_processor.simulate.grand_prix import Car, GrandPrix
+from teltonika_processor.simulate.grand_prix import GrandPrix, TrueLap
 from teltonika_processor.store.timing import Lap
-from teltonika_processor.timing.board import standings
+from teltonika_processor.timing.board import Standing
 
 _CLOSE_US: Final = 1000
 
@@ -36,51 +36,46 @@ class RaceAccounts:
     largest_us: int
 
 
-def compare_race(grand_prix: GrandPrix, laps: Sequence[Lap]) -> RaceAccounts:
+def compare_race(
+    grand_prix: GrandPrix, laps: Sequence[Lap], board: Sequence[Standing]
+) -> RaceAccounts:
     """The board against the truth, which no record shows.
 
     Args:
         grand_prix: Over.
         laps: Of all its cars, as they ended.
+        board: What they make.
     """
-    found = _by_car(laps)
+    found: dict[str, list[Lap]] = {}
+    for lap in laps:
+        found.setdefault(lap.imei, []).append(lap)
+    driven = {car.imei: grand_prix.laps(car) for car in grand_prix.cars}
     differences: list[int] = []
-    n_wanted = n_found = 0
-    for car in grand_prix.cars:
-        driven = grand_prix.laps(car)
-        n_wanted += len(driven)
-        for truth, lap in zip(driven, found.get(car.imei, ()), strict=False):
+    n_found = 0
+    for imei, truths in driven.items():
+        for truth, lap in zip(truths, found.get(imei, ()), strict=False):
             begin_us = abs(lap.started_at_us - truth.started_at_us)
             end_us = abs(lap.ended_at_us - truth.ended_at_us)
             differences += [begin_us, end_us]
             n_found += begin_us + end_us <= lap.uncertainty_us and not lap.too_short
-    on_board = [line.name for line in standings(laps, is_race=True)]
+    places = zip(_order(driven), (line.imei for line in board), strict=False)
     return RaceAccounts(
-        wanted=n_wanted,
+        wanted=sum(map(len, driven.values())),
         found=n_found,
         n_on_board=len(laps),
-        n_cars=len(grand_prix.cars),
-        n_right_places=sum(
-            one == other for one, other in zip(_order(grand_prix), on_board, strict=False)
-        ),
+        n_cars=len(driven),
+        n_right_places=sum(truth == shown for truth, shown in places),
         n_close=sum(one <= _CLOSE_US for one in differences),
         n_times=len(differences),
         largest_us=max(differences, default=0),
     )
 
 
-def _by_car(laps: Iterable[Lap]) -> dict[str, list[Lap]]:
-    found: dict[str, list[Lap]] = {}
-    for lap in laps:
-        found.setdefault(lap.imei, []).append(lap)
-    return found
+def _order(driven: Mapping[str, Sequence[TrueLap]]) -> list[str]:
+    """Cars as they truly came in: more laps, then who had them first."""
 
+    def by_place(imei: str) -> tuple[int, int]:
+        laps = driven[imei]
+        return -len(laps), laps[-1].ended_at_us if laps else 0
 
-def _order(grand_prix: GrandPrix) -> list[str]:
-    """Names of the cars as they truly came in."""
-
-    def by_place(car: Car) -> tuple[int, int]:
-        driven = grand_prix.laps(car)
-        return -len(driven), driven[-1].ended_at_us if driven else 0
-
-    return [car.name for car in sorted(grand_prix.cars, key=by_place)]
+    return sorted(driven, key=by_place)

@@ -63,9 +63,11 @@ class Board:
         """As they are now."""
         return standings(await laps_of(self._session, SESSION), is_race=True)
 
-    async def accounts(self) -> RaceAccounts:
-        """Against the truth, once all is stored and derived."""
-        return compare_race(self._grand_prix, await laps_of(self._session, SESSION))
+    async def at_the_end(self) -> tuple[list[Standing], RaceAccounts]:
+        """Once all is stored and derived: the board, and how it compares with the truth."""
+        laps = await laps_of(self._session, SESSION)
+        board = standings(laps, is_race=True)
+        return board, compare_race(self._grand_prix, laps, board)
 
     async def is_derived(self) -> bool:
         """Whether no crossing is to be derived any more."""

@@ -112,7 +112,8 @@ async def run_through(
             exit_codes = await services.stop()
         found = await _found(client, session, clients, verified, exit_codes)
         if board is not None:
-            found = replace(found, race=await board.accounts(), board=await board.standings())
+            standings, race = await board.at_the_end()
+            found = replace(found, race=race, board=standings)
     return Wanted(frames=_expected(showcase, grand_prix), responses=showcase.n_responses), found
 
 

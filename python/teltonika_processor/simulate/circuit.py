@@ -76,7 +76,7 @@ def circuit_of(text: str) -> Circuit:
         distinct.pop()
     if len(distinct) < _POINTS_MIN:
         raise NotACircuitError(f"a LineString of {len(distinct)} places, and a circuit has 3")
-    return _circuit([*distinct, distinct[0]])
+    return circuit_through([*distinct, distinct[0]])
 
 
 def _lines(value: object) -> Iterator[Sequence[Any]]:
@@ -117,7 +117,8 @@ def _is_same(one: Point, other: Point | None) -> bool:
     )
 
 
-def _circuit(points: Sequence[Point]) -> Circuit:
+def circuit_through(points: Sequence[Point]) -> Circuit:
+    """The circuit of these points: the last is the first, and no two neighbours are the same."""
     metres = [_metres(start, end) for start, end in pairwise(points)]
     angles = [bearing_deg(start, end) for start, end in pairwise(points)]
     turns = [_turn_deg(before, after) for before, after in zip(angles[-1:] + angles, angles)]  # noqa: B905 -- the last angle has no successor but the first

@@ -1,20 +1,19 @@
 """A race: cars on a circuit of our own, the lines that they pass, and when they truly do. Pure."""
 
-import json
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 from teltonika_processor.simulate.circuit import (
     METRES_PER_DEGREE,
     Circuit,
     Crossing,
     Race,
-    circuit_of,
+    circuit_through,
     crossings,
 )
 from teltonika_processor.simulate.device import Device
@@ -257,12 +256,6 @@ def _lines_along() -> list[float]:
     ]
 
 
-def _geojson() -> dict[str, Any]:
-    altitude_m = _CORNER[2]
-    return {
-        "type": "LineString",
-        "coordinates": [[*_place(*point), altitude_m] for point in _LINE_M],
-    }
-
-
-CIRCUIT: Final[Circuit] = circuit_of(json.dumps(_geojson()))
+CIRCUIT: Final[Circuit] = circuit_through(
+    [(*_place(*point), _CORNER[2]) for point in (*_LINE_M, _LINE_M[0])]
+)
