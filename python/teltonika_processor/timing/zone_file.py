@@ -76,7 +76,7 @@ def native_zone(version: Version, columns: ZoneColumns) -> Zone:
     if columns.kind == "gate":
         points = [_point(one) for one in coordinates]
         return Zone.gate(version, points, cast("str", columns.direction))
-    return Zone.area(version, _polygons(columns))
+    return Zone.area(version, polygons_of(columns))
 
 
 def points_of(columns: ZoneColumns) -> list[LonLat]:
@@ -86,7 +86,7 @@ def points_of(columns: ZoneColumns) -> list[LonLat]:
         return [_point(coordinates)]
     if columns.kind == "gate":
         return [_point(one) for one in coordinates]
-    return [point for polygon in _polygons(columns) for ring in polygon for point in ring]
+    return [point for polygon in polygons_of(columns) for ring in polygon for point in ring]
 
 
 def feature_of(columns: ZoneColumns) -> dict[str, object]:
@@ -146,7 +146,7 @@ def geometry_faults(zone: ZoneColumns) -> Iterator[Fault]:
 
 def _native_faults(zone: ZoneColumns) -> Iterator[Fault]:
     if zone.kind == "polygon":
-        faults = Zone.area_faults(_WITHOUT_BAND, _polygons(zone), _FAULTS_MAX)
+        faults = Zone.area_faults(_WITHOUT_BAND, polygons_of(zone), _FAULTS_MAX)
         for text, code, _ in faults:
             yield Fault(code, text)
         if faults:
@@ -190,7 +190,8 @@ def _features(content: Any) -> Sequence[Any]:
     return features
 
 
-def _polygons(columns: ZoneColumns) -> list[list[list[LonLat]]]:
+def polygons_of(columns: ZoneColumns) -> list[list[list[LonLat]]]:
+    """The rings of each polygon of an area, the outer one first."""
     coordinates = columns.geometry["coordinates"]
     polygons = [coordinates] if columns.geometry["type"] == "Polygon" else coordinates
     return [[[_point(one) for one in ring] for ring in polygon] for polygon in polygons]

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from teltonika_processor.store.zones import ZoneColumns
 from teltonika_processor.timing.zone_feature import LonLat
+from teltonika_processor.timing.zone_file import points_of, polygons_of
 
 _RADIUS_M: Final = 6_371_008.8
 _DEGREE_M: Final = math.radians(_RADIUS_M)
@@ -34,7 +35,7 @@ def length_m(zone: ZoneColumns) -> float | None:
     """Of a gate."""
     if zone.kind != "gate":
         return None
-    return sum(distance_m(one, other) for one, other in pairwise(_line(zone)))
+    return sum(distance_m(one, other) for one, other in pairwise(points_of(zone)))
 
 
 def area_m2(zone: ZoneColumns) -> float | None:
@@ -45,7 +46,7 @@ def area_m2(zone: ZoneColumns) -> float | None:
         return 4 * math.pi * (_RADIUS_M * math.sin(zone.radius_m / _RADIUS_M / 2)) ** 2
     return sum(
         abs(_signed_area_m2(ring)) * (-1 if number else 1)
-        for polygon in _polygons(zone)
+        for polygon in polygons_of(zone)
         for number, ring in enumerate(polygon)
     )
 
@@ -53,25 +54,15 @@ def area_m2(zone: ZoneColumns) -> float | None:
 def bounds_of(zone: ZoneColumns) -> Bounds:
     """The smallest box that holds it."""
     if zone.radius_m is not None:
-        return _bounds_of_circle(zone.geometry["coordinates"], zone.radius_m)
+        return _bounds_of_circle(points_of(zone)[0], zone.radius_m)
     lines = (
-        [_line(zone)]
+        [points_of(zone)]
         if zone.kind == "gate"
-        else [ring for polygon in _polygons(zone) for ring in polygon[:1]]
+        else [ring for polygon in polygons_of(zone) for ring in polygon[:1]]
     )
     latitudes = [latitude for line in lines for _, latitude in line]
     west, east = _joined([_reach(line) for line in lines])
     return Bounds(_turned(west), min(latitudes), _turned(east), max(latitudes))
-
-
-def _line(zone: ZoneColumns) -> Sequence[LonLat]:
-    coordinates: Sequence[LonLat] = zone.geometry["coordinates"]
-    return coordinates
-
-
-def _polygons(zone: ZoneColumns) -> Any:
-    coordinates = zone.geometry["coordinates"]
-    return [coordinates] if zone.geometry["type"] == "Polygon" else coordinates
 
 
 def _signed_area_m2(ring: Sequence[LonLat]) -> float:
