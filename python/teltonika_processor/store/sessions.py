@@ -4,6 +4,7 @@ Who makes one names zones as people do; the table holds their ids, which stay wh
 """
 
 import difflib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,9 +30,9 @@ RETURNING name
 _NAMES: Final = "SELECT DISTINCT ON (id) id, name FROM public.zones ORDER BY id, version DESC"
 
 _LIST: Final = f"""
-SELECT s.name, s.kind, s.starts_at, s.ends_at, string_agg(
-    coalesce(z.name, '#' || wanted.id), E'\\x1f' ORDER BY wanted.number
-) AS zones
+SELECT s.name, s.kind, s.starts_at, s.ends_at, json_agg(
+    coalesce(z.name, '#' || wanted.id) ORDER BY wanted.number
+)::text AS zones
 FROM public.sessions AS s
 CROSS JOIN LATERAL unnest(s.zones) WITH ORDINALITY AS wanted (id, number)
 LEFT JOIN ({_NAMES}) AS z ON z.id = wanted.id
@@ -100,7 +101,7 @@ async def add_session(session: Session, wanted: RaceSession) -> bool:
 async def all_sessions(session: Session) -> list[RaceSession]:
     """Every session, by its beginning."""
     return [
-        RaceSession(**{**row, "zones": tuple(row["zones"].split("\x1f"))})
+        RaceSession(**{**row, "zones": tuple(json.loads(row["zones"]))})
         for row in await session.fetch(_LIST)
     ]
 
