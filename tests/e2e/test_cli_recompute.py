@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tempfile
 from collections.abc import AsyncIterator
 from subprocess import CompletedProcess
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from commands import own_environment, run_command
+from commands import ForkedCommand, own_environment, run_command
+from processes import Processor
 from teltonika_processor.store.connection import SessionConfig, open_session
 from teltonika_processor.store.rerun import Stretch, mark, stretches
 from teltonika_processor.timing import rerun as timing_rerun
@@ -218,3 +220,47 @@ def test_a_limit_is_a_number_above_0(dsn: str, value: str) -> None:
     done = timing(dsn, "limits", f"--jump-m-s={value}", "--dry-run")
     assert (done.returncode, done.stdout) == (2, "")
     assert "expected a number above 0" in done.stderr
+
+
+async def test_what_a_killed_recompute_marked_is_derived_by_an_instance(
+    dsn: str, admin: asyncpg.Connection, redis_url: str
+) -> None:
+    with tempfile.TemporaryFile() as told:
+        holder = await asyncpg.connect(dsn)
+        await holder.execute("BEGIN; LOCK TABLE timing_records IN SHARE MODE")
+        command = ForkedCommand(
+            *("timing", "recompute", "--imei", f"{IMEI}", *SINCE, "--yes"),
+            environment=own_environment(DATABASE_URL=dsn),
+            stdout=told.fileno(),
+            stderr=told.fileno(),
+        )
+        await eventually_async(lambda: is_held_up(admin))
+        command.kill()
+        command.wait()
+        await holder.close()
+    assert await marked(admin) == [IMEI]
+    assert await crossings(admin) == []
+    with Processor(redis_url, dsn) as processor:
+        await eventually_async(lambda: has_crossed(admin))
+        assert processor.terminate() == 0
+    assert await marked(admin) == []
+    assert await crossings(admin) == [(IMEI, 1.5)]
+
+
+async def is_held_up(admin: asyncpg.Connection) -> bool:
+    """Whether a command waits for a lock."""
+    return bool(
+        await admin.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            " AND datname = current_database()"
+        )
+    )
+
+
+async def has_crossed(admin: asyncpg.Connection) -> bool:
+    return bool(await crossings(admin))
+
+
+async def marked(admin: asyncpg.Connection) -> list[int]:
+    rows = await admin.fetch("SELECT imei FROM refold WHERE NOT isempty(ranges) ORDER BY imei")
+    return [row[0] for row in rows]
