@@ -232,6 +232,18 @@ class Proxy:
         """RST to the clients; the server still gets what was sent to it."""
         self._on_loop(lambda: [link.reset_client() for link in tuple(self._links)])
 
+    def unheard(self, kill: Callable[[], object]) -> Callable[[], None]:
+        """An action: `kill` the server; what it had replied by then reaches nobody.
+
+        It may lie in the kernel, and would be passed on.
+        """
+
+        def act() -> None:
+            kill()
+            self.cut_clients()
+
+        return act
+
     def cut_after(self, n_bytes: int, direction: Direction) -> None:
         """RST to both ends of all connections once `n_bytes` more went in this direction."""
         self._on_loop(lambda: self._left.__setitem__(direction, n_bytes))

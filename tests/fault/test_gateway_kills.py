@@ -236,17 +236,11 @@ def test_redis_killed_at_this_step_leaves_the_frame_unanswered_until_it_is_store
     own_redis: EmbeddedRedis, client: redis.Redis, port: int, arm: Arm
 ) -> None:
     with Proxy(own_redis.port) as wire:
-
-        def kill() -> None:
-            """With what it replied meanwhile, which lies in the kernel."""
-            own_redis.kill()
-            wire.cut_clients()
-
         url = wire.through(own_redis.url(over_tcp=True))
         with new_gateway(url, port) as gateway:
             assert gateway.tcp_port == port
             with Device(port) as device:
-                arm(wire, kill)
+                arm(wire, wire.unheard(own_redis.kill))
                 device.send(FRAME)
                 assert device.rest() == b""
             own_redis.start()
