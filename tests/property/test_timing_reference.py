@@ -13,7 +13,7 @@ from timing_rows import differences, read_crossings
 from tracks import single_pass, track
 from writing import IMEI, SEED
 
-CASES = 4 * int(os.environ.get("ORDER_CASES") or 50)
+CASES = max(200, 4 * int(os.environ.get("ORDER_CASES") or 50))
 
 
 def test_crossings_of_random_tracks_are_those_of_the_reference() -> None:
