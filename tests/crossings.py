@@ -1,4 +1,4 @@
-"""Fixes along one meridian, zones on it, and the crossings that are stored."""
+"""Fixes along one meridian, zones on it, the crossings that are stored, and what is marked."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -36,6 +36,17 @@ async def crossings(admin: asyncpg.Connection) -> list[tuple[Any, ...]]:
         "SELECT zone_id, kind, extract(epoch FROM at - $1)::float8, direction, cause,"
         " extract(epoch FROM end_t - $1)::float8 FROM timing_records"
         " ORDER BY imei, end_t, zone_id, n",
+        NOON,
+    )
+    return [tuple(row) for row in rows]
+
+
+async def marked(admin: asyncpg.Connection) -> list[tuple[int, Any, Any]]:
+    """(device, first, last), seconds from noon."""
+    rows = await admin.fetch(
+        "SELECT imei, extract(epoch FROM lower(r) - $1)::float8,"
+        " extract(epoch FROM upper(r) - $1)::float8"
+        " FROM refold, unnest(ranges) AS r ORDER BY imei, r",
         NOON,
     )
     return [tuple(row) for row in rows]

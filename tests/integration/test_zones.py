@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from crossings import NOON, marked
 from rows import NOON_MS, Record
 from teltonika_processor.store.connection import SessionConfig, open_session
 from teltonika_processor.store.positions import PositionWriter
@@ -21,7 +22,6 @@ from teltonika_processor.store.zones import (
 )
 from writing import IMEI, write
 
-NOON = datetime.fromtimestamp(NOON_MS / 1000, UTC)
 HOUR = timedelta(hours=1)
 
 
@@ -48,17 +48,6 @@ async def session(dsn: str) -> Any:
 async def finish(session: Any) -> None:
     async for _ in finish_edits(session):
         pass
-
-
-async def marked(admin: asyncpg.Connection) -> list[tuple[int, Any, Any]]:
-    """(device, first, last), seconds from noon."""
-    rows = await admin.fetch(
-        "SELECT imei, extract(epoch FROM lower(r) - $1)::float8,"
-        " extract(epoch FROM upper(r) - $1)::float8"
-        " FROM refold, unnest(ranges) AS r ORDER BY imei, r",
-        NOON,
-    )
-    return [tuple(row) for row in rows]
 
 
 async def test_a_zone_is_added_changed_and_left_as_it_is(session: Any) -> None:
