@@ -1,6 +1,7 @@
 """What a fold must not touch, must not trust, and how it gets its turn."""
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import asyncpg
@@ -94,6 +95,39 @@ async def test_a_device_inside_at_the_first_kept_fix_is_not_initial(
     await admin.execute(ALL_TIME)
     await fold_all(session, admin, CIRCLE)
     assert [row[1:2] + row[4:] for row in await crossings(admin)] == [("enter", "gap", 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("fixes_s", "others_s", "late_s"),
+    [
+        ((0,), 1, 2),
+        ((0,), 1, 3 * DAY_S),
+        ((0, 20), 10, 5),
+        ((0, 3 * DAY_S), 2 * DAY_S, 5),
+    ],
+    ids=["left", "far left", "right", "far right"],
+)
+async def test_a_record_that_takes_no_part_in_timing_is_no_neighbour(
+    writer: PositionWriter,
+    admin: asyncpg.Connection,
+    session: Any,
+    *,
+    fixes_s: tuple[float, ...],
+    others_s: float,
+    late_s: float,
+) -> None:
+    """The device is inside all the time, where the others are not."""
+    await write(writer, *(at(second, 0) for second in fixes_s))
+    await fold_all(session, admin, CIRCLE)
+    await write(
+        writer,
+        at(others_s, 500, digest=2, satellites=0),
+        at(others_s, 500, digest=3, clock_suspect=True),
+        dataclasses.replace(at(others_s, 500, digest=4), longitude=180.1),
+    )
+    await write(writer, at(late_s, 10, digest=5))
+    await fold_all(session, admin, CIRCLE)
+    assert await crossings(admin) == [(2, "initial", 0.0, None, "ok", 0.0)]
 
 
 async def test_a_session_that_does_not_know_a_partition_does_not_fold(

@@ -108,6 +108,19 @@ async def test_a_row_that_is_replaced_by_another_leaves_a_revision(
     assert is_now["at"] == "2026-11-22 12:00:01.400000+00"
 
 
+async def test_a_crossing_whose_moment_is_its_left_neighbours_is_replaced(
+    writer: PositionWriter, admin: asyncpg.Connection, session: Any
+) -> None:
+    """It had begun within the band: its moment is where its segment starts."""
+    await write(writer, at(0, 90), at(10, 103), at(20, 110))
+    await folded(session, BAND)
+    initial = (3, "initial", 0.0, None, "ok", 0.0)
+    assert await crossings(admin) == [initial, (3, "exit", 10.0, None, "ok", 20.0)]
+    await write(writer, at(15, 120))
+    await folded(session, BAND)
+    assert await crossings(admin) == [initial, (3, "exit", 10.0, None, "ok", 15.0)]
+
+
 async def test_what_does_not_change_is_not_written_again(
     writer: PositionWriter, admin: asyncpg.Connection, session: Any
 ) -> None:
