@@ -68,13 +68,11 @@ async def until_done(
         StopRequested: `stop` was given and is set while the operation fails.
         TransientError: The operation failed after `give_up_at` (by the given clock, in seconds).
     """
-    outage = _Outage(stage, around)
+    outage = Outage(stage, around)
     while True:
         try:
             result = await operation()
         except TransientError as error:
-            around.touch()
-            around.retried(stage, error.cause)
             wait_s = outage.failed(error)
             left_s = give_up_at - around.clock()
             if left_s <= 0:
@@ -102,18 +100,28 @@ async def sleep_unless(stop: asyncio.Event, wait_s: float) -> None:
             await stop.wait()
 
 
-class _Outage:
-    """One server being away, as the log tells it."""
+class Outage:
+    """A server being away, as the log tells it; behind `over` the next one.
+
+    Args:
+        stage: What is tried.
+        around: Log, clock, randomness, and who counts failures.
+    """
 
     def __init__(self, stage: Stage, around: Surroundings) -> None:
         self._stage: Final[Stage] = stage
         self._around: Final = around
-        self._backoff: Final = Backoff(around.jitter)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._backoff = Backoff(self._around.jitter)
         self._since: float | None = None
         self._said_at = float("-inf")
 
     def failed(self, error: TransientError) -> float:
         """One more failure; the seconds to wait now."""
+        self._around.touch()
+        self._around.retried(self._stage, error.cause)
         now = self._around.clock()
         if self._since is None:
             self._since = now
@@ -134,6 +142,7 @@ class _Outage:
                     outage_s=round(self._around.clock() - self._since, 3),
                 )
             )
+            self._begin()
 
 
 def retry_scheduled(

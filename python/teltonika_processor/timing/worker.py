@@ -5,7 +5,12 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final, NoReturn
 
-from teltonika_processor.errors import DecoderBug, SinkRejected, TeltonikaProcessorError
+from teltonika_processor.errors import (
+    DecoderBug,
+    SinkRejected,
+    TeltonikaProcessorError,
+    TransientError,
+)
 from teltonika_processor.events import FoldCommitted, ZonesLoaded
 from teltonika_processor.store.connection import (
     Session,
@@ -22,7 +27,7 @@ from teltonika_processor.store.folding import (
     KnownZones,
     ZonesChanged,
 )
-from teltonika_processor.tasks.retry import Surroundings, sleep_unless, until_done
+from teltonika_processor.tasks.retry import Outage, Surroundings, sleep_unless
 from teltonika_processor.timing.failures import FoldFailures
 from teltonika_processor.timing.marked import Group, Marked, rest_s
 from teltonika_processor.timing.zone_cache import load_zones
@@ -59,6 +64,7 @@ class FoldWorker:
         self._has_done_what_is_due: Final = asyncio.Event()
         self._has_done_what_is_due.set()
         self._failures: Final = FoldFailures(around)
+        self._outage: Final = Outage("fold", around)
         self._zones: KnownZones | None = None
 
     @property
@@ -88,12 +94,14 @@ class FoldWorker:
         while True:
             await self._until_due()
             try:
-                await until_done("fold", self._serve, self._around)
+                await self._serve()
+            except TransientError as error:
+                await asyncio.sleep(self._outage.failed(error))
             except TeltonikaProcessorError as error:
                 self._failures.tell(error, self.n_marked)
                 await asyncio.sleep(_FAILED_REST_S)
 
-    async def _serve(self) -> None:
+    async def _serve(self) -> NoReturn:
         """Never ends but by raising."""
         async with session_of(open_session, self._config) as session:
             self._zones = None
@@ -125,6 +133,7 @@ class FoldWorker:
             self._marked.put_back(group)
             self._has_done_what_is_due.set()
             raise
+        self._outage.over()
         now_s = time.monotonic()
         self._marked.settle(
             group, passed_over=folded.passed_over, unfinished=folded.unfinished, now_s=now_s
