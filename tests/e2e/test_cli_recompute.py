@@ -198,7 +198,7 @@ async def test_limits_are_shown_and_changed_for_all_that_was(
 ) -> None:
     assert timing(dsn, "limits").stdout == "gap 300 s, jump 140 m/s\n"
     would = timing(dsn, "limits", "--gap-s", "1.5", "--dry-run")
-    assert would.stdout == "would be: gap 1.5 s, jump 140 m/s\n"
+    assert would.stdout == "no crossing changes\nwould be: gap 1.5 s, jump 140 m/s\n"
     assert timing(dsn, "limits", "--gap-s", "1.5").returncode == 2
     assert await admin.fetch("SELECT FROM refold") == []
     done = timing(dsn, "limits", "--gap-s", "1.5", "--yes", "--json")
@@ -206,6 +206,7 @@ async def test_limits_are_shown_and_changed_for_all_that_was(
         "dry_run": False,
         "gap_s": 1.5,
         "jump_m_s": 140.0,
+        "crossings": None,
         "devices": 2,
     }
     assert await admin.fetchval("SELECT bool_and(isempty(unmarked)) FROM zones")

@@ -1,17 +1,13 @@
 """What edits of zones have in common: what they say, and their last two steps."""
 
-import sys
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
 import typer
 
 from teltonika_processor.cli.instants import instant_text
-from teltonika_processor.cli.tables import print_rows
 from teltonika_processor.store.connection import Session
-from teltonika_processor.store.zones import Edited, finish_edits
-from teltonika_processor.texts import printable
+from teltonika_processor.store.zones import finish_edits
 
 # So many devices between two lines of progress.
 _TOLD_EVERY: Final = 10_000
@@ -43,9 +39,3 @@ async def finish(session: Session) -> int:
         typer.echo(_LEFT, err=True)
         raise
     return n_devices
-
-
-def print_edited(edited: Sequence[Edited]) -> None:
-    """One line a zone."""
-    rows = [(printable(one.name), one.did) for one in edited]
-    print_rows(("name", "does"), rows, terminal=sys.stdout.isatty())

@@ -9,6 +9,7 @@ a crash left is finished by whoever comes by.
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -169,7 +170,7 @@ class Edited:
     """What becomes of one zone."""
 
     name: str
-    did: Literal["added", "changed", "unchanged"]
+    did: Literal["added", "changed", "unchanged", "disabled"]
 
 
 async def all_zones(session: Session) -> list[StoredZone]:
@@ -241,6 +242,17 @@ async def write_zones(
         await session.execute(_LOCK)
         newest = await _newest(session)
         return [await _write(session, zone, newest.get(zone.name), valid_from) for zone in zones]
+
+
+@asynccontextmanager
+async def rolled_back(session: Session) -> AsyncIterator[None]:
+    """What the block writes is seen by it alone, and then was never there; other edits wait."""
+    transaction = session.transaction(isolation="read_committed")
+    await transaction.start()
+    try:
+        yield
+    finally:
+        await transaction.rollback()
 
 
 async def _newest(session: Session) -> dict[str, StoredZone]:
