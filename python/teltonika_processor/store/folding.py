@@ -294,13 +294,15 @@ def _begun(zones: KnownZones, marks: bytes, limits: FoldLimits) -> Fold:
 
 async def _read(session: Session, found: Fold, limits: FoldLimits) -> int:
     """Read until nothing is missing; how many bytes the stretches had."""
-    low, high = found.bounds()
-    statement = queries.FIXES.format(
-        stretches=_listed(found.stretches()),
-        low=low,
-        high=high,
-        within=limits.fixes + 1,
-        right=_RIGHT,
+    statement = " UNION ALL ".join(
+        queries.FIXES.format(
+            stretches=_listed(stretches),
+            low=low,
+            high=high,
+            within=limits.fixes + 1,
+            right=_RIGHT,
+        )
+        for low, high, stretches in found.reads()
     )
     positions = await _copied(session, statement)
     await _beside_the_loop(len(positions), partial(found.add_positions, positions))
