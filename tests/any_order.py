@@ -231,7 +231,7 @@ async def folding(dsn: str, n_workers: int, limits: FoldLimits) -> AsyncIterator
         for number in range(n_workers)
     ]
     works = {f"fold-{number}": worker.run() for number, worker in enumerate(workers)}
-    works |= Sweeper(config(dsn, "sweep"), workers[0].marked, around, every_s=0.3).works()
+    works |= Sweeper(config(dsn, "sweep"), workers[0].found, around, every_s=0.3).works()
     async with companions(works):
         yield workers
 
