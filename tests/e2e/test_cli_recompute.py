@@ -137,7 +137,11 @@ async def test_a_time_without_fixes_has_nothing_to_do(dsn: str, admin: asyncpg.C
         (("--zone", "line", "--dry-run"), 2, "Missing option '--since'"),
         ((*SINCE, "--dry-run"), 2, "give --zone NAME or --imei IMEI"),
         (("--zone", "line", *SINCE), 2, "there is no terminal to ask on"),
-        (("--zone", "lime", *SINCE, "--dry-run"), 1, "there is no zone 'lime'; near are 'line'"),
+        (
+            ("--zone", "lime", *SINCE, "--dry-run"),
+            1,
+            "there is no zone 'lime'; did you mean 'line'?",
+        ),
         (
             ("--zone", "line", *SINCE, "--until", "2026-11-21", "--dry-run"),
             2,

@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from commands import own_environment, run_command
+from terminal import Terminal
 from timed import FINISH, FIRST, SECOND, add_gate
 
 RACE = (
@@ -61,7 +62,7 @@ async def test_a_session_is_added_and_listed(dsn: str, admin: asyncpg.Connection
 def test_a_zone_that_nobody_knows_is_refused_with_those_that_are_near(dsn: str) -> None:
     done = sessions(dsn, "add", *RACE, "--sector", "first spit")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "there is no zone 'first spit'; near are 'first split'\n"
+    assert done.stderr == "there is no zone 'first spit'; did you mean 'first split'?\n"
     assert sessions(dsn, "list").stdout == "no session\n"
 
 
@@ -92,6 +93,25 @@ def test_a_name_is_given_once(dsn: str) -> None:
     again = sessions(dsn, "add", *RACE)
     assert (again.returncode, again.stdout) == (1, "")
     assert again.stderr == "there is a session 'Sunday' already: remove it first\n"
+
+
+def test_a_session_that_nobody_knows_is_told_before_anybody_is_asked(dsn: str) -> None:
+    sessions(dsn, "add", *RACE)
+    told = "there is no session 'sunda'; did you mean 'Sunday'?"
+    done = sessions(dsn, "remove", "sunda")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{told}\n")
+    environment = own_environment(DATABASE_URL=dsn)
+    with Terminal("sessions", "remove", "sunda", environment=environment) as terminal:
+        assert terminal.exit_code() == 1
+    assert terminal.output.split("\r\n") == [told, ""]
+
+
+async def test_many_zones_are_not_all_told(dsn: str, admin: asyncpg.Connection) -> None:
+    for number in range(10, 22):
+        await add_gate(admin, number, f"gate {number}")
+    done = sessions(dsn, "add", *RACE, "--sector", "xyz")
+    told = ", ".join(["'finish'", "'first split'", *(f"'gate {n}'" for n in range(10, 18))])
+    assert done.stderr == f"there is no zone 'xyz'; there are {told} and 5 more\n"
 
 
 def test_a_session_is_removed_after_a_look(dsn: str) -> None:

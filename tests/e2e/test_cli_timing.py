@@ -143,7 +143,7 @@ async def test_the_board_of_a_qualifying_is_by_best_lap(
 def test_a_session_that_nobody_knows(race: str) -> None:
     done = timing(race, "laps", "--session", "rase")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "there is no session 'rase'; near are 'race'\n"
+    assert done.stderr == "there is no session 'rase'; did you mean 'race'?\n"
     assert timing(race, "laps", "--session", "race", "--csv", "--json").returncode == 2
 
 
@@ -170,7 +170,7 @@ def test_crossings_by_their_moments(race: str) -> None:
     assert "12:03:10.000000Z" in done.stdout
     assert "there are older ones" in done.stdout
     assert timing(race, "show", "--since", "2030-01-01").stdout == "no crossing\n"
-    assert timing(race, "show", "--zone", "pits").stderr.endswith("near are 'pit'\n")
+    assert timing(race, "show", "--zone", "pits").stderr.endswith("did you mean 'pit'?\n")
 
 
 # Stays

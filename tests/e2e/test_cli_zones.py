@@ -310,7 +310,10 @@ def test_a_zone_is_shown_with_its_versions_and_its_size(zones: Zones) -> None:
     assert version["geometry"] == GATE["geometry"]
     assert version["bounds"] == [25.0, 54.0, 25.0, 54.001]
     unknown = zones("show", "pits")
-    assert (unknown.returncode, unknown.stderr) == (1, "no zone has the name 'pits'\n")
+    assert (unknown.returncode, unknown.stderr) == (
+        1,
+        "there is no zone 'pits'; did you mean 'pit'?\n",
+    )
 
 
 def test_zones_are_listed_as_a_table(zones: Zones) -> None:
@@ -354,6 +357,9 @@ def test_a_zone_is_disabled_and_comes_back(zones: Zones, dsn: str) -> None:
     again = zones("disable", "pit", "--yes")
     assert again.returncode == 1
     assert again.stderr.startswith("no zone 'pit' counts from ")
+    unknown = zones("disable", "pits", "--yes")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert unknown.stderr == "there is no zone 'pits'; did you mean 'pit'?\n"
     assert zones("import", zones.file(PIT)).returncode == 0
     assert [line[1:3] for line in listed(zones, "--all")] == [(1, "replaced"), (2, "counts")]
 

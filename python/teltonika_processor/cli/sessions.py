@@ -155,9 +155,8 @@ def remove(
 ) -> None:
     """Remove a session. Crossings stay, and adding it again gives the same laps.
 
-    Exits with 0 if it was removed, 1 if there is none or the answer was no.
+    Exits with 0 if it was removed, 1 if there is none of this name or the answer was no.
     """
-    require_somebody_to_ask("remove", yes=yes, dry_run=dry_run)
     with failures_told(), unknown_names_told():
         removed = asyncio.run(_remove(command_settings(), name, dry_run=dry_run, yes=yes))
         if removed is None:
@@ -172,6 +171,7 @@ async def _remove(settings: Settings, name: str, *, dry_run: bool, yes: bool) ->
     """The session; None where the answer was no."""
     async with owner_session(settings.owner_url.get_secret_value()) as session:
         found = await session_named(session, name)
+        require_somebody_to_ask("remove", yes=yes, dry_run=dry_run)
         if dry_run:
             return found
         if not is_confirmed(f"remove the session {printable(name)}", yes=yes):

@@ -18,6 +18,7 @@ from teltonika_processor.cli.confirmation import (
 )
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.instants import instant_of, instant_text
+from teltonika_processor.cli.names import not_counting_text
 from teltonika_processor.cli.zones_edit import finish, past_text
 from teltonika_processor.cli.zones_outlook import (
     look_ahead,
@@ -92,8 +93,9 @@ class _Order:
 async def _carry_out(settings: Settings, order: _Order) -> int:
     name, end = order.name, order.end
     async with editing_session(settings.owner_url.get_secret_value()) as session:
-        if not counts_from(await all_zones(session), name, end):
-            typer.echo(f"no zone {printable(name)!r} counts from {instant_text(end)} on", err=True)
+        zones = await all_zones(session)
+        if not counts_from(zones, name, end):
+            typer.echo(not_counting_text(zones, name, end), err=True)
             return EXIT_FINDING
         sessions = await sessions_of_zones(session, end)
         crossings = None
