@@ -46,11 +46,11 @@ async def test_a_session_is_added_and_listed(dsn: str, admin: asyncpg.Connection
     assert await admin.fetchval("SELECT zones FROM sessions") == [FINISH, FIRST, SECOND]
     listed = sessions(dsn, "list")
     assert listed.stdout.splitlines() == [
-        "session  kind  starts_at             ends_at               finish  sectors",
-        "Sunday   race  2026-05-03T14:00:00Z  2026-05-03T16:00:00Z  finish  first split, pit",
+        "name    kind  starts_at             ends_at               finish  sectors",
+        "Sunday  race  2026-05-03T14:00:00Z  2026-05-03T16:00:00Z  finish  first split, pit",
     ]
     assert json.loads(sessions(dsn, "list", "--json").stdout) == {
-        "session": "Sunday",
+        "name": "Sunday",
         "kind": "race",
         "starts_at": "2026-05-03T14:00:00Z",
         "ends_at": "2026-05-03T16:00:00Z",
@@ -119,7 +119,7 @@ def test_a_session_is_removed_after_a_look(dsn: str) -> None:
     assert sessions(dsn, "remove", "Sunday").returncode == 2
     assert sessions(dsn, "remove", "Sunday", "--dry-run").stdout == "would remove: Sunday\n"
     done = sessions(dsn, "remove", "Sunday", "--yes", "--json")
-    assert json.loads(done.stdout)["session"] == "Sunday"
+    assert json.loads(done.stdout)["name"] == "Sunday"
     again = sessions(dsn, "remove", "Sunday", "--yes")
     assert (again.returncode, again.stderr) == (
         1,

@@ -35,7 +35,7 @@ from teltonika_processor.store.sessions import (
 from teltonika_processor.store.zone_sessions import looking_session
 from teltonika_processor.texts import printable
 
-_HEADINGS: Final = ("session", "kind", "starts_at", "ends_at", "finish", "sectors")
+_HEADINGS: Final = ("name", "kind", "starts_at", "ends_at", "finish", "sectors")
 
 # Bound: a name stands in tables.
 _NAME_MAX: Final = 200
@@ -140,7 +140,7 @@ def _cells(one: RaceSession) -> tuple[str, ...]:
 def _object(one: RaceSession) -> dict[str, object]:
     finish, *sectors = one.zones
     return {
-        "session": one.name,
+        "name": one.name,
         "kind": one.kind,
         "starts_at": instant_text(one.starts_at),
         "ends_at": instant_text(one.ends_at),
