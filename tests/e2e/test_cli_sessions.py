@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from commands import own_environment, run_command
+from roles import drop_roles, dsn_of, make_roles
 from terminal import Terminal
 from timed import FINISH, FIRST, SECOND, add_gate
 
@@ -125,3 +126,26 @@ def test_a_session_is_removed_after_a_look(dsn: str) -> None:
         1,
         "there is no session 'Sunday', and no other session\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("command", "table"),
+    [
+        (("sessions", "add", *RACE), "sessions"),
+        (("sessions", "remove", "Sunday", "--yes"), "sessions"),
+        (("timing", "limits", "--gap-s", "9", "--yes"), "timing_limits"),
+        (("zones", "disable", "pit", "--yes"), "zones"),
+    ],
+)
+def test_another_role_is_told_whose_it_is(dsn: str, command: tuple[str, ...], table: str) -> None:
+    make_roles(dsn)
+    try:
+        environment = own_environment(DATABASE_URL=dsn_of(dsn, "reader"))
+        done = run_command(*command, environment=environment)
+        assert (done.returncode, done.stdout) == (76, "")
+        assert done.stderr == (
+            f"changing {table} takes the owner of the table {table}: DATABASE_MIGRATION_URL, or"
+            " else DATABASE_URL, is the address of another role\n"
+        )
+    finally:
+        drop_roles(dsn)

@@ -23,7 +23,6 @@ from teltonika_processor.cli.names import unknown_names_told
 from teltonika_processor.cli.tables import print_rows
 from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
-from teltonika_processor.store.partitions import owner_session
 from teltonika_processor.store.sessions import (
     RaceSession,
     SessionKind,
@@ -32,7 +31,7 @@ from teltonika_processor.store.sessions import (
     remove_session,
     session_named,
 )
-from teltonika_processor.store.zone_sessions import looking_session
+from teltonika_processor.store.zone_sessions import editing_session, looking_session
 from teltonika_processor.texts import printable
 
 _HEADINGS: Final = ("name", "kind", "starts_at", "ends_at", "finish", "sectors")
@@ -97,7 +96,7 @@ def add(  # noqa: PLR0913 -- the options of the command
 
 
 async def _add(settings: Settings, wanted: RaceSession) -> bool:
-    async with owner_session(settings.owner_url.get_secret_value()) as session:
+    async with editing_session(settings.owner_url.get_secret_value(), "sessions") as session:
         return await add_session(session, wanted)
 
 
@@ -169,7 +168,7 @@ def remove(
 
 async def _remove(settings: Settings, name: str, *, dry_run: bool, yes: bool) -> RaceSession | None:
     """The session; None where the answer was no."""
-    async with owner_session(settings.owner_url.get_secret_value()) as session:
+    async with editing_session(settings.owner_url.get_secret_value(), "sessions") as session:
         found = await session_named(session, name)
         require_somebody_to_ask("remove", yes=yes, dry_run=dry_run)
         if dry_run:

@@ -125,6 +125,6 @@ async def _look_ahead(settings: Settings, wanted: PathLimits, *, is_asked: bool)
 
 async def _change(settings: Settings, wanted: PathLimits) -> int:
     """How many devices were marked."""
-    async with editing_session(settings.owner_url.get_secret_value()) as session:
+    async with editing_session(settings.owner_url.get_secret_value(), "timing_limits") as session:
         await change_limits(session, wanted)
         return await finish(session)
