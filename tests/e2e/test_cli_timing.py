@@ -289,4 +289,4 @@ async def test_a_device_is_shown_with_the_zones_that_it_is_inside_of(
         inside.append(json.loads(told.stdout)["zones"])
     assert inside == [[], [{"zone": "pit", "since_ms": 1_795_349_300_000}]]
     told = run_command("device", "show", f"{OTHER}", environment=environment)
-    assert "pit                     since 2026-11-22 12:08:20.000Z" in told.stdout
+    assert "pit                     since 2026-11-22T12:08:20.000Z" in told.stdout
