@@ -117,7 +117,7 @@ async def _stored(settings: Settings) -> PathLimits:
 
 
 async def _look_ahead(settings: Settings, wanted: PathLimits, *, is_asked: bool) -> Crossings:
-    async with editing_session(settings.owner_url.get_secret_value()) as session:
+    async with editing_session(settings.owner_url.get_secret_value(), "timing_limits") as session:
         return await look_ahead(
             session, lambda: change_limits(session, wanted), None, is_asked=is_asked
         )
