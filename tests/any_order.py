@@ -29,7 +29,8 @@ from teltonika_processor.store import positions
 from teltonika_processor.store.connection import SessionConfig, session_of
 from teltonika_processor.store.folding import FoldLimits
 from teltonika_processor.store.positions import PositionWriter, Receipt, SharedState
-from teltonika_processor.store.zones import all_zones, disable_zone, finish_edits, write_zones
+from teltonika_processor.store.zone_edits import finish_edits
+from teltonika_processor.store.zones import all_zones, disable_zone, write_zones
 from teltonika_processor.tasks.companions import companions, run_together
 from teltonika_processor.tasks.retry import Surroundings
 from teltonika_processor.timing import marked as timing_marked

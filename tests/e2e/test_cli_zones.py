@@ -15,7 +15,7 @@ from processes import Processor
 from servers import run_sql
 from telemetry import fetch, holding
 from teltonika_processor.store.connection import SessionConfig, open_session
-from teltonika_processor.store.zones import finish_edits
+from teltonika_processor.store.zone_edits import finish_edits
 from teltonika_processor.timing.zone_feature import PROPERTIES
 from waiting import eventually
 

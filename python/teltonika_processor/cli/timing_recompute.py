@@ -73,7 +73,8 @@ def recompute(  # noqa: PLR0913 -- the options of the command
     """Derive the crossings of devices again, of all zones; shows first what that would change.
 
     Crossings are kept up to date without it: it is for positions or crossings that somebody changed
-    by hand. What is replaced leaves a line in timing_revisions. May be run while instances fold.
+    by hand. One whose fix is gone, as with a partition that was dropped, stays. What is replaced
+    leaves a line in timing_revisions. May be run while instances fold.
 
     Exits with 0 if all is derived or nothing would change, 1 if the answer was no, there is no such
     zone or device, or a row of zones is none; 2 if not either a zone or devices are named.

@@ -1,5 +1,6 @@
 """What edits of zones have in common: what they say, and their last two steps."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -7,7 +8,8 @@ import typer
 
 from teltonika_processor.cli.instants import instant_text
 from teltonika_processor.store.connection import Session
-from teltonika_processor.store.zones import finish_edits
+from teltonika_processor.store.zone_edits import finish_edits
+from teltonika_processor.texts import printable
 
 # So many devices between two lines of progress.
 _TOLD_EVERY: Final = 10_000
@@ -31,7 +33,7 @@ async def finish(session: Session) -> int:
     """
     n_devices = n_told = 0
     try:
-        async for n_devices in finish_edits(session):
+        async for n_devices in finish_edits(session, _tell_whom_it_waits_for):
             if n_devices >= n_told + _TOLD_EVERY:
                 n_told = n_devices
                 typer.echo(f"{n_devices:,} devices looked at", err=True)
@@ -39,3 +41,10 @@ async def finish(session: Session) -> int:
         typer.echo(_LEFT, err=True)
         raise
     return n_devices
+
+
+def _tell_whom_it_waits_for(writers: Sequence[str]) -> None:
+    told = ", ".join(map(printable, writers)) or "of roles that this one may not see"
+    typer.echo(
+        f"written; waits for whoever was writing before to commit or roll back: {told}", err=True
+    )
