@@ -38,7 +38,8 @@ from scenario_latency import wait_for_reader
 from teltonika_processor.simulate.routes import TOWNS
 from teltonika_processor.store import queries
 from teltonika_processor.store.connection import SessionConfig, open_session, session_of
-from teltonika_processor.store.zones import ZoneColumns, finish_edits, write_zones
+from teltonika_processor.store.zone_edits import finish_edits
+from teltonika_processor.store.zones import ZoneColumns, write_zones
 
 DEVICES: Final = 10_000
 ZONES: Final = 1000

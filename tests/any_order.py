@@ -29,7 +29,8 @@ from teltonika_processor.store import positions
 from teltonika_processor.store.connection import SessionConfig, session_of
 from teltonika_processor.store.folding import FoldLimits
 from teltonika_processor.store.positions import PositionWriter, Receipt, SharedState
-from teltonika_processor.store.zones import all_zones, disable_zone, finish_edits, write_zones
+from teltonika_processor.store.zone_edits import finish_edits
+from teltonika_processor.store.zones import all_zones, disable_zone, write_zones
 from teltonika_processor.tasks.companions import companions, run_together
 from teltonika_processor.tasks.retry import Surroundings
 from teltonika_processor.timing import marked as timing_marked
@@ -231,7 +232,7 @@ async def folding(dsn: str, n_workers: int, limits: FoldLimits) -> AsyncIterator
         for number in range(n_workers)
     ]
     works = {f"fold-{number}": worker.run() for number, worker in enumerate(workers)}
-    works |= Sweeper(config(dsn, "sweep"), workers[0].marked, around, every_s=0.3).works()
+    works |= Sweeper(config(dsn, "sweep"), workers[0].found, around, every_s=0.3).works()
     async with companions(works):
         yield workers
 

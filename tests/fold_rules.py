@@ -93,12 +93,12 @@ def _ask_for_zones_before_the_first_write() -> None:
 
 
 def _mark_without_waiting() -> None:
-    from teltonika_processor.store import zones  # noqa: PLC0415 -- in the tests' process
+    from teltonika_processor.store import zone_edits  # noqa: PLC0415 -- in the tests' process
 
-    async def at_once(_: Any) -> None:
+    async def at_once(*_: Any) -> None:
         pass
 
-    zones._until_writers_of_before_have_ended = at_once
+    zone_edits._until_writers_of_before_have_ended = at_once
 
 
 def _fold_by_any_zones() -> None:

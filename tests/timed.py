@@ -40,11 +40,14 @@ async def add_gate(
     *,
     version: int = 1,
     minimum_lap_s: float | None = None,
+    direction: str = "both",
 ) -> None:
+    """A line from south to north, at the equator."""
     await admin.execute(
-        "INSERT INTO zones (id, version, name, kind, geometry, direction, minimum_lap_s)"
-        " VALUES ($1, $2, $3, 'gate', '{}', 'both', $4)",
-        *(zone, version, name, minimum_lap_s),
+        "INSERT INTO zones (id, version, name, kind, geometry, direction, minimum_lap_s) VALUES"
+        """ ($1, $2, $3, 'gate', '{"type": "LineString", "coordinates": [[25, 0], [25, 0.001]]}',"""
+        " $4, $5)",
+        *(zone, version, name, direction, minimum_lap_s),
     )
 
 

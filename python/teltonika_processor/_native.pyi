@@ -547,10 +547,11 @@ class Fold:
     @property
     def imeis(self) -> list[int]:
         """The devices, ascending."""
-    def stretches(self) -> list[str]:
-        """(imei, first, last) of the stretches to read."""
-    def bounds(self) -> tuple[str, str]:
-        """Two instants around all stretches, a day farther on both sides."""
+    def reads(self) -> list[tuple[str, str, list[str]]]:
+        """(low, high, stretches) for each group of stretches that are near in time.
+
+        A stretch is (imei, first, last); the two instants lie a day before and behind the group.
+        """
     def add_positions(self, positions: bytes, /) -> None:
         """Take fixes: (imei, side, instant, digest, longitude, latitude, satellites).
 

@@ -10,12 +10,12 @@ _AGES: Final = ((60, 1, "s"), (3600, 60, "min"), (172_800, 3600, "h"), (float("i
 
 
 def time_text(unix_ms: int) -> str:
-    """The time in UTC with milliseconds; a time beyond the year 9999 as its number."""
+    """The time in UTC with milliseconds, as it can be typed; beyond the year 9999 its number."""
     try:
         time = _EPOCH + timedelta(milliseconds=unix_ms)
     except OverflowError:
         return f"{unix_ms} ms"
-    return time.isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00") + "Z"
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def age_text(age_ms: int) -> str:

@@ -140,7 +140,7 @@ def test_people_read_the_window_the_terms_and_what_is_missing(
     assert lines[1].endswith(f"({ids[1].decode()})")
     assert lines[2] == "2 entries, 2 records"
     assert "  MISSING                                 1" in lines
-    what = f"record of 2026-09-21 14:13:20.000Z, digest {gone['digest']}"
+    what = f"record of 2026-09-21T14:13:20.000Z, digest {gone['digest']}"
     assert lines[-2:] == [
         "missing: 1 records, 1 entries",
         f"  entry {ids[0].decode()} device {IMEI}: {what}",

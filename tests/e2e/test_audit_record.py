@@ -122,7 +122,7 @@ def test_audits_that_repeat_print_a_line_each_and_end_with_0_at_sigterm(
     first, missing, named = auditor.lines[:3]
     assert "Z 1 entries, 2 records: something is missing (" in first
     assert missing == "missing: 2 records, 1 entries\n"
-    assert f"device {IMEI}: record of 2026-09-21 14:13:20.000Z" in named
+    assert f"device {IMEI}: record of 2026-09-21T14:13:20.000Z" in named
     assert telemetry.client.hget(AUDIT, "missing_records") == b"2"
 
 

@@ -95,7 +95,7 @@ def test_devices_are_listed_and_the_rest_can_be_gone_on_with(device: Device, dsn
         *("imei", "name", "allowed", "first_seen_at", "last_seen_at", "age", "last_recorded_at")
     ]
     assert never_seen.split() == ["000000000000007", "-", "no", "-", "-", "-", "-"]
-    assert truck.startswith(r"356307042441013  Truck\x1b 5  yes      2026-01-02 00:00:00.000Z")
+    assert truck.startswith(r"356307042441013  Truck\x1b 5  yes      2026-01-02T00:00:00.000Z")
     first = device("list", "--limit", "1", "--json")
     assert (first.returncode, first.stderr) == (
         0,
@@ -210,7 +210,7 @@ def test_a_device_is_shown_with_what_every_instance_and_server_knows(
     assert lines[0] == "device 356307042441013"
     assert "  one-2                   not held" in lines
     assert any(
-        line.startswith("  one                     2026-09-21 14:13:20.000Z") for line in lines
+        line.startswith("  one                     2026-09-21T14:13:20.000Z") for line in lines
     )
     assert any(line.endswith("acknowledged: Codec 8 Extended, 1 record(s)") for line in lines)
     assert any("acknowledged: crc_mismatch at byte" in line for line in lines)

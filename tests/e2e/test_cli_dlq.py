@@ -147,13 +147,13 @@ def test_a_letter_is_shown_with_its_records_and_the_bytes_around_the_fault(
         "the CRC-16 of the data field is not the one that the frame carries" in lines
     )
     assert "  source_id         1790000000000-7" in lines
-    assert any(line.startswith("  failed_at         2026-09-21 14:14:59.000Z (") for line in lines)
+    assert any(line.startswith("  failed_at         2026-09-21T14:14:59.000Z (") for line in lines)
     assert "  imei              356307042441013" in lines
     sent, computed = (int.from_bytes(frame[-4:]) for frame in (DAMAGED, FRAME))
     crc = f"  CRC-16            0x{sent:04X} sent, 0x{computed:04X} computed: not the same"
     assert crc in lines
     assert "as far as it decodes: Codec 8 Extended, 2 record(s)" in lines
-    assert any("2026-09-21 14:13:21.000Z" in line for line in lines)
+    assert any("2026-09-21T14:13:21.000Z" in line for line in lines)
     assert lines[-1].endswith(f"^^ byte {CRC_OFFSET}: crc_mismatch")
     assert "[00]" in lines[-2]
     n_left_out = (CRC_OFFSET - 64) // 16 * 16

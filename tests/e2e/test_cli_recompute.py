@@ -122,12 +122,39 @@ async def test_what_somebody_changed_by_hand_is_mended_and_leaves_revisions(
 
 
 async def test_a_time_without_fixes_has_nothing_to_do(dsn: str, admin: asyncpg.Connection) -> None:
-    for bounds in (
-        ("--since", "2026-11-22T12:00:05Z"),
-        ("--since", "2026-11-22T10:00Z", "--until", "2026-11-22T11:00Z"),
-    ):
-        done = timing(dsn, "recompute", "--zone", "line", *bounds, "--yes")
-        assert (done.returncode, "as it should be" in done.stdout) == (0, True), done.stdout
+    bounds = ("--since", "2026-11-22T10:00Z", "--until", "2026-11-22T11:00Z")
+    done = timing(dsn, "recompute", "--zone", "line", *bounds, "--yes")
+    assert (done.returncode, "as it should be" in done.stdout) == (0, True), done.stdout
+    assert await crossings(admin) == []
+
+
+async def test_devices_without_a_fix_since_then_are_told(
+    dsn: str, admin: asyncpg.Connection
+) -> None:
+    later = ("--since", "2026-11-22T12:00:05Z", "--yes")
+    done = timing(dsn, "recompute", "--zone", "line", *later)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "no device has a fix since 2026-11-22T12:00:05Z\n"
+    await admin.execute(
+        "UPDATE last_position SET recorded_at = $1 WHERE imei = $2", moment(9), OTHER
+    )
+    for imeis, n_devices in ((["--imei", f"{IMEI}"], 0), (both(), 1)):
+        done = timing(dsn, "recompute", *imeis, *later, "--json")
+        assert (done.returncode, json.loads(done.stdout)["devices"]) == (0, n_devices)
+        assert done.stderr == f"device {IMEI} has no fix since 2026-11-22T12:00:05Z\n"
+
+
+def both() -> list[str]:
+    return ["--imei", f"{IMEI}", "--imei", f"{OTHER}"]
+
+
+async def test_a_device_that_nobody_knows_is_refused(dsn: str, admin: asyncpg.Connection) -> None:
+    await admin.execute("INSERT INTO devices (imei) VALUES ($1)", OTHER + 1)
+    unknown = [f"--imei={imei}" for imei in (IMEI, OTHER + 1, OTHER + 2, OTHER + 2)]
+    for more in (("--yes",), ("--dry-run", "--json")):
+        done = timing(dsn, "recompute", *unknown, *SINCE, *more)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == (f"device {OTHER + 1} has no fix\nthere is no device {OTHER + 2}\n")
     assert await crossings(admin) == []
 
 
@@ -137,7 +164,11 @@ async def test_a_time_without_fixes_has_nothing_to_do(dsn: str, admin: asyncpg.C
         (("--zone", "line", "--dry-run"), 2, "Missing option '--since'"),
         ((*SINCE, "--dry-run"), 2, "give --zone NAME or --imei IMEI"),
         (("--zone", "line", *SINCE), 2, "there is no terminal to ask on"),
-        (("--zone", "lime", *SINCE, "--dry-run"), 1, "there is no zone 'lime'; near are 'line'"),
+        (
+            ("--zone", "lime", *SINCE, "--dry-run"),
+            1,
+            "there is no zone 'lime'; did you mean 'line'?",
+        ),
         (
             ("--zone", "line", *SINCE, "--until", "2026-11-21", "--dry-run"),
             2,
@@ -198,7 +229,7 @@ async def test_limits_are_shown_and_changed_for_all_that_was(
 ) -> None:
     assert timing(dsn, "limits").stdout == "gap 300 s, jump 140 m/s\n"
     would = timing(dsn, "limits", "--gap-s", "1.5", "--dry-run")
-    assert would.stdout == "would be: gap 1.5 s, jump 140 m/s\n"
+    assert would.stdout == "no crossing changes\nwould be: gap 1.5 s, jump 140 m/s\n"
     assert timing(dsn, "limits", "--gap-s", "1.5").returncode == 2
     assert await admin.fetch("SELECT FROM refold") == []
     done = timing(dsn, "limits", "--gap-s", "1.5", "--yes", "--json")
@@ -206,6 +237,7 @@ async def test_limits_are_shown_and_changed_for_all_that_was(
         "dry_run": False,
         "gap_s": 1.5,
         "jump_m_s": 140.0,
+        "crossings": None,
         "devices": 2,
     }
     assert await admin.fetchval("SELECT bool_and(isempty(unmarked)) FROM zones")

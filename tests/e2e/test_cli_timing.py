@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from commands import own_environment, run_command
-from timed import FINISH, FIRST, Crossing, add_crossings, add_gate, add_session
+from timed import FINISH, FIRST, Crossing, add_crossings, add_gate, add_session, moment
 from writing import IMEI
 
 OTHER, THIRD = IMEI + 1, IMEI + 2
@@ -143,14 +143,92 @@ async def test_the_board_of_a_qualifying_is_by_best_lap(
 def test_a_session_that_nobody_knows(race: str) -> None:
     done = timing(race, "laps", "--session", "rase")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "there is no session 'rase'; near are 'race'\n"
+    assert done.stderr == "there is no session 'rase'; did you mean 'race'?\n"
     assert timing(race, "laps", "--session", "race", "--csv", "--json").returncode == 2
 
 
-async def test_a_session_without_laps(race: str, admin: asyncpg.Connection) -> None:
+# Why there is none.
+
+
+def why_no_lap(dsn: str, *arguments: str) -> list[str]:
+    """What standard error says; standard output says that there is none."""
+    done = timing(dsn, "laps", "--session", "race", *arguments)
+    assert (done.returncode, done.stdout) == (0, "no lap\n")
+    return done.stderr.splitlines()
+
+
+async def test_a_session_without_crossings_says_whom_its_gates_count(
+    race: str, admin: asyncpg.Connection
+) -> None:
     await admin.execute("TRUNCATE timing_records")
-    for more in ((), ("--board",)):
-        assert timing(race, "laps", "--session", "race", *more).stdout == "no lap\n"
+    await admin.execute("UPDATE zones SET direction = 'left_to_right' WHERE name = 'finish'")
+    told = [
+        "no crossing of 'finish' in this session: it counts vehicles heading 090° (east)",
+        (
+            "no crossing of 'pit' in this session: it counts vehicles heading 090° (east), left to"
+            " right, and 270° (west), right to left"
+        ),
+    ]
+    assert why_no_lap(race) == told
+    assert why_no_lap(race, "--board") == told
+    assert why_no_lap(race, "--imei", f"{IMEI}")[0] == (
+        f"no crossing of 'finish' by {IMEI} in this session: it counts vehicles heading 090° (east)"
+    )
+    for more in (("--csv",), ("--json",), ("--board", "--csv")):
+        done = timing(race, "laps", "--session", "race", *more)
+        assert (done.stderr.splitlines(), "crossing" in done.stdout) == (told, False)
+    await add_gate(admin, FINISH, "finish", version=2, direction="right_to_left")
+    assert why_no_lap(race)[0].endswith(" heading 090° (east), or vehicles heading 270° (west)")
+
+
+async def test_crossings_that_make_no_lap_are_counted(race: str, admin: asyncpg.Connection) -> None:
+    await admin.execute("TRUNCATE timing_records")
+    await add_crossings(
+        admin,
+        *(Crossing(at=5, imei=imei) for imei in (IMEI, OTHER)),
+        *(Crossing(at=at, zone=FIRST, kind="enter", cause="gap") for at in (6, 7)),
+        *(Crossing(at=at) for at in (-1, 3600)),
+    )
+    assert why_no_lap(race) == [
+        "2 crossings of 'finish' in this session, of 2 devices: a lap takes two of one device",
+        "no crossing of 'pit' in this session but 2 without a path between two fixes (gap or jump)",
+    ]
+    await add_crossings(admin, Crossing(at=8, zone=FIRST, imei=OTHER))
+    assert why_no_lap(race, "--imei", f"{OTHER}") == [
+        f"1 crossing of 'finish' by {OTHER} in this session: a lap takes two of one device",
+        f"1 crossing of 'pit' by {OTHER} in this session",
+    ]
+
+
+async def test_a_zone_that_does_not_count_in_the_session_says_when_it_does(
+    race: str, admin: asyncpg.Connection
+) -> None:
+    await admin.execute("TRUNCATE timing_records")
+    await admin.execute("UPDATE zones SET valid_from = $1 WHERE name = 'finish'", moment(3600))
+    await admin.execute("UPDATE zones SET valid_to = $1 WHERE name = 'pit'", moment(0))
+    assert why_no_lap(race) == [
+        "no crossing of 'finish' in this session: it counts from 2026-11-22T13:00:00Z on",
+        "no crossing of 'pit' in this session: it counted until 2026-11-22T12:00:00Z",
+    ]
+    await admin.execute("UPDATE zones SET valid_from = $1 WHERE name = 'finish'", moment(3599))
+    await admin.execute("DELETE FROM zones WHERE name = 'pit'")
+    finish, pit = why_no_lap(race)
+    assert "it counts vehicles heading" in finish
+    assert pit == "no crossing of '#2' in this session: there is no such zone"
+
+
+async def test_what_somebody_wrote_by_hand_breaks_no_hint(
+    race: str, admin: asyncpg.Connection
+) -> None:
+    await admin.execute("TRUNCATE timing_records")
+    await admin.execute(
+        "UPDATE zones SET geometry = CASE name WHEN 'pit' THEN '{}'::jsonb"
+        """ ELSE '{"coordinates": [[25, 0], [25, 0]]}' END"""
+    )
+    assert why_no_lap(race) == [
+        "no crossing of 'finish' in this session",
+        "no crossing of 'pit' in this session",
+    ]
 
 
 # Crossings
@@ -170,7 +248,7 @@ def test_crossings_by_their_moments(race: str) -> None:
     assert "12:03:10.000000Z" in done.stdout
     assert "there are older ones" in done.stdout
     assert timing(race, "show", "--since", "2030-01-01").stdout == "no crossing\n"
-    assert timing(race, "show", "--zone", "pits").stderr.endswith("near are 'pit'\n")
+    assert timing(race, "show", "--zone", "pits").stderr.endswith("did you mean 'pit'?\n")
 
 
 # Stays
@@ -186,8 +264,8 @@ async def test_stays_and_who_is_there_now(race: str, admin: asyncpg.Connection) 
     assert lines_of(timing(race, "stays", "--zone", "pit")) == [
         "imei name zone entered_at left_at duration remarks",
         (
-            f"{IMEI} =1+1 pit 2026-11-22T12:08:20.000000Z 2026-11-22T12:09:50.500000Z 1 min there"
-            " at the first fix, left by gap"
+            f"{IMEI} =1+1 pit 2026-11-22T12:08:20.000000Z 2026-11-22T12:09:50.500000Z 1:30.500"
+            " there at the first fix, left by gap"
         ),
         f"{OTHER} - pit 2026-11-22T12:10:00.000000Z - -",
     ]
@@ -211,4 +289,4 @@ async def test_a_device_is_shown_with_the_zones_that_it_is_inside_of(
         inside.append(json.loads(told.stdout)["zones"])
     assert inside == [[], [{"zone": "pit", "since_ms": 1_795_349_300_000}]]
     told = run_command("device", "show", f"{OTHER}", environment=environment)
-    assert "pit                     since 2026-11-22 12:08:20.000Z" in told.stdout
+    assert "pit                     since 2026-11-22T12:08:20.000Z" in told.stdout

@@ -26,7 +26,7 @@ def test_a_file_is_tried_then_imported_and_then_there(zones: Zones, dsn: str) ->
     tried = zones("import", file, "--dry-run", "--valid-from", RACE)
     assert (tried.returncode, tried.stderr) == (0, "")
     assert tried.stdout.splitlines() == [
-        *("name    does", "pit     added", "finish  added"),
+        *("name    does   crossings", "pit     added  as they are", "finish  added  as they are"),
         f"would import 2 zones (2 added, 0 changed, 0 unchanged), to count from {RACE} on",
     ]
     assert zones("list").stdout == "no zone\n"
@@ -48,7 +48,10 @@ def test_a_file_is_tried_then_imported_and_then_there(zones: Zones, dsn: str) ->
         "added": 0,
         "changed": 1,
         "unchanged": 1,
-        "zones": [{"name": "pit", "did": "changed"}, {"name": "finish", "did": "unchanged"}],
+        "zones": [
+            {"name": "pit", "did": "changed", "sessions": [], "crossings": None},
+            {"name": "finish", "did": "unchanged", "sessions": [], "crossings": None},
+        ],
         "likely_swapped": [],
         "devices": 3,
     }
@@ -159,14 +162,20 @@ def test_a_zone_is_disabled_and_comes_back(zones: Zones, dsn: str) -> None:
     run_sql(dsn, "UPDATE refold SET ranges = '{}'")
     assert zones("disable", "pit").returncode == 2
     tried = zones("disable", "pit", "--from", "2026-05-03T14:10:00Z", "--dry-run")
-    assert (tried.returncode, tried.stdout) == (
+    assert (tried.returncode, tried.stdout.splitlines()) == (
         0,
-        "would disable pit from 2026-05-03T14:10:00Z on\n",
+        [
+            *("name  does      crossings", "pit   disabled  as they are"),
+            "would disable pit from 2026-05-03T14:10:00Z on",
+        ],
     )
     done = zones("disable", "pit", "--from", "2026-05-03T14:10:00Z", "--yes", "--json")
     assert json.loads(done.stdout) == {
         "dry_run": False,
         "name": "pit",
+        "did": "disabled",
+        "sessions": [],
+        "crossings": None,
         "valid_to": "2026-05-03T14:10:00Z",
         "devices": 2,
     }
@@ -175,5 +184,8 @@ def test_a_zone_is_disabled_and_comes_back(zones: Zones, dsn: str) -> None:
     again = zones("disable", "pit", "--yes")
     assert again.returncode == 1
     assert again.stderr.startswith("no zone 'pit' counts from ")
+    unknown = zones("disable", "pits", "--yes")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert unknown.stderr == "there is no zone 'pits'; did you mean 'pit'?\n"
     assert zones("import", zones.file(PIT)).returncode == 0
     assert [line[1:3] for line in listed(zones, "--all")] == [(1, "replaced"), (2, "counts")]

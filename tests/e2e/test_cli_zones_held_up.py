@@ -12,7 +12,7 @@ from processes import Processor
 from servers import run_sql
 from telemetry import fetch, holding
 from teltonika_processor.store.connection import SessionConfig, open_session
-from teltonika_processor.store.zones import finish_edits
+from teltonika_processor.store.zone_edits import finish_edits
 from waiting import eventually
 from zone_commands import GATE, PIT, RACE, Zones, feature, listed, n_marked, put_devices
 

@@ -63,6 +63,15 @@ def test_a_zone_is_shown_with_its_versions_and_its_size(zones: Zones) -> None:
         "  minimum lap   -",
         "  edit          finished",
     ]
+    assert zones("show", "finish").stdout.splitlines()[3:10] == [
+        "  kind          gate",
+        "  valid from    2026-05-03T14:00:00Z",
+        "  valid to      -",
+        "  direction     left_to_right",
+        "  counts        vehicles heading 090° (east)",
+        "  points        2",
+        "  length        111.2 m",
+    ]
     gate = json.loads(zones("show", "finish", "--json").stdout)
     (version,) = gate.pop("versions")
     assert gate == {"name": "finish", "id": 2}
@@ -70,7 +79,10 @@ def test_a_zone_is_shown_with_its_versions_and_its_size(zones: Zones) -> None:
     assert version["geometry"] == GATE["geometry"]
     assert version["bounds"] == [25.0, 54.0, 25.0, 54.001]
     unknown = zones("show", "pits")
-    assert (unknown.returncode, unknown.stderr) == (1, "no zone has the name 'pits'\n")
+    assert (unknown.returncode, unknown.stderr) == (
+        1,
+        "there is no zone 'pits'; did you mean 'pit'?\n",
+    )
 
 
 def test_zones_are_listed_as_a_table(zones: Zones) -> None:
@@ -100,6 +112,24 @@ def test_check_needs_no_server(zones: Zones) -> None:
     }
 
 
+def test_check_says_which_way_gates_count(zones: Zones) -> None:
+    other = feature("box", GATE["geometry"], direction="right_to_left")
+    both = feature("both", GATE["geometry"])
+    checked = zones("check", zones.file(PIT, GATE, other, both), "--offline")
+    assert checked.stdout.splitlines() == [
+        "feature 2, finish: counts vehicles heading 090° (east)",
+        "feature 3, box: counts vehicles heading 270° (west)",
+        (
+            "feature 4, both: counts vehicles heading 090° (east), left to right, and"
+            " 270° (west), right to left"
+        ),
+        "4 zones read, no problem",
+    ]
+    many = [feature(f"gate {n}", GATE["geometry"]) for n in range(102)]
+    checked = zones("check", zones.file(*many), "--offline")
+    assert checked.stdout.splitlines()[100:] == ["... and 2 more", "102 zones read, no problem"]
+
+
 def test_check_names_every_problem(zones: Zones) -> None:
     twice = feature("pit", {"type": "Point", "coordinates": [25, 154]}, radius_m=-1, colour="red")
     checked = zones("check", zones.file(PIT, twice))
@@ -111,6 +141,34 @@ def test_check_names_every_problem(zones: Zones) -> None:
         "1 zone read, 3 problems",
         "whether they lie where the fleet is is not known: no device has a position",
     ]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "not_geojson: it is empty"),
+        ("name,radius_m", "not_geojson: no JSON: Expecting value at line 1, column 1"),
+        ("[]", "not_geojson: no GeoJSON Feature or FeatureCollection"),
+    ],
+)
+def test_what_is_no_geojson_is_a_problem(
+    zones: Zones, tmp_path: Path, content: str, said: str
+) -> None:
+    file = tmp_path / "other.geojson"
+    file.write_text(content)
+    checked = zones("check", str(file), "--offline")
+    assert (checked.returncode, checked.stderr) == (1, "")
+    assert checked.stdout == f"{said}\n0 zones read, 1 problem\n"
+    refused = zones("import", str(file))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == f"{said}\nnothing was changed\n"
+
+
+def test_a_directory_cannot_be_read(zones: Zones, tmp_path: Path) -> None:
+    for command in ("check", "import"):
+        refused = zones(command, str(tmp_path))
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert refused.stderr == f"{tmp_path}: Is a directory\n"
 
 
 def test_a_file_that_is_not_there_or_too_large_is_told(zones: Zones, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from moments import WRITE, Beside
 from teltonika_processor.store.connection import SessionConfig, open_session
 from teltonika_processor.store.folding import Folder, FoldLimits, KnownZones, ZonesChanged
 from teltonika_processor.store.positions import PositionWriter
-from teltonika_processor.store.zones import ZoneColumns, finish_edits, write_zones
+from teltonika_processor.store.zone_edits import finish_edits
+from teltonika_processor.store.zones import ZoneColumns, write_zones
 from teltonika_processor.timing.zone_cache import load_zones
 from writing import IMEI, write
 

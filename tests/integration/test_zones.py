@@ -1,6 +1,7 @@
 """Zones in the table: versions, and the marks of an edit that also reach a batch that is open."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,14 +10,15 @@ import pytest
 
 from crossings import NOON, marked
 from rows import NOON_MS, Record
+from teltonika_processor.store import zone_edits
 from teltonika_processor.store.connection import SessionConfig, open_session
 from teltonika_processor.store.positions import PositionWriter
+from teltonika_processor.store.zone_edits import finish_edits
 from teltonika_processor.store.zones import (
     Edited,
     ZoneColumns,
     all_zones,
     disable_zone,
-    finish_edits,
     plan_zones,
     write_zones,
 )
@@ -102,13 +104,46 @@ async def test_a_zone_that_counts_no_more_marks_what_comes_behind(
     assert not await disable_zone(session, "pits", valid_to=NOON)
 
 
-async def test_an_edit_waits_for_the_batch_that_is_open_and_then_marks_its_device(
-    session: Any, writer: PositionWriter, admin: asyncpg.Connection, dsn: str
+async def test_an_edit_that_waits_says_for_whom(
+    session: Any, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A fixed interleaving: it stored its first fix and asked for zones before there was one."""
+    monkeypatch.setattr(zone_edits, "_TOLD_EVERY_S", 0.0)
+    told = asyncio.Queue[Sequence[str]]()
+
+    async def whole() -> list[int]:
+        return [n async for n in finish_edits(session, told.put_nowait)]
+
+    batch = await asyncpg.connect(dsn, server_settings={"application_name": "of the night"})
+    try:
+        pid = batch.get_server_pid()
+        await batch.execute("BEGIN; CREATE TABLE written (n int)")
+        await write_zones(session, [pit()], valid_from=NOON)
+        finishing = asyncio.create_task(whole())
+        writers = await asyncio.wait_for(told.get(), 10)
+        is_waiting = not finishing.done()
+    finally:
+        batch.terminate()
+    assert await finishing == []
+    assert is_waiting
+    assert f"pid {pid} (of the night, " in " ".join(writers)
+
+
+@pytest.mark.parametrize("begun", ["before the edit", "while the edit is written"])
+async def test_an_edit_waits_for_the_batch_that_is_open_and_then_marks_its_device(
+    session: Any, writer: PositionWriter, admin: asyncpg.Connection, dsn: str, begun: str
+) -> None:
+    """A fixed interleaving: it stored its first fix and asked for zones before there was one.
+
+    A batch that began while the edit was written has a higher number than any transaction that has
+    ended when the edit has: no snapshot tells of it but as one that is yet to come.
+    """
     await write(writer, Record(imei=IMEI + 1))
     batch = await asyncpg.connect(dsn)
+    edit = session.transaction(isolation="read_committed")
     try:
+        if begun == "while the edit is written":
+            await edit.start()
+            await write_zones(session, [pit()], valid_from=NOON - HOUR)
         await batch.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
         await batch.execute(
             "INSERT INTO positions VALUES"
@@ -117,11 +152,13 @@ async def test_an_edit_waits_for_the_batch_that_is_open_and_then_marks_its_devic
             NOON,
         )
         assert not await batch.fetchval("SELECT EXISTS (SELECT FROM zones)")
-        await write_zones(session, [pit()], valid_from=NOON - HOUR)
-        edit = asyncio.create_task(finish(session))
-        done, _ = await asyncio.wait({edit}, timeout=0.5)
-        assert not done
-        assert await marked(admin) == []
+        if begun == "while the edit is written":
+            await edit.commit()
+        else:
+            await write_zones(session, [pit()], valid_from=NOON - HOUR)
+        finishing = asyncio.create_task(finish(session))
+        done, _ = await asyncio.wait({finishing}, timeout=0.5)
+        is_marked_early = await marked(admin) != []
         await batch.execute(
             "INSERT INTO last_position VALUES ($1, $2, 5, now(), 25, 54, 0, 0, 9, 0, 0, 0)",
             IMEI,
@@ -130,7 +167,8 @@ async def test_an_edit_waits_for_the_batch_that_is_open_and_then_marks_its_devic
         await batch.execute("COMMIT")
     finally:
         batch.terminate()
-    await edit
+    await finishing
+    assert (done, is_marked_early) == (set(), False)
     assert await marked(admin) == [(IMEI, -3600.0, 0.0), (IMEI + 1, -3600.0, 0.0)]
 
 

@@ -37,7 +37,7 @@ def test_a_frame_on_the_command_line_is_a_table_with_one_line_a_record() -> None
     title, headings, first, second = result.stdout.splitlines()
     assert title == "argument 1: Codec 8, 2 record(s)"
     assert headings.split()[:3] == ["recorded_at", "priority", "longitude"]
-    assert first.split()[:2] == ["2019-06-10", "10:01:01.000Z"]
+    assert first.split()[0] == "2019-06-10T10:01:01.000Z"
     assert first.split()[-1] == "1=0"
     assert second.split()[-1] == "1=1"
     assert "\x1b" not in result.stdout

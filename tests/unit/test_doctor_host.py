@@ -44,7 +44,7 @@ def test_a_healthy_host_is_all_ok() -> None:
         ("descriptors", "ok", "1,024"),
         ("panic-dump-dir", "ok", "/var/lib/dumps"),
         ("dump-space", "ok", "500 MiB free"),
-        ("clock", "ok", "2026-09-21 14:13:20Z"),
+        ("clock", "ok", "2026-09-21T14:13:20Z"),
     ]
 
 

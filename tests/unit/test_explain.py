@@ -60,7 +60,7 @@ def test_every_byte_of_a_documented_frame_has_its_field_value_unit_and_name() ->
         (8, 9, 0, "codec id", "0x8E", "", "Codec 8 Extended"),
         (9, 10, 0, "number of data 1", "1", "", ""),
         (10, 81, 0, "record 0", "", "", ""),
-        (10, 18, 1, "timestamp", "2019-06-10 11:36:32.000Z", "", ""),
+        (10, 18, 1, "timestamp", "2019-06-10T11:36:32.000Z", "", ""),
         (18, 19, 1, "priority", "1", "", "high"),
         (19, 34, 1, "GPS element", "", "", ""),
         (19, 23, 2, "longitude", "0.0000000", "\N{DEGREE SIGN}", ""),
@@ -158,7 +158,7 @@ def test_codec_14_and_15_say_the_imei_and_13_and_15_the_time() -> None:
     packed = bytes.fromhex("0352093081452251")
     body = b"\x00\x00\x00\x12" + bytes.fromhex("5e930000") + packed + b"hello!"
     explanation = explain(tcp_frame(b"\x0f\x01\x06" + body + b"\x01"))
-    assert field(explanation, "timestamp").value == "2020-04-12 11:48:16.000Z"
+    assert field(explanation, "timestamp").value == "2020-04-12T11:48:16.000Z"
     assert field(explanation, "IMEI").value == "352093081452251"
     assert field(explanation, "text").value == "hello!"
 

@@ -2,6 +2,7 @@
 
 import collections
 import hashlib
+import itertools
 import json
 import random
 import struct
@@ -19,7 +20,7 @@ from teltonika_processor.simulate import (
     documented_frames,
     expected_accounts,
 )
-from teltonika_processor.simulate.device import imei_of, luhn_digit
+from teltonika_processor.simulate.device import Device, imei_of, luhn_digit
 from teltonika_processor.simulate.faults import (
     DAMAGE,
     MISSENT,
@@ -90,6 +91,25 @@ def test_some_records_share_their_millisecond(
 ) -> None:
     times = {(imei, record.recorded_at_ms) for imei, _, record in records}
     assert 9_850 <= len(times) < 10_000
+
+
+def test_an_event_of_the_same_millisecond_takes_the_place_of_the_record_that_was_due() -> None:
+    """As the help of `simulate` says: 8 of 1,000, so that a second is left out behind them."""
+    device = Device(0, rng=random.Random(1), started_at_ms=STARTED_AT_MS, udp_share=0.0)
+    due_ms = [STARTED_AT_MS + 120_000 + 1000 * number for number in range(20_000)]
+    made = [device.made_at(at_ms) for at_ms in due_ms]
+    steps_ms = [
+        after.recorded_at_ms - before.recorded_at_ms for before, after in itertools.pairwise(made)
+    ]
+    counts = collections.Counter(steps_ms)
+    assert counts.keys() == {0, 1000, 2000}
+    assert 0.006 < counts[0] / len(made) < 0.010
+    assert abs(counts[0] - counts[2000]) <= 1
+    twins = [one for one, step_ms in zip(made[1:], steps_ms, strict=True) if not step_ms]
+    assert {one.priority for one in twins} == {2}
+    priorities = collections.Counter(one.priority for one in made)
+    assert 0.84 < priorities[0] / len(made) < 0.86
+    assert 0.13 < priorities[1] / len(made) < 0.15
 
 
 def test_records_hold_12_to_25_elements_of_every_width() -> None:

@@ -7,6 +7,7 @@ from teltonika_processor.timing.marked import (
     FAILED_AGAIN_S,
     GROUP_MAX,
     LOSSES_MAX,
+    OWN_MAX,
     REST_MAX_S,
     Group,
     Marked,
@@ -35,6 +36,44 @@ def test_a_group_is_bounded() -> None:
     marked.add(range(GROUP_MAX + 1), 0.0)
     assert len(taken(marked, 0.0).imeis) == GROUP_MAX
     assert taken(marked, 0.0).imeis == [GROUP_MAX]
+
+
+def test_our_own_go_before_those_of_a_sweep_which_have_a_part_of_each_group() -> None:
+    marked = Marked()
+    marked.find(range(1000, 1000 + 3 * GROUP_MAX), 1.0)
+    marked.add(range(GROUP_MAX), 2.0)
+    first = taken(marked, 3.0)
+    assert first.found == frozenset(range(1000, 1000 + GROUP_MAX - OWN_MAX))
+    assert first.imeis == [*range(OWN_MAX), *sorted(first.found)]
+    assert marked.is_own_due(3.0)
+    second = taken(marked, 3.0)
+    assert second.imeis[: GROUP_MAX - OWN_MAX] == [*range(OWN_MAX, GROUP_MAX)]
+    assert len(second.found) == OWN_MAX
+    assert not marked.is_own_due(3.0)
+    assert len(taken(marked, 3.0).found) == GROUP_MAX
+
+
+def test_a_sweep_brings_nobody_forward_who_waits_and_a_batch_does() -> None:
+    marked = Marked()
+    marked.add([1], 0.0)
+    marked.settle(taken(marked, 0.0), passed_over=[1], unfinished=[], now_s=5.0)
+    marked.find([1, 2], 5.0)
+    assert taken(marked, 5.0) == Group([2], {2: 5.0}, frozenset([2]))
+    assert marked.take(5.0) is None
+    marked.find([3], 6.0)
+    marked.add([1, 3], 6.0)
+    assert taken(marked, 6.0) == Group([1, 3], {1: 0.0, 3: 6.0})
+
+
+def test_what_a_sweep_found_stays_that_until_a_batch_marks_it() -> None:
+    marked = Marked()
+    marked.find([1, 2], 0.0)
+    group = taken(marked, 0.0)
+    marked.add([2], 0.5)
+    marked.put_back(group)
+    assert marked.is_own_due(1.0)
+    assert taken(marked, 1.0) == Group([1, 2], {1: 0.0, 2: 0.0}, frozenset([1]))
+    assert len(marked) == 0
 
 
 def test_whoever_was_passed_over_is_due_later_and_keeps_its_time() -> None:

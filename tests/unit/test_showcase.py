@@ -5,12 +5,17 @@ from collections import Counter, defaultdict
 
 from teltonika_processor.codec import reference
 from teltonika_processor.errors import DecodeError
+from teltonika_processor.simulate.device import IMEIS, imei_of, luhn_digit
+from teltonika_processor.simulate.grand_prix import make_grand_prix
 from teltonika_processor.simulate.link import nobody
 from teltonika_processor.simulate.outbox import Parcel
 from teltonika_processor.simulate.showcase import Showcase, make_showcase
 from teltonika_processor.simulate.tracker import Sender
 
 NOW_MS = 1_790_000_000_000
+SIMULATED_MAX = 100_000
+"""Trackers that `simulate --devices` takes at most."""
+
 RESPONSE = bytes.fromhex("000000000000001a0c010600000012")
 """How a Codec 12 response of 18 characters begins."""
 
@@ -104,3 +109,34 @@ def test_nobody_allowed_the_stranger_and_it_says_nothing() -> None:
 def test_entries_that_no_device_causes_are_all_different() -> None:
     direct = showcase().direct
     assert len({(one.imei, one.frame, one.version) for one in direct}) == len(direct) == 14
+
+
+def test_nobody_has_an_imei_of_those_that_simulate_makes() -> None:
+    """So that a demo that is kept can be simulated at, and --verify finds its own rows."""
+    shown = showcase(devices=10_000, records=10_000)
+    race = make_grand_prix(
+        cars=100,
+        laps=1,
+        seed=1,
+        now_ms=NOW_MS,
+        times_faster=1.0,
+        jitter=random.Random(1).random,
+        settled=nobody,
+    )
+    of_demo = [
+        *(sender.link.imei for sender in shown.senders),
+        *(entry.imei for entry in shown.direct),
+        *(car.imei for car in race.cars),
+    ]
+    of_simulate = {imei_of(number) for number in range(SIMULATED_MAX)}
+    assert of_simulate.isdisjoint(of_demo)
+    own = [imei for imei in of_demo if imei.startswith("0010") and len(imei) == 15]
+    assert len(own) > 10_100
+    assert all(str(luhn_digit(imei[:14])) == imei[14] for imei in own)
+    assert max(map(int, own)) <= IMEIS[1]
+
+
+def test_one_of_twenty_of_its_fleet_is_by_udp() -> None:
+    for devices, n_by_udp in ((1, 0), (19, 0), (20, 1), (100, 5)):
+        fleet = showcase(devices=devices, records=100).fleet
+        assert [tracker.transport for tracker in fleet].count("udp") == n_by_udp

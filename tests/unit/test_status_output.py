@@ -51,7 +51,7 @@ def test_a_healthy_state_fits_into_one_screen() -> None:
     shown = lines()
     assert shown == [
         "healthy",
-        "at         2026-09-21 14:23:20.000Z",
+        "at         2026-09-21T14:23:20.000Z",
         "stream     telemetry:teltonika: 12,034 entries, 1.2 MiB, oldest 9 min, newest 0 s",
         "group      processor: lag 0 entries, pending 0",
         "totals     12,034 acknowledged, 0 dead-lettered",
@@ -284,9 +284,9 @@ def test_who_went_away_and_came_back_is_noted() -> None:
     ]:
         absences.see(report(at_ms=NOW_MS + at_s * 1000, redis=redis, postgres=postgres))
     assert list(absences.notes) == [
-        "2026-09-21 14:23:22.000Z Redis went away",
-        "2026-09-21 14:23:24.000Z Postgres went away",
-        "2026-09-21 14:24:24.000Z Redis is back after 1 min",
+        "2026-09-21T14:23:22.000Z Redis went away",
+        "2026-09-21T14:23:24.000Z Postgres went away",
+        "2026-09-21T14:24:24.000Z Redis is back after 1 min",
     ]
 
 

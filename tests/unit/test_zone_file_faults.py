@@ -10,7 +10,23 @@ KNOWN = ", ".join(PROPERTIES)
 
 BAD = {
     # No file of features.
-    "": ["not_geojson: no JSON: Expecting value: line 1 column 1 (char 0)"],
+    "": ["not_geojson: it is empty"],
+    " \n": ["not_geojson: it is empty"],
+    "name,radius": ["not_geojson: no JSON: Expecting value at line 1, column 1"],
+    '{"type"\n 7}': ["not_geojson: no JSON: Expecting ':' delimiter at line 2, column 2"],
+    '{"type":"Feature","properties":{}}': [
+        "feature 1: bad_name: name is missing: expected a text of 1 to 200 characters",
+        "feature 1: no_geometry: geometry is missing: expected an object",
+    ],
+    one("{}"): [
+        (
+            "feature 1: unknown_kind: type of geometry is missing: expected one of"
+            " Point, LineString, Polygon, MultiPolygon"
+        )
+    ],
+    point(properties='"radius_m":9,"hysteresis_m":[null,false]'): [
+        "feature 1: bad_property: hysteresis_m is [null, false]: expected a number of 0 or more"
+    ],
     "[]": ["not_geojson: no GeoJSON Feature or FeatureCollection"],
     "null": ["not_geojson: no GeoJSON Feature or FeatureCollection"],
     '{"type":"FeatureCollection"}': ["not_geojson: no GeoJSON Feature or FeatureCollection"],
@@ -32,26 +48,26 @@ BAD = {
     ],
     # No feature of ours.
     '{"type":"Feature"}': [
-        "feature 1: no_properties: properties is None: expected an object",
-        "feature 1: bad_name: name is None: expected a text of 1 to 200 characters",
-        "feature 1: no_geometry: geometry is None: expected an object",
+        "feature 1: no_properties: properties is missing: expected an object",
+        "feature 1: bad_name: name is missing: expected a text of 1 to 200 characters",
+        "feature 1: no_geometry: geometry is missing: expected an object",
     ],
-    one("null"): ["feature 1: no_geometry: geometry is None: expected an object"],
+    one("null"): ["feature 1: no_geometry: geometry is missing: expected an object"],
     one('{"type":"Circle","coordinates":[25,54]}'): [
         (
-            "feature 1: unknown_kind: geometry is a 'Circle': expected one of"
+            "feature 1: unknown_kind: type of geometry is 'Circle': expected one of"
             " Point, LineString, Polygon, MultiPolygon"
         )
     ],
     one('{"type":["Point"],"coordinates":[25,54]}'): [
         (
-            "feature 1: unknown_kind: geometry is a ['Point']: expected one of"
+            "feature 1: unknown_kind: type of geometry is ['Point']: expected one of"
             " Point, LineString, Polygon, MultiPolygon"
         )
     ],
     one('{"type":"GeometryCollection","geometries":[]}'): [
         (
-            "feature 1: unknown_kind: geometry is a 'GeometryCollection': expected one of"
+            "feature 1: unknown_kind: type of geometry is 'GeometryCollection': expected one of"
             " Point, LineString, Polygon, MultiPolygon"
         )
     ],
@@ -90,7 +106,7 @@ BAD = {
         "feature 1: bad_property: radius_m is '9': expected a number of 0 or more"
     ],
     point(properties='"radius_m":true'): [
-        "feature 1: bad_property: radius_m is True: expected a number of 0 or more"
+        "feature 1: bad_property: radius_m is true: expected a number of 0 or more"
     ],
     point(properties='"radius_m":1e999'): [
         "feature 1: bad_property: radius_m is inf: expected a number of 0 or more"
@@ -115,16 +131,16 @@ BAD = {
     ],
     # Coordinates.
     one('{"type":"Point"}', '"name":"pit","radius_m":9'): [
-        "feature 1: bad_coordinates: None in coordinates: expected longitude and latitude"
+        "feature 1: bad_coordinates: null in coordinates: expected longitude and latitude"
     ],
     point("[25]"): [
         "feature 1: bad_coordinates: [25] in coordinates: expected longitude and latitude"
     ],
     point("[null,null]"): [
-        "feature 1: bad_coordinates: [None, None] in coordinates: expected longitude and latitude"
+        "feature 1: bad_coordinates: [null, null] in coordinates: expected longitude and latitude"
     ],
     point("[true,54]"): [
-        "feature 1: bad_coordinates: [True, 54] in coordinates: expected longitude and latitude"
+        "feature 1: bad_coordinates: [true, 54] in coordinates: expected longitude and latitude"
     ],
     point(f"[{10**400},54]"): [
         (
@@ -148,10 +164,10 @@ BAD = {
             " swapped, all its points are on earth"
         ),
     ],
-    polygon("null"): ["feature 1: bad_coordinates: None in coordinates: expected a list"],
-    polygon("[null]"): ["feature 1: bad_coordinates: None in coordinates: expected a list"],
+    polygon("null"): ["feature 1: bad_coordinates: null in coordinates: expected a list"],
+    polygon("[null]"): ["feature 1: bad_coordinates: null in coordinates: expected a list"],
     polygon("[[null]]"): [
-        "feature 1: bad_coordinates: None in coordinates: expected longitude and latitude"
+        "feature 1: bad_coordinates: null in coordinates: expected longitude and latitude"
     ],
     polygon(f"[[{RING}]]"): [
         (

@@ -133,7 +133,7 @@ def _missing_object(missing: Missing) -> dict[str, Any]:
     if missing.key is not None:
         _, recorded_at_ms, digest = missing.key
         found |= {
-            "recorded_at": _iso_time(recorded_at_ms),
+            "recorded_at": time_text(recorded_at_ms),
             "recorded_at_ms": recorded_at_ms,
             "digest": digest,
         }
@@ -145,17 +145,11 @@ def _window_object(report: AuditReport) -> dict[str, str] | None:
         return None
     return {
         "first_id": report.first_id.decode(),
-        "first_time": _iso_time(id_order(report.first_id)[0]),
+        "first_time": time_text(id_order(report.first_id)[0]),
         "last_id": report.last_id.decode(),
-        "last_time": _iso_time(id_order(report.last_id)[0]),
+        "last_time": time_text(id_order(report.last_id)[0]),
     }
 
 
 def _when(entry_id: bytes) -> str:
     return f"{time_text(id_order(entry_id)[0])} ({entry_id.decode()})"
-
-
-def _iso_time(unix_ms: int) -> str:
-    """As JSON has it, with a T; the bare number where no calendar of Python's reaches."""
-    text = time_text(unix_ms)
-    return text if text.endswith(" ms") else text.replace(" ", "T")

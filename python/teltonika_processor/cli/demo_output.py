@@ -26,7 +26,7 @@ _PLAIN_LINE_EVERY_S: Final = 2.0
 _BAR_WIDTH: Final = 30
 _ROW_COLUMNS: Final = (
     ("imei", 15),
-    ("recorded_at", 19),
+    ("recorded_at", 20),
     ("longitude", 10),
     ("latitude", 9),
     ("km/h", 4),
@@ -153,7 +153,7 @@ class DemoOutput:
         for row in rows:
             table.add_row(
                 row.imei,
-                f"{row.recorded_at:%Y-%m-%d %H:%M:%S}",
+                f"{row.recorded_at:%Y-%m-%dT%H:%M:%SZ}",
                 f"{row.longitude:.5f}",
                 f"{row.latitude:.5f}",
                 str(row.speed_kmh),

@@ -9,7 +9,8 @@ from teltonika_processor.store.connection import Session
 from teltonika_processor.store.folding import marked_devices
 from teltonika_processor.store.sessions import RaceSession, add_session
 from teltonika_processor.store.timing import laps_of
-from teltonika_processor.store.zones import ZoneColumns, finish_edits, write_zones
+from teltonika_processor.store.zone_edits import finish_edits
+from teltonika_processor.store.zones import ZoneColumns, write_zones
 from teltonika_processor.timing.board import Standing, standings
 
 SESSION: Final = "demo"

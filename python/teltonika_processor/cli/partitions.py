@@ -32,10 +32,10 @@ from teltonika_processor.cli.partitions_output import (
     volume_text,
 )
 from teltonika_processor.cli.partitions_repair import Found, repair, survey
-from teltonika_processor.errors import SchemaMismatch
 from teltonika_processor.service.exit_codes import EXIT_FINDING, ExitCode
 from teltonika_processor.service.partition_drop import DropAccount, Pace, drop, due_now
 from teltonika_processor.settings import Settings
+from teltonika_processor.store.owners import owner_wanted
 from teltonika_processor.store.partition import (
     Kind,
     Partition,
@@ -180,10 +180,7 @@ def _say_due(wanted: Sequence[Partition], *, as_json: bool) -> None:
 async def _due(settings: Settings, keep_days: int) -> list[Partition]:
     async with owner_session(settings.owner_url.get_secret_value()) as session:
         if not await is_owner(session):
-            raise SchemaMismatch(
-                "dropping partitions takes the owner of the table positions: "
-                "DATABASE_MIGRATION_URL, or else DATABASE_URL, is the address of another role"
-            )
+            raise owner_wanted("dropping partitions", "positions")
         return await due_now(session, keep_days=keep_days, unix_s=time.time())
 
 

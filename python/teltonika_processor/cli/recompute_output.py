@@ -5,18 +5,16 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 import typer
 
 from teltonika_processor.cli.instants import crossing_text
 from teltonika_processor.cli.tables import print_rows
 from teltonika_processor.model import format_imei
-from teltonika_processor.store.rerun import Change, Compared, StoredRow
+from teltonika_processor.store.rerun import Change, Compared, StoredRow, What
 from teltonika_processor.texts import count_text, printable
 from teltonika_processor.timing.rerun import Rerun
-
-What = Literal["added", "removed", "changed"]
 
 _ROWS: Final = ("what", "imei", "zone", "kind", "at", "was at", "cause")
 _COUNTS: Final = ("imei", "zone", "added", "removed", "changed")
@@ -55,7 +53,7 @@ class Findings:
         """(device, zone, how many of each), by device and zone."""
         found: dict[tuple[int, int], Counter[What]] = {}
         for change in self.changes:
-            found.setdefault((change.imei, change.zone_id), Counter())[what(change)] += 1
+            found.setdefault((change.imei, change.zone_id), Counter())[change.what] += 1
         for (imei, zone_id), counter in sorted(found.items()):
             yield imei, self.name(zone_id), counter
 
@@ -65,7 +63,7 @@ class Findings:
 
     def summary(self) -> str:
         """How many crossings, in words."""
-        total = Counter(map(what, self.changes))
+        total = Counter(change.what for change in self.changes)
         said = (
             f"{total['added']:,} added, {total['removed']:,} removed, {total['changed']:,} changed"
         )
@@ -73,13 +71,6 @@ class Findings:
         others = count_text(len(self.unfinished), "device")
         more = f", and of {others} more" if self.unfinished else ""
         return f"{said} crossings of {devices}{more}"
-
-
-def what(change: Change) -> What:
-    """What becomes of the crossing."""
-    if change.was is None:
-        return "added"
-    return "removed" if change.is_now is None else "changed"
 
 
 class RecomputeOutput:
@@ -148,7 +139,7 @@ def _cells(found: Findings, change: Change) -> tuple[str, ...]:
     row = change.is_now or change.was
     assert row is not None  # noqa: S101 -- a change has one of the two
     return (
-        what(change),
+        change.what,
         format_imei(change.imei),
         found.name(change.zone_id),
         row.kind,

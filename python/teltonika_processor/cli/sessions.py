@@ -23,7 +23,6 @@ from teltonika_processor.cli.names import unknown_names_told
 from teltonika_processor.cli.tables import print_rows
 from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
-from teltonika_processor.store.partitions import owner_session
 from teltonika_processor.store.sessions import (
     RaceSession,
     SessionKind,
@@ -32,10 +31,10 @@ from teltonika_processor.store.sessions import (
     remove_session,
     session_named,
 )
-from teltonika_processor.store.zone_sessions import looking_session
+from teltonika_processor.store.zone_sessions import editing_session, looking_session
 from teltonika_processor.texts import printable
 
-_HEADINGS: Final = ("session", "kind", "starts_at", "ends_at", "finish", "sectors")
+_HEADINGS: Final = ("name", "kind", "starts_at", "ends_at", "finish", "sectors")
 
 # Bound: a name stands in tables.
 _NAME_MAX: Final = 200
@@ -97,7 +96,7 @@ def add(  # noqa: PLR0913 -- the options of the command
 
 
 async def _add(settings: Settings, wanted: RaceSession) -> bool:
-    async with owner_session(settings.owner_url.get_secret_value()) as session:
+    async with editing_session(settings.owner_url.get_secret_value(), "sessions") as session:
         return await add_session(session, wanted)
 
 
@@ -140,7 +139,7 @@ def _cells(one: RaceSession) -> tuple[str, ...]:
 def _object(one: RaceSession) -> dict[str, object]:
     finish, *sectors = one.zones
     return {
-        "session": one.name,
+        "name": one.name,
         "kind": one.kind,
         "starts_at": instant_text(one.starts_at),
         "ends_at": instant_text(one.ends_at),
@@ -155,9 +154,8 @@ def remove(
 ) -> None:
     """Remove a session. Crossings stay, and adding it again gives the same laps.
 
-    Exits with 0 if it was removed, 1 if there is none or the answer was no.
+    Exits with 0 if it was removed, 1 if there is none of this name or the answer was no.
     """
-    require_somebody_to_ask("remove", yes=yes, dry_run=dry_run)
     with failures_told(), unknown_names_told():
         removed = asyncio.run(_remove(command_settings(), name, dry_run=dry_run, yes=yes))
         if removed is None:
@@ -170,8 +168,9 @@ def remove(
 
 async def _remove(settings: Settings, name: str, *, dry_run: bool, yes: bool) -> RaceSession | None:
     """The session; None where the answer was no."""
-    async with owner_session(settings.owner_url.get_secret_value()) as session:
+    async with editing_session(settings.owner_url.get_secret_value(), "sessions") as session:
         found = await session_named(session, name)
+        require_somebody_to_ask("remove", yes=yes, dry_run=dry_run)
         if dry_run:
             return found
         if not is_confirmed(f"remove the session {printable(name)}", yes=yes):

@@ -117,6 +117,10 @@ def simulate_command(  # noqa: PLR0913 -- the options of the command
     """Let simulated trackers send records to a gateway, as devices do, and keep accounts.
 
     A tracker keeps a record until the reply says that it was taken, and sends it again otherwise.
+    Of 1,000 records some 850 are periodic and 140 events; the others are events of the very
+    millisecond of the record before, in place of one that was due: with --period 1 the next fix
+    comes 2 s later.
+
     Exits with 0 if everything was acknowledged by the book, 1 with findings, 75 if the gateway was
     never reached. Ctrl-C ends the run in order; a second one at once.
     """

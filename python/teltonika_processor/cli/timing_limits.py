@@ -17,6 +17,12 @@ from teltonika_processor.cli.confirmation import (
 )
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.zones_edit import finish
+from teltonika_processor.cli.zones_outlook import (
+    Crossings,
+    crossings_object,
+    look_ahead,
+    print_crossings,
+)
 from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
 from teltonika_processor.store.zone_sessions import editing_session, looking_session
@@ -57,8 +63,8 @@ def limits(
 ) -> None:
     """Show what is a path between two fixes, or change it, for all that was too.
 
-    After a change every device is marked, and instances derive its crossings again. Takes
-    DATABASE_MIGRATION_URL, or DATABASE_URL.
+    How many crossings change is shown before it asks; then every device is marked, and instances
+    derive its crossings again. Takes DATABASE_MIGRATION_URL, or DATABASE_URL.
 
     Exits with 0, or 1 if the answer was no.
     """
@@ -69,23 +75,35 @@ def limits(
         settings = command_settings()
         before = asyncio.run(_stored(settings))
         wanted = PathLimits(gap_s or before.gap_s, jump_m_s or before.jump_m_s)
-        n_devices = None
+        is_dry = dry_run and wanted != before
+        n_devices = crossings = None
+        if wanted != before and not yes:
+            crossings = asyncio.run(_look_ahead(settings, wanted, is_asked=not dry_run))
+            if not as_json:
+                print_crossings(crossings)
         if wanted != before and not dry_run:
             question = f"change {_text(before)} to {_text(wanted)}, and derive all crossings again"
             if not is_confirmed(question, yes=yes):
                 raise typer.Exit(EXIT_FINDING)
             n_devices = asyncio.run(_change(settings, wanted))
-    _say(wanted, n_devices, dry_run=dry_run and wanted != before, as_json=as_json)
-
-
-def _say(found: PathLimits, n_devices: int | None, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
-        about = {"dry_run": dry_run, "gap_s": found.gap_s, "jump_m_s": found.jump_m_s}
-        print(json.dumps(about | {"devices": n_devices}))
-        return
+        _say_object(wanted, crossings, n_devices, dry_run=is_dry)
+    else:
+        _say(wanted, n_devices, dry_run=is_dry)
+
+
+def _say_object(
+    found: PathLimits, crossings: Crossings | None, n_devices: int | None, *, dry_run: bool
+) -> None:
+    about = {"dry_run": dry_run, "gap_s": found.gap_s, "jump_m_s": found.jump_m_s}
+    print(json.dumps(about | {"crossings": crossings_object(crossings), "devices": n_devices}))
+
+
+def _say(found: PathLimits, n_devices: int | None, *, dry_run: bool) -> None:
     print(f"{'would be: ' if dry_run else ''}{_text(found)}")
     if n_devices is not None:
-        typer.echo(f"{n_devices:,} devices are marked: instances derive their crossings again")
+        marked = "1 device is" if n_devices == 1 else f"{n_devices:,} devices are"
+        print(f"{marked} marked: instances derive the crossings again")
 
 
 def _text(found: PathLimits) -> str:
@@ -98,8 +116,15 @@ async def _stored(settings: Settings) -> PathLimits:
         return await path_limits(session)
 
 
+async def _look_ahead(settings: Settings, wanted: PathLimits, *, is_asked: bool) -> Crossings:
+    async with editing_session(settings.owner_url.get_secret_value(), "timing_limits") as session:
+        return await look_ahead(
+            session, lambda: change_limits(session, wanted), None, is_asked=is_asked
+        )
+
+
 async def _change(settings: Settings, wanted: PathLimits) -> int:
     """How many devices were marked."""
-    async with editing_session(settings.owner_url.get_secret_value()) as session:
+    async with editing_session(settings.owner_url.get_secret_value(), "timing_limits") as session:
         await change_limits(session, wanted)
         return await finish(session)

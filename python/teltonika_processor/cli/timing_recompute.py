@@ -20,6 +20,7 @@ from teltonika_processor.cli.confirmation import (
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.instants import ALWAYS, Until, instant_or_age_of
 from teltonika_processor.cli.names import unknown_names_told
+from teltonika_processor.cli.recompute_devices import have_fixes, tell_left_out
 from teltonika_processor.cli.recompute_output import Findings, RecomputeOutput
 from teltonika_processor.errors import ZoneUnusable
 from teltonika_processor.service.exit_codes import EXIT_FINDING, ExitCode
@@ -72,10 +73,11 @@ def recompute(  # noqa: PLR0913 -- the options of the command
     """Derive the crossings of devices again, of all zones; shows first what that would change.
 
     Crossings are kept up to date without it: it is for positions or crossings that somebody changed
-    by hand. What is replaced leaves a line in timing_revisions. May be run while instances fold.
+    by hand. One whose fix is gone, as with a partition that was dropped, stays. What is replaced
+    leaves a line in timing_revisions. May be run while instances fold.
 
     Exits with 0 if all is derived or nothing would change, 1 if the answer was no, there is no such
-    zone, or a row of zones is none; 2 if not either a zone or devices are named.
+    zone or device, or a row of zones is none; 2 if not either a zone or devices are named.
     """
     if (zone is None) == (not imei):
         refuse("give --zone NAME or --imei IMEI: one of the two")
@@ -105,7 +107,13 @@ async def _run(
     async with session_of(open_session, config) as session:
         if order.zone is not None:
             await named_zones(session, [order.zone])
+        elif not await have_fixes(session, order.imeis or []):
+            return EXIT_FINDING
         wanted = await stretches(session, order.imeis, order.since, order.until)
+        tell_left_out(order.imeis, order.since, wanted)
+        if not wanted:
+            output.done(Findings({}, n_devices=0), None, 0.0, dry_run=dry_run)
+            return ExitCode.DRAINED
         found = await _findings(session, wanted)
         output.found(found)
         if dry_run or not found.is_anything:

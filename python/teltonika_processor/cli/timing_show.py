@@ -12,7 +12,7 @@ import typer
 from teltonika_processor.cli.arguments import JsonLines, imei_of
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.failures import failures_told
-from teltonika_processor.cli.instants import Since, Until, crossing_text
+from teltonika_processor.cli.instants import Since, Until, crossing_text, lap_text
 from teltonika_processor.cli.names import unknown_names_told
 from teltonika_processor.cli.tables import print_rows
 from teltonika_processor.cli.underived import tell_underived
@@ -27,7 +27,7 @@ from teltonika_processor.store.timing import (
 )
 from teltonika_processor.store.timing import stays as stored_stays
 from teltonika_processor.store.zone_sessions import looking_session
-from teltonika_processor.texts import age_text, name_text
+from teltonika_processor.texts import name_text
 
 # Bound: rows of one list, some 30 MB.
 _LIMIT_MAX: Final = 100_000
@@ -151,7 +151,7 @@ def _stay_cells(stay: Stay) -> tuple[str, ...]:
         name_text(stay.zone),
         crossing_text(stay.entered_at_us),
         crossing_text(stay.left_at_us),
-        "-" if stay.duration_us is None else age_text(stay.duration_us // 1000),
+        lap_text(stay.duration_us),
         ", ".join(_remarks(stay)),
     )
 

@@ -11,6 +11,7 @@ from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.zones_file import (
     GeoJsonFile,
+    gate_lines,
     problem_lines,
     problem_object,
     text_of,
@@ -44,9 +45,11 @@ def check(
 ) -> None:
     """Name everything that is wrong with a file of zones; changes nothing.
 
-    Where Postgres is reached, zones far from the fleet that would be near it with longitude and
-    latitude swapped are named too. Exits with 0 if nothing is wrong, 1 if something is, 2 if the
-    file cannot be read.
+    Says of each gate which way it counts. Where Postgres is reached, zones far from the fleet that
+    would be near it with longitude and latitude swapped are named too.
+
+    Exits with 0 if nothing is wrong, 1 if something is, also where it is no GeoJSON at all; 2 if
+    the file cannot be read: it is not there, a directory, no UTF-8, or too large.
     """
     found = read_file(text_of(file))
     fleet: list[LonLat] | None = None
@@ -78,7 +81,7 @@ async def _fleet(settings: Settings) -> list[LonLat]:
 
 
 def _print(found: ZoneFile, fleet: list[LonLat] | None, why_not: str) -> None:
-    for line in problem_lines(found.problems):
+    for line in [*problem_lines(found.problems), *gate_lines(found.zones)]:
         print(line)
     n, n_problems = len(found.zones), len(found.problems)
     problems = count_text(n_problems, "problem") if n_problems else "no problem"

@@ -1,6 +1,5 @@
 """What edits of zones have in common: what they say, and their last two steps."""
 
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
@@ -8,9 +7,8 @@ from typing import Final
 import typer
 
 from teltonika_processor.cli.instants import instant_text
-from teltonika_processor.cli.tables import print_rows
 from teltonika_processor.store.connection import Session
-from teltonika_processor.store.zones import Edited, finish_edits
+from teltonika_processor.store.zone_edits import finish_edits
 from teltonika_processor.texts import printable
 
 # So many devices between two lines of progress.
@@ -35,7 +33,7 @@ async def finish(session: Session) -> int:
     """
     n_devices = n_told = 0
     try:
-        async for n_devices in finish_edits(session):
+        async for n_devices in finish_edits(session, _tell_whom_it_waits_for):
             if n_devices >= n_told + _TOLD_EVERY:
                 n_told = n_devices
                 typer.echo(f"{n_devices:,} devices looked at", err=True)
@@ -45,7 +43,8 @@ async def finish(session: Session) -> int:
     return n_devices
 
 
-def print_edited(edited: Sequence[Edited]) -> None:
-    """One line a zone."""
-    rows = [(printable(one.name), one.did) for one in edited]
-    print_rows(("name", "does"), rows, terminal=sys.stdout.isatty())
+def _tell_whom_it_waits_for(writers: Sequence[str]) -> None:
+    told = ", ".join(map(printable, writers)) or "of roles that this one may not see"
+    typer.echo(
+        f"written; waits for whoever was writing before to commit or roll back: {told}", err=True
+    )

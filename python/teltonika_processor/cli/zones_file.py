@@ -8,13 +8,15 @@ from typing import Annotated, Final
 import typer
 
 from teltonika_processor.cli.confirmation import refuse
+from teltonika_processor.store.zones import ZoneColumns
 from teltonika_processor.texts import printable, size_text
 from teltonika_processor.timing.zone_file import FILE_MAX_BYTES, Problem
+from teltonika_processor.timing.zone_heading import counted_text
 
 STANDARD_INPUT: Final = Path("-")
 
-# Bound: problems named one by one; the rest is counted.
-_PROBLEMS_MAX: Final = 100
+# Bound: problems, or gates, named one by one; the rest is counted.
+_LINES_MAX: Final = 100
 
 GeoJsonFile = Annotated[
     Path, typer.Argument(metavar="FILE", help="GeoJSON, a feature a zone. - is standard input.")
@@ -41,10 +43,19 @@ def text_of(file: Path) -> str:
 
 def problem_lines(problems: Sequence[Problem]) -> list[str]:
     """One a line, with the feature's number and name."""
-    lines = [_line(problem) for problem in problems[:_PROBLEMS_MAX]]
-    if len(problems) > _PROBLEMS_MAX:
-        lines.append(f"... and {len(problems) - _PROBLEMS_MAX:,} more")
-    return lines
+    return _bounded([_line(problem) for problem in problems])
+
+
+def gate_lines(zones: Sequence[tuple[int, ZoneColumns]]) -> list[str]:
+    """One a gate: which way it counts."""
+    told = [(number, zone, counted_text(zone)) for number, zone in zones]
+    return _bounded(
+        [
+            f"feature {number}, {printable(zone.name)}: counts {text}"
+            for number, zone, text in told
+            if text is not None
+        ]
+    )
 
 
 def problem_object(problem: Problem) -> dict[str, object]:
@@ -55,6 +66,12 @@ def problem_object(problem: Problem) -> dict[str, object]:
         "code": problem.fault.code,
         "text": problem.fault.text,
     }
+
+
+def _bounded(lines: list[str]) -> list[str]:
+    if len(lines) <= _LINES_MAX:
+        return lines
+    return [*lines[:_LINES_MAX], f"... and {len(lines) - _LINES_MAX:,} more"]
 
 
 def _line(problem: Problem) -> str:

@@ -3,8 +3,8 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
@@ -21,7 +21,7 @@ from teltonika_processor.cli.confirmation import (
 )
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.instants import ALWAYS, instant_of, instant_text
-from teltonika_processor.cli.zones_edit import finish, past_text, print_edited
+from teltonika_processor.cli.zones_edit import finish, past_text
 from teltonika_processor.cli.zones_file import (
     STANDARD_INPUT,
     GeoJsonFile,
@@ -29,7 +29,14 @@ from teltonika_processor.cli.zones_file import (
     problem_object,
     text_of,
 )
-from teltonika_processor.errors import SinkRejected
+from teltonika_processor.cli.zones_outlook import (
+    Crossings,
+    look_ahead,
+    outlook_object,
+    print_outlook,
+    sessions_of_zones,
+)
+from teltonika_processor.errors import SinkRejected, ZoneUnusable
 from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
 from teltonika_processor.store.connection import Session
@@ -59,6 +66,34 @@ class _Order:
         return [zone for _, zone in self.zones]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Report:
+    """What is, or would be, done.
+
+    Attributes:
+        crossings: None: the past does not change, or nobody decides by it.
+        is_shown: Whether the zones were shown before it was done.
+        n_devices: Devices that were marked; None: it was not done.
+    """
+
+    order: _Order
+    edited: Sequence[Edited]
+    swapped: Sequence[Problem]
+    sessions: Mapping[str, Sequence[str]]
+    crossings: Crossings | None = None
+    is_shown: bool = False
+    n_devices: int | None = None
+
+    @property
+    def changes_past(self) -> bool:
+        return self.order.is_past and any(one.did != "unchanged" for one in self.edited)
+
+    @property
+    def is_asked(self) -> bool:
+        """Only where the past changes, or somebody mistyped."""
+        return (self.changes_past or bool(self.swapped)) and not self.order.dry_run
+
+
 def import_zones(
     file: GeoJsonFile,
     *,
@@ -76,12 +111,12 @@ def import_zones(
     """Add the zones of a GeoJSON file, and new versions of those that differ; all or none.
 
     Zones are told apart by name; those that the file does not hold stay as they are. A version
-    counts from --valid-from on. In the past that derives crossings again, and asks; so does a zone
-    whose longitude and latitude are swapped, likely. Takes the owner of the tables:
-    DATABASE_MIGRATION_URL, or DATABASE_URL.
+    counts from --valid-from on. In the past that derives crossings again: how many change is shown,
+    and asked. So is a zone whose longitude and latitude are swapped, likely. Takes the owner of the
+    tables: DATABASE_MIGRATION_URL, or DATABASE_URL.
 
-    Exits with 0 if they are there, 1 if the answer was no, 2 if something of the file is no zone:
-    `zones check` says the same and changes nothing.
+    Exits with 0 if they are there, 1 if the answer was no or a row of zones is none, 2 if something
+    of the file is no zone: `zones check` says the same and changes nothing.
     """
     now = datetime.now(UTC)
     found = read_file(text_of(file))
@@ -102,7 +137,8 @@ def import_zones(
         settings = command_settings()
         try:
             code = asyncio.run(_carry_out(settings, order))
-        except SinkRejected as error:  # a trigger or a constraint of the operator's
+        # A trigger or a constraint of the operator's; a row that was written by hand.
+        except (SinkRejected, ZoneUnusable) as error:
             typer.echo(str(error), err=True)
             code = EXIT_FINDING
     raise typer.Exit(code)
@@ -116,60 +152,85 @@ def _valid_from(text: str | None, now: datetime) -> datetime | None:
 
 async def _carry_out(settings: Settings, order: _Order) -> int:
     async with editing_session(settings.owner_url.get_secret_value()) as session:
-        planned = await plan_zones(session, order.columns, valid_from=order.valid_from)
-        swapped = likely_swapped(order.zones, await fleet_cells(session))
-        for line in problem_lines(swapped):
-            typer.echo(line, err=True)
+        report = await _planned(session, order)
         if order.dry_run:
-            _say(order, planned, swapped, None)
+            _say(report)
             return 0
-        if not _is_wanted(order, planned, swapped):
-            return EXIT_FINDING
-        return await _write(session, order, swapped)
+        if report.is_asked:
+            if not order.as_json:
+                print_outlook(report.edited, report.sessions, report.crossings)
+                report = replace(report, is_shown=True)
+            past = past_text(order.valid_from) if report.changes_past else ""
+            if not is_confirmed(f"import {_counts(report.edited)}{past}", yes=order.yes):
+                return EXIT_FINDING
+        return await _write(session, report)
 
 
-def _is_wanted(order: _Order, planned: Sequence[Edited], swapped: Sequence[Problem]) -> bool:
-    """Whether to go on; asks only where the past changes, or somebody mistyped."""
-    changes_past = order.is_past and any(edited.did != "unchanged" for edited in planned)
-    if not (changes_past or swapped):
-        return True
+async def _planned(session: Session, order: _Order) -> _Report:
+    """What would be done; leaves with 2 where that takes an answer and nobody can give one."""
+    swapped = likely_swapped(order.zones, await fleet_cells(session))
+    for line in problem_lines(swapped):
+        typer.echo(line, err=True)
+    report = _Report(
+        order=order,
+        edited=await plan_zones(session, order.columns, valid_from=order.valid_from),
+        swapped=swapped,
+        sessions=await sessions_of_zones(session, order.valid_from),
+    )
+    if report.is_asked:
+        _require_an_answer(order)
+    if order.yes or not report.changes_past:
+        return report
+
+    def edit() -> Awaitable[object]:
+        return write_zones(session, order.columns, valid_from=order.valid_from)
+
+    crossings = await look_ahead(session, edit, order.valid_from, is_asked=report.is_asked)
+    return replace(report, crossings=crossings)
+
+
+def _require_an_answer(order: _Order) -> None:
     if order.is_standard_input and not order.yes:
         refuse("- leaves nothing to read the answer from: give --yes, or --dry-run")
     require_somebody_to_ask("import", yes=order.yes)
-    past = past_text(order.valid_from) if changes_past else ""
-    return is_confirmed(f"import {_counts(planned)}{past}", yes=order.yes)
 
 
-async def _write(session: Session, order: _Order, swapped: Sequence[Problem]) -> int:
+async def _write(session: Session, report: _Report) -> int:
+    order = report.order
     edited = await write_zones(session, order.columns, valid_from=order.valid_from)
+    written = replace(report, edited=edited)
     try:
         n_devices = await finish(session)
     except BaseException:
-        _say(order, edited, swapped, None)
+        _say(written)
         raise
-    _say(order, edited, swapped, n_devices)
+    _say(replace(written, n_devices=n_devices))
     return 0
 
 
-def _say(
-    order: _Order, edited: Sequence[Edited], swapped: Sequence[Problem], n_devices: int | None
-) -> None:
-    counts = Counter(one.did for one in edited)
+def _say(report: _Report) -> None:
+    order, edited = report.order, report.edited
     if order.as_json:
-        about = {
-            "dry_run": order.dry_run,
-            "valid_from": instant_text(order.valid_from, ALWAYS),
-            **{did: counts[did] for did in _DID},
-            "zones": [{"name": one.name, "did": one.did} for one in edited],
-            "likely_swapped": [problem_object(problem) for problem in swapped],
-            "devices": n_devices,
-        }
-        print(json.dumps(about))
+        print(json.dumps(_object(report)))
         return
-    print_edited(edited)
+    if not report.is_shown:
+        print_outlook(edited, report.sessions, report.crossings)
     would = "would import" if order.dry_run else "imported"
     from_ = f"from {instant_text(order.valid_from)} on" if order.valid_from else "for all time"
     print(f"{would} {_counts(edited)}, to count {from_}")
+
+
+def _object(report: _Report) -> dict[str, object]:
+    order = report.order
+    counts = Counter(one.did for one in report.edited)
+    return {
+        "dry_run": order.dry_run,
+        "valid_from": instant_text(order.valid_from, ALWAYS),
+        **{did: counts[did] for did in _DID},
+        "zones": [outlook_object(one, report.sessions, report.crossings) for one in report.edited],
+        "likely_swapped": [problem_object(problem) for problem in report.swapped],
+        "devices": report.n_devices,
+    }
 
 
 def _counts(edited: Sequence[Edited]) -> str:

@@ -11,6 +11,7 @@ from teltonika_processor.cli.zones_state import Versions, state_of
 from teltonika_processor.store.zones import StoredZone
 from teltonika_processor.texts import printable
 from teltonika_processor.timing.zone_file import points_of
+from teltonika_processor.timing.zone_heading import counted_text
 from teltonika_processor.timing.zone_measure import area_m2, bounds_of, length_m
 
 _LIST: Final = (
@@ -99,6 +100,7 @@ def _facts(zone: StoredZone) -> list[tuple[str, str]]:
     shape = {
         "radius": None if columns.radius_m is None else f"{columns.radius_m:,.10g} m",
         "direction": columns.direction,
+        "counts": counted_text(columns),
         "points": f"{len(points_of(columns)):,}",
         "area": None if area is None else _area_text(area),
         "length": None if length is None else f"{length:,.1f} m",

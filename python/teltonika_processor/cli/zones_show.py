@@ -9,11 +9,11 @@ import typer
 from teltonika_processor.cli.arguments import JsonObject
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.failures import failures_told
+from teltonika_processor.cli.names import unknown_zone_text
 from teltonika_processor.cli.zones_list import stored
 from teltonika_processor.cli.zones_output import measured_object, print_versions
 from teltonika_processor.cli.zones_state import ZoneName, versions_of
 from teltonika_processor.service.exit_codes import EXIT_FINDING
-from teltonika_processor.texts import printable
 
 
 def show(name: ZoneName, *, as_json: JsonObject = False) -> None:
@@ -25,7 +25,7 @@ def show(name: ZoneName, *, as_json: JsonObject = False) -> None:
         zones = asyncio.run(stored(command_settings()))
     found = [zone for zone in zones if zone.columns.name == name]
     if not found:
-        typer.echo(f"no zone has the name {printable(name)!r}", err=True)
+        typer.echo(unknown_zone_text(zones, name), err=True)
         raise typer.Exit(EXIT_FINDING)
     now = datetime.now(UTC)
     versions = versions_of(found)

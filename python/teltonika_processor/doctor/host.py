@@ -160,5 +160,5 @@ def _space(facts: HostFacts) -> Finding:
 
 def _clock(now_s: float) -> Finding:
     if _OLDEST_NOW <= now_s < _LATEST_NOW:
-        return CLOCK.ok(f"{datetime.fromtimestamp(now_s, UTC):%Y-%m-%d %H:%M:%S}Z")
+        return CLOCK.ok(f"{datetime.fromtimestamp(now_s, UTC):%Y-%m-%dT%H:%M:%S}Z")
     return CLOCK.failure(f"{now_s:,.0f} s after 1970", "set it: timedatectl set-ntp true")

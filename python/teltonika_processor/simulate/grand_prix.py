@@ -49,7 +49,7 @@ _LAP_S: Final = (33.0, 38.0)
 _LAP_SPREAD_S: Final = 0.6
 _GRID_S: Final = 0.9
 
-# Device numbers of cars, far behind those of a fleet.
+# Device numbers of cars, far behind those of the demo's fleet and of `simulate`.
 _FIRST_CAR: Final = 500_000
 _RECORDS_PER_FRAME: Final = 10
 _PATIENCE: Final = Patience(response_s=3.0, reconnect_base_s=0.2, reconnect_max_s=1.0)

@@ -27,6 +27,10 @@ from teltonika_processor.simulate.script import Script
 from teltonika_processor.simulate.tracker import FleetPlan, Sender, Tracker, trackers_of
 from teltonika_processor.simulate.wire_faults import Fault, Faults
 
+# Device numbers of the demo: far behind those of `simulate`, so that whoever keeps the demo can
+# simulate others beside its own, and a multiple of 20, as one of twenty is by UDP.
+_FIRST: Final = 400_000
+
 # A tracker made a record every 10 s while it was out of coverage, which ends when the run begins.
 _MS_PER_RECORD: Final = 10_000
 _RECORDS_PER_FRAME: Final = (1, 25)
@@ -120,7 +124,7 @@ def make_showcase(  # noqa: PLR0913 -- what it depends on
         settled: Told of every parcel that is acknowledged.
     """
     rng = random.Random(seed)
-    oddities = _Oddities(devices, now_ms, rng)
+    oddities = _Oddities(_FIRST + devices, now_ms, rng)
     parts = [*_documented(now_ms), *oddities.parts()]
     direct = oddities.direct()
     fleet = _fleet(devices, records, seed, now_ms, jitter, settled)
@@ -145,6 +149,7 @@ def _fleet(  # noqa: PLR0913, PLR0917 -- what it depends on
     away_ms = most * _MS_PER_RECORD
     plan = FleetPlan(
         devices=devices,
+        first=_FIRST,
         seed=seed,
         started_at_ms=now_ms - away_ms,
         udp_share=_UDP_SHARE,

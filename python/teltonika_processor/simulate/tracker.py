@@ -41,6 +41,7 @@ class FleetPlan:
 
     Attributes:
         devices: How many.
+        first: Number of the first of them, which makes its IMEI.
         seed: The same makes the same records.
         started_at_ms: When the run begins, Unix milliseconds.
         udp_share: Part of the devices that send by UDP, 0 to 1.
@@ -57,6 +58,7 @@ class FleetPlan:
     devices: int
     seed: int
     started_at_ms: int
+    first: int = 0
     udp_share: float = 0.0
     codec_id: int | None = None
     records_per_frame: tuple[int, int] = (1, 1)
@@ -193,7 +195,7 @@ def trackers_of(
 
 def _device(index: int, plan: FleetPlan, rng: random.Random) -> Device:
     return Device(
-        index,
+        plan.first + index,
         rng=rng,
         started_at_ms=plan.started_at_ms - _lead_ms(plan),
         udp_share=plan.udp_share,

@@ -159,9 +159,9 @@ class Folder:
         """
         session = self._session
         await self._partitions.look(session)
-        began_s = time.monotonic()
         if holds or self._is_pooled:
             await session.execute(_BEGIN)
+        began_s = time.monotonic()
         try:
             asked = await self._hold(imeis) if holds else imeis
             found = await self._derived(zones, asked)
@@ -169,9 +169,11 @@ class Folder:
             if session.is_in_transaction():
                 await session.execute("ROLLBACK")
             raise
-        if session.is_in_transaction() and not holds:
-            await session.execute("COMMIT")
         if not holds:
+            if session.is_in_transaction():
+                await session.execute("COMMIT")
+            if found.imeis:
+                await session.execute(_BEGIN)
             began_s = time.monotonic()
         folded = await self._written(found, holds=holds)
         locked_s = time.monotonic() - began_s if folded.n_done else None
@@ -205,10 +207,9 @@ class Folder:
         return _Derived(found, marked, n_segments, await _compare(session, found))
 
     async def _written(self, derived: _Derived, *, holds: bool) -> Folded:
-        """Write for those whose mark is still the one that was read; commit."""
+        """Write for those whose mark is still the one that was read; commit what was begun."""
         session, found = self._session, derived.found
         if derived.imeis and not holds:
-            await session.execute(_BEGIN)
             lock = queries.LOCK_MARKS.format(versions=_listed(found.versions()))
             found.keep([row[0] for row in await session.fetch(lock)])
         done = found.imeis
@@ -293,13 +294,15 @@ def _begun(zones: KnownZones, marks: bytes, limits: FoldLimits) -> Fold:
 
 async def _read(session: Session, found: Fold, limits: FoldLimits) -> int:
     """Read until nothing is missing; how many bytes the stretches had."""
-    low, high = found.bounds()
-    statement = queries.FIXES.format(
-        stretches=_listed(found.stretches()),
-        low=low,
-        high=high,
-        within=limits.fixes + 1,
-        right=_RIGHT,
+    statement = " UNION ALL ".join(
+        queries.FIXES.format(
+            stretches=_listed(stretches),
+            low=low,
+            high=high,
+            within=limits.fixes + 1,
+            right=_RIGHT,
+        )
+        for low, high, stretches in found.reads()
     )
     positions = await _copied(session, statement)
     await _beside_the_loop(len(positions), partial(found.add_positions, positions))
@@ -355,7 +358,9 @@ async def _write(session: Session, found: Fold, changed: list[int]) -> None:
 
 _AS_BEFORE: Final = f"SELECT ({COUNT_CHANGES}), ({NAMES})"
 
-_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
+# Not waiting for the disk while batches wait for the marks is safe: a crash that undoes a fold
+# brings its marks back, whose own commit was waited for, and they are derived again.
+_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off"
 
 _NOBODY: Final = "(NULL::bigint, NULL::timestamptz)"
 

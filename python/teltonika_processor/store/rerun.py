@@ -4,7 +4,7 @@ import struct
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Literal
 
 from teltonika_processor.store import queries
 from teltonika_processor.store.connection import Session
@@ -71,6 +71,9 @@ class StoredRow:
     values: tuple[object, ...]
 
 
+What = Literal["added", "removed", "changed"]
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """A crossing that comes (no `was`), goes (no `is_now`), or becomes another."""
@@ -80,17 +83,26 @@ class Change:
     was: StoredRow | None
     is_now: StoredRow | None
 
+    @property
+    def what(self) -> What:
+        """What becomes of it."""
+        if self.was is None:
+            return "added"
+        return "removed" if self.is_now is None else "changed"
+
 
 @dataclass(frozen=True, slots=True)
 class Compared:
     """What a re-run of some devices would do.
 
     Attributes:
+        n_devices: Devices that were looked at.
         changes: By device and time.
         n_segments: Segments that were looked at.
         unfinished: Devices with too many fixes: only the first of them were looked at.
     """
 
+    n_devices: int
     changes: list[Change]
     n_segments: int
     unfinished: tuple[int, ...]
@@ -121,7 +133,7 @@ async def compare(
         # A transaction, so that a pooler keeps to one server process.
         async with session.transaction(isolation="read_committed"):
             found = await difference(session, zones, group, _LOOK)
-        yield Compared(list(_changes(found)), found.n_segments, found.unfinished)
+        yield Compared(len(group), list(_changes(found)), found.n_segments, found.unfinished)
 
 
 async def mark(session: Session, wanted: Sequence[Stretch]) -> None:

@@ -5,7 +5,7 @@ Who makes one names zones as people do; the table holds their ids, which stay wh
 
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
@@ -38,6 +38,9 @@ CROSS JOIN LATERAL unnest(s.zones) WITH ORDINALITY AS wanted (id, number)
 LEFT JOIN ({_NAMES}) AS z ON z.id = wanted.id
 GROUP BY s.name ORDER BY s.starts_at, s.name
 """  # noqa: S608 -- constants of ours
+
+# Bound: names that are told where none is near.
+_TOLD_MAX: Final = 10
 
 _DELETE: Final = "DELETE FROM public.sessions WHERE name = $1 RETURNING name"
 
@@ -83,7 +86,7 @@ async def named_zones(session: Session, names: Sequence[str]) -> list[int]:
     known = await zone_ids(session)
     for name in names:
         if name not in known:
-            raise UnknownZoneError(_unknown("zone", name, list(known)))
+            raise UnknownZoneError(unknown_text("zone", name, known))
     return [known[name] for name in names]
 
 
@@ -114,7 +117,7 @@ async def session_named(session: Session, name: str) -> RaceSession:
     """
     found = {one.name: one for one in await all_sessions(session)}
     if name not in found:
-        raise UnknownSessionError(_unknown("session", name, list(found)))
+        raise UnknownSessionError(unknown_text("session", name, found))
     return found[name]
 
 
@@ -128,10 +131,13 @@ async def remove_session(session: Session, name: str) -> None:
     await session.execute(_DELETE, name)
 
 
-def _unknown(what: str, name: str, known: Sequence[str]) -> str:
+def unknown_text(what: str, name: str, known: Collection[str]) -> str:
+    """That there is no `what`, such as a zone, of this name, and which of the known were meant."""
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if near:
-        return f"there is no {what} {name!r}; near are {', '.join(map(repr, near))}"
+        return f"there is no {what} {name!r}; did you mean {', '.join(map(repr, near))}?"
     if not known:
         return f"there is no {what} {name!r}, and no other {what}"
-    return f"there is no {what} {name!r}; there are {', '.join(map(repr, sorted(known)[:10]))}"
+    told = ", ".join(map(repr, sorted(known)[:_TOLD_MAX]))
+    more = f" and {len(known) - _TOLD_MAX:,} more" if len(known) > _TOLD_MAX else ""
+    return f"there is no {what} {name!r}; there are {told}{more}"

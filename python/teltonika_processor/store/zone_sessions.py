@@ -3,9 +3,8 @@
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, Literal
 
-from teltonika_processor.errors import SchemaMismatch
 from teltonika_processor.store.connection import (
     Pooler,
     Session,
@@ -15,6 +14,13 @@ from teltonika_processor.store.connection import (
     session_of,
 )
 from teltonika_processor.store.migrate import pending_told
+from teltonika_processor.store.owners import owner_wanted
+
+Edited = Literal["zones", "sessions", "timing_limits"]
+"""A table that operators change."""
+
+# $1: the table.
+_MAY_CHANGE: Final = "SELECT has_table_privilege($1, 'INSERT')"
 
 # Another edit holds the lock while it writes: seconds, for zones of a million points.
 _LOCK_TIMEOUT_S: Final = 30.0
@@ -32,8 +38,12 @@ FROM public.last_position LIMIT {_CELLS_MAX}
 
 
 @asynccontextmanager
-async def editing_session(dsn: str) -> AsyncIterator[Session]:
-    """A session for who may change zones, never by a pooler; foreign errors are translated.
+async def editing_session(dsn: str, table: Edited = "zones") -> AsyncIterator[Session]:
+    """A session for who may change a table, never by a pooler; foreign errors are translated.
+
+    Args:
+        dsn: Of the owner.
+        table: What is to be changed.
 
     Raises:
         SchemaMismatch: This role may not, or the schema is older.
@@ -42,11 +52,8 @@ async def editing_session(dsn: str) -> AsyncIterator[Session]:
         dsn=dsn, instance=socket.gethostname(), lock_timeout_s=_LOCK_TIMEOUT_S, close_timeout_s=0.5
     )
     async with session_of(open_migration_session, config) as session, pending_told(session):
-        if not await session.fetchval("SELECT has_table_privilege('public.zones', 'INSERT')"):
-            raise SchemaMismatch(
-                "changing zones takes the owner of the table zones: "
-                "DATABASE_MIGRATION_URL, or else DATABASE_URL, is the address of another role"
-            )
+        if not await session.fetchval(_MAY_CHANGE, f"public.{table}"):
+            raise owner_wanted(f"changing {table}", table)
         yield session
 
 

@@ -1,25 +1,15 @@
-"""Zones in the table: versions are added, and devices marked for what an edit changes.
-
-Rules. An edit is three steps, each of which may be done again: the version is committed with the
-stretch that it changes; whoever was writing then has ended, so that no batch judged by the zones of
-before is still open; every device is marked for the stretch. Nobody is blocked meanwhile, and what
-a crash left is finished by whoever comes by.
-"""
+"""Zones in the table: versions are added, or end; what follows on that is `zone_edits`."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
 from teltonika_processor.errors import SchemaMismatch
 from teltonika_processor.store.connection import Session
-
-# Bound: devices that are marked in one transaction, so that their batches wait for milliseconds.
-_PAGE: Final = 1000
-
-_POLL_S: Final = 0.05
 
 # Of edits alone: writers and folds never take it.
 _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('teltonika-processor zones', 0))"
@@ -61,14 +51,6 @@ SET valid_to = greatest(valid_from, coalesce($2, '-infinity'::timestamptz)),
 WHERE id = $1 AND valid_to > coalesce($2, '-infinity'::timestamptz)
 """
 
-_UNMARKED: Final = """
-SELECT
-    coalesce(lower(unmarked), '-infinity'), coalesce(upper(unmarked), 'infinity'),
-    array_agg(id ORDER BY id, version), array_agg(version ORDER BY id, version),
-    array_agg(xmin::text::bigint ORDER BY id, version)
-FROM public.zones WHERE NOT isempty(unmarked) GROUP BY unmarked ORDER BY unmarked
-"""
-
 COUNT_CHANGES: Final = "SELECT number FROM public.zones_change"
 
 _CHANGE_LIMITS: Final = "UPDATE public.timing_limits SET gap_s = $1, jump_m_s = $2"
@@ -77,39 +59,6 @@ _CHANGE_LIMITS: Final = "UPDATE public.timing_limits SET gap_s = $1, jump_m_s = 
 _UNMARK_ALL: Final = """
 UPDATE public.zones SET unmarked = '(,)'
 WHERE (id, version) = (SELECT id, version FROM public.zones ORDER BY id, version LIMIT 1)
-"""
-
-_COUNT_UNMARKED: Final = "SELECT count(*) FROM public.zones WHERE NOT isempty(unmarked)"
-
-_NEXT_TRANSACTION: Final = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
-
-_OLDEST_OPEN: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
-
-# $1: behind which device; $2, $3: the stretch. No plausible fix is older than 2010.
-_MARK_PAGE: Final = f"""
-WITH page AS (
-    SELECT imei, recorded_at FROM public.last_position
-    WHERE imei > $1 ORDER BY imei LIMIT {_PAGE}
-), marked AS (
-    INSERT INTO public.refold AS f (imei, ranges)
-    SELECT imei, tstzmultirange(
-        tstzrange(greatest($2, '2010-01-01 00:00:00+00'::timestamptz), least($3, recorded_at), '[]')
-    )
-    FROM page
-    WHERE greatest($2, '2010-01-01 00:00:00+00'::timestamptz) <= least($3, recorded_at)
-    ORDER BY imei
-    ON CONFLICT (imei) DO UPDATE SET ranges = f.ranges + excluded.ranges
-)
-SELECT max(imei), count(*) FROM page
-"""  # noqa: S608 -- a constant of ours
-
-# Rows that are still as they were read: whoever edited one meanwhile, perhaps for the same stretch,
-# wants devices marked again that were marked and derived before.
-_MARKED: Final = """
-UPDATE public.zones SET unmarked = 'empty'
-WHERE (id, version, xmin::text::bigint) IN (
-    SELECT * FROM unnest($1::integer[], $2::integer[], $3::bigint[])
-)
 """
 
 
@@ -169,7 +118,7 @@ class Edited:
     """What becomes of one zone."""
 
     name: str
-    did: Literal["added", "changed", "unchanged"]
+    did: Literal["added", "changed", "unchanged", "disabled"]
 
 
 async def all_zones(session: Session) -> list[StoredZone]:
@@ -214,11 +163,6 @@ async def change_limits(session: Session, limits: PathLimits) -> bool:
         return True
 
 
-async def count_unfinished_edits(session: Session) -> int:
-    """How many versions have devices yet to be marked for them."""
-    return int(await session.fetchval(_COUNT_UNMARKED))
-
-
 async def plan_zones(
     session: Session, zones: Sequence[ZoneColumns], *, valid_from: datetime | None
 ) -> list[Edited]:
@@ -241,6 +185,17 @@ async def write_zones(
         await session.execute(_LOCK)
         newest = await _newest(session)
         return [await _write(session, zone, newest.get(zone.name), valid_from) for zone in zones]
+
+
+@asynccontextmanager
+async def rolled_back(session: Session) -> AsyncIterator[None]:
+    """What the block writes is seen by it alone, and then was never there; other edits wait."""
+    transaction = session.transaction(isolation="read_committed")
+    await transaction.start()
+    try:
+        yield
+    finally:
+        await transaction.rollback()
 
 
 async def _newest(session: Session) -> dict[str, StoredZone]:
@@ -303,33 +258,6 @@ async def disable_zone(session: Session, name: str, *, valid_to: datetime | None
             return False
         ended = await session.execute(_END, zone.id, valid_to, True)
         return str(ended) != "UPDATE 0"
-
-
-async def finish_edits(session: Session) -> AsyncIterator[int]:
-    """Mark devices for every edit that is not finished.
-
-    Yields:
-        Devices that were looked at so far.
-    """
-    edits = await session.fetch(_UNMARKED)
-    if edits:
-        await _until_writers_of_before_have_ended(session)
-    n_devices = 0
-    for begin, end, ids, versions, seen in edits:
-        behind: int | None = -1
-        while behind is not None:
-            ((behind, n),) = await session.fetch(_MARK_PAGE, behind, begin, end)
-            if n:
-                n_devices += n
-                yield n_devices
-        await session.execute(_MARKED, ids, versions, seen)
-
-
-async def _until_writers_of_before_have_ended(session: Session) -> None:
-    """Whoever writes has a number; once all below ours are gone, so are those of before."""
-    ours = await session.fetchval(_NEXT_TRANSACTION)
-    while await session.fetchval(_OLDEST_OPEN) < ours:  # noqa: ASYNC110 -- Postgres tells nobody
-        await asyncio.sleep(_POLL_S)
 
 
 def _stored(row: Any) -> StoredZone:

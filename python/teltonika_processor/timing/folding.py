@@ -31,7 +31,7 @@ class Folding:
         sweep_every_s: float = SWEEP_EVERY_S,
     ) -> None:
         self._worker: Final = FoldWorker(config, limits or FoldLimits(), entries_wait, around)
-        self._sweeper: Final = Sweeper(config, self._worker.marked, around, every_s=sweep_every_s)
+        self._sweeper: Final = Sweeper(config, self._worker.found, around, every_s=sweep_every_s)
 
     def works(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What goes on until it is cancelled, by the names of the tasks."""
@@ -42,7 +42,7 @@ class Folding:
         self._worker.marked(imeis)
 
     async def until_done(self) -> None:
-        """Wait until nobody is due any more, or folding fails."""
+        """Wait until what batches of this process marked is done, or folding fails."""
         await self._worker.until_done()
 
     @property

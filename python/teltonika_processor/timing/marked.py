@@ -1,18 +1,24 @@
 """Which devices this process has to derive again, and how soon. Pure: no I/O, time is an argument.
 
-Rules. A device that a batch marked is due at once. One that could not be done now, because somebody
+Rules. A device that a batch of this process marked is due at once, before those that a sweep found:
+a re-run of the whole fleet must not hold up the crossings of now, but has a part of each group.
+One that could not be done now, because somebody
 else held its mark or it was marked again, is due a little later; whoever lost so five times is done
 once with its mark held meanwhile. One that may have made a whole group fail is done alone. While
 entries wait in the stream a worker rests four times as long as its last fold took, so that marks
 merge meanwhile.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Final
 
 GROUP_MAX: Final = 100
 """Bound: devices of one transaction, which holds their marks for some milliseconds."""
+
+OWN_MAX: Final = 75
+"""Of a group so many are those of our batches where others are due too."""
 
 AGAIN_S: Final = 0.02
 """After so long somebody who was passed over is tried again."""
@@ -36,11 +42,13 @@ class Group:
     Attributes:
         imeis: Ascending.
         since_s: Since when each is known to be marked.
+        found: Those of them that a sweep found.
         holds: Whether their marks are held from before they are read.
     """
 
     imeis: list[int]
     since_s: Mapping[int, float]
+    found: frozenset[int] = frozenset()
     holds: bool = False
 
 
@@ -50,27 +58,37 @@ class Marked:
     def __init__(self) -> None:
         # When each is due; in the order of being added, so those due at once come first.
         self._due: Final[dict[int, float]] = {}
+        # The same of those that a sweep found; none is in both.
+        self._found: Final[dict[int, float]] = {}
         self._since: Final[dict[int, float]] = {}
         self._losses: Final[dict[int, int]] = {}
         self._alone: Final[set[int]] = set()
 
     def __len__(self) -> int:
         """Devices that are yet to be done."""
-        return len(self._due)
+        return len(self._due) + len(self._found)
 
     def oldest_s(self) -> float | None:
         """Since when the first of them is known to be marked; None where nobody waits."""
         return min(self._since.values(), default=None)
 
     def add(self, imeis: Iterable[int], now_s: float) -> None:
-        """These are marked: they are due now."""
+        """A batch of this process marked them: they are due now."""
         for imei in imeis:
+            self._found.pop(imei, None)
             self._due[imei] = 0.0
             self._since.setdefault(imei, now_s)
 
+    def find(self, imeis: Iterable[int], now_s: float) -> None:
+        """A sweep found them marked: those that are not known yet are due now, behind our own."""
+        for imei in imeis:
+            if imei not in self._due:
+                self._found.setdefault(imei, 0.0)
+                self._since.setdefault(imei, now_s)
+
     def take(self, now_s: float) -> Group | None:
         """A group of those that are due; None where nobody is."""
-        due = (imei for imei, due_s in self._due.items() if due_s <= now_s)
+        due = self._in_turn(now_s)
         first = next(due, None)
         if first is None:
             return None
@@ -83,9 +101,15 @@ class Marked:
                 if imei not in self._alone and self._loses(imei) is holds:
                     imeis.append(imei)
         imeis.sort()
+        found = frozenset(imei for imei in imeis if self._found.pop(imei, None) is not None)
         for imei in imeis:
-            del self._due[imei]
-        return Group(imeis, {imei: self._since.pop(imei) for imei in imeis}, holds)
+            self._due.pop(imei, None)
+        return Group(imeis, {imei: self._since.pop(imei) for imei in imeis}, found, holds)
+
+    def _in_turn(self, now_s: float) -> Iterator[int]:
+        own = (imei for imei, due_s in self._due.items() if due_s <= now_s)
+        found = (imei for imei, due_s in self._found.items() if due_s <= now_s)
+        return chain(islice(own, OWN_MAX), islice(found, GROUP_MAX - OWN_MAX), own, found)
 
     def put_back(self, group: Group) -> None:
         """Nothing was done of the group, for no fault of its devices."""
@@ -114,14 +138,22 @@ class Marked:
 
     def next_due_s(self) -> float | None:
         """When somebody is due; None where nobody waits."""
-        return min(self._due.values(), default=None)
+        return min(chain(self._due.values(), self._found.values()), default=None)
+
+    def is_own_due(self, now_s: float) -> bool:
+        """Whether somebody is due whom a batch of this process marked."""
+        return any(due_s <= now_s for due_s in self._due.values())
 
     def _loses(self, imei: int) -> bool:
         return self._losses.get(imei, 0) >= LOSSES_MAX
 
     def _give_back(self, group: Group, imeis: Iterable[int], *, due_s: float) -> None:
         for imei in imeis:
-            self._due.setdefault(imei, due_s)
+            if imei in group.found and imei not in self._due:
+                self._found.setdefault(imei, due_s)
+            else:
+                self._found.pop(imei, None)
+                self._due.setdefault(imei, due_s)
             self._since[imei] = group.since_s[imei]
 
 

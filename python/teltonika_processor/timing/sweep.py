@@ -11,7 +11,7 @@ from teltonika_processor.errors import TeltonikaProcessorError, TransientError
 from teltonika_processor.events import EditsFinished
 from teltonika_processor.store.connection import SessionConfig, open_session, session_of
 from teltonika_processor.store.folding import marked_devices
-from teltonika_processor.store.zones import count_unfinished_edits, finish_edits
+from teltonika_processor.store.zone_edits import count_unfinished_edits, finish_edits
 from teltonika_processor.tasks.retry import Surroundings
 from teltonika_processor.timing.failures import FoldFailures
 

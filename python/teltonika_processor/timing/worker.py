@@ -61,8 +61,8 @@ class FoldWorker:
         self._around: Final = around
         self._marked: Final = Marked()
         self._is_marked: Final = asyncio.Event()
-        self._has_done_what_is_due: Final = asyncio.Event()
-        self._has_done_what_is_due.set()
+        self._has_done_own: Final = asyncio.Event()
+        self._has_done_own.set()
         self._failures: Final = FoldFailures(around)
         self._outage: Final = Outage("fold", around)
         self._zones: KnownZones | None = None
@@ -79,15 +79,21 @@ class FoldWorker:
         return 0.0 if oldest_s is None else max(0.0, time.monotonic() - oldest_s)
 
     def marked(self, imeis: Iterable[int]) -> None:
-        """These devices are marked: a batch did it, or a sweep found them."""
-        self._marked.add(imeis, time.monotonic())
-        if self._marked:
-            self._has_done_what_is_due.clear()
+        """A batch of this process marked these devices."""
+        now_s = time.monotonic()
+        self._marked.add(imeis, now_s)
+        if self._marked.is_own_due(now_s):
+            self._has_done_own.clear()
             self._is_marked.set()
 
+    def found(self, imeis: Iterable[int]) -> None:
+        """A sweep found these devices marked."""
+        self._marked.find(imeis, time.monotonic())
+        self._is_marked.set()
+
     async def until_done(self) -> None:
-        """Wait until nobody is due any more, or folding fails."""
-        await self._has_done_what_is_due.wait()
+        """Wait until what batches of this process marked is done, or folding fails."""
+        await self._has_done_own.wait()
 
     async def run(self) -> NoReturn:
         """Fold until cancelled; a server that is away is waited for."""
@@ -131,13 +137,15 @@ class FoldWorker:
             raise
         except BaseException:
             self._marked.put_back(group)
-            self._has_done_what_is_due.set()
+            self._has_done_own.set()
             raise
         self._outage.over()
         now_s = time.monotonic()
         self._marked.settle(
             group, passed_over=folded.passed_over, unfinished=folded.unfinished, now_s=now_s
         )
+        if not self._marked.is_own_due(now_s):
+            self._has_done_own.set()
         self._tell(folded, group, now_s, now_s - began_s)
         await asyncio.sleep(rest_s(now_s - began_s, entries_wait=self._entries_wait()))
 
@@ -159,7 +167,7 @@ class FoldWorker:
             due_s, now_s = self._marked.next_due_s(), time.monotonic()
             if due_s is not None and due_s <= now_s:
                 return
-            self._has_done_what_is_due.set()
+            self._has_done_own.set()
             if due_s is None:
                 await self._is_marked.wait()
             else:

@@ -65,6 +65,19 @@ class _Faulty(Exception):  # noqa: N818 -- a value that travels
         self.fault: Final = Fault(code, text)
 
 
+class _Words(reprlib.Repr):
+    """Values in the words of a file, not of Python; what is long is cut."""
+
+    def repr_bool(self, value: bool, _level: int) -> str:  # noqa: FBT001 -- called by its type
+        return "true" if value else "false"
+
+    def repr_NoneType(self, _value: None, _level: int) -> str:  # noqa: N802 -- the type's name
+        return "null"
+
+
+_JSON: Final = _Words()
+
+
 class _Reader:
     """Goes on behind what is wrong."""
 
@@ -117,20 +130,20 @@ def _object(feature: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     value = feature.get(key)
     if isinstance(value, dict):
         return value
-    raise _Faulty(f"no_{key}", f"{key} is {reprlib.repr(value)}: expected an object")
+    raise _Faulty(f"no_{key}", f"{key} is {_told(value)}: expected an object")
 
 
 def _unknown(properties: Mapping[str, Any]) -> list[Fault]:
     unknown = sorted(properties.keys() - set(PROPERTIES))
     known = ", ".join(PROPERTIES)
     return [
-        Fault("unknown_property", f"{reprlib.repr(name)}: expected one of {known}")
+        Fault("unknown_property", f"{_JSON.repr(name)}: expected one of {known}")
         for name in unknown
     ]
 
 
 def _name(name: Any) -> str:
-    expected = f"name is {reprlib.repr(name)}: expected"
+    expected = f"name is {_told(name)}: expected"
     if not isinstance(name, str) or not 0 < len(name) <= NAME_MAX:
         raise _Faulty("bad_name", f"{expected} a text of 1 to {NAME_MAX} characters")
     if not name.isprintable() or name != name.strip():
@@ -144,7 +157,7 @@ def _kind(geometry: Mapping[str, Any]) -> tuple[Kind, int]:
     if found is None:
         expected = ", ".join(_KINDS)
         raise _Faulty(
-            "unknown_kind", f"geometry is a {reprlib.repr(kind)}: expected one of {expected}"
+            "unknown_kind", f"type of geometry is {_told(kind)}: expected one of {expected}"
         )
     return found
 
@@ -168,8 +181,8 @@ def _direction(kind: Kind, properties: Mapping[str, Any]) -> str | None:
         return "both"
     if direction in DIRECTIONS:
         return str(direction)
-    found, expected = reprlib.repr(direction), ", ".join(DIRECTIONS)
-    raise _Faulty("bad_property", f"direction is {found}: expected one of {expected}")
+    expected = ", ".join(DIRECTIONS)
+    raise _Faulty("bad_property", f"direction is {_told(direction)}: expected one of {expected}")
 
 
 def _at_least_0(properties: Mapping[str, Any], name: str) -> float | None:
@@ -178,9 +191,7 @@ def _at_least_0(properties: Mapping[str, Any], name: str) -> float | None:
         return None
     number = _number(value)
     if number is None or not 0 <= number < math.inf:
-        raise _Faulty(
-            "bad_property", f"{name} is {reprlib.repr(value)}: expected a number of 0 or more"
-        )
+        raise _Faulty("bad_property", f"{name} is {_told(value)}: expected a number of 0 or more")
     return number
 
 
@@ -188,18 +199,20 @@ def _coordinates(found: Any, depth: int) -> list[Any]:
     """Longitude and latitude of each point; a height behind them is left out."""
     if not isinstance(found, list):
         expected = "a list" if depth else "longitude and latitude"
-        raise _Faulty(
-            "bad_coordinates", f"{reprlib.repr(found)} in coordinates: expected {expected}"
-        )
+        raise _Faulty("bad_coordinates", f"{_JSON.repr(found)} in coordinates: expected {expected}")
     if depth:
         return [_coordinates(one, depth - 1) for one in found]
     numbers = [_number(one) for one in found[:2]]
     if len(numbers) < 2 or None in numbers:
         raise _Faulty(
             "bad_coordinates",
-            f"{reprlib.repr(found)} in coordinates: expected longitude and latitude",
+            f"{_JSON.repr(found)} in coordinates: expected longitude and latitude",
         )
     return numbers
+
+
+def _told(value: Any) -> str:
+    return "missing" if value is None else _JSON.repr(value)
 
 
 def _number(value: Any) -> float | None:

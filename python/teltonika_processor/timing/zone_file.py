@@ -166,10 +166,15 @@ def _placed(zone: ZoneColumns, text: str) -> str:
 
 
 def _json(text: str) -> Any:
+    if not text.strip():
+        raise ZoneFileError("it is empty")
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except RecursionError as error:
         raise ZoneFileError("no JSON: nested too deeply") from error
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise ZoneFileError(f"no JSON: {error.msg} at {place}") from error
     except ValueError as error:
         raise ZoneFileError(f"no JSON: {error}") from error
 

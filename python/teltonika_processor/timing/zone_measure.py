@@ -65,9 +65,14 @@ def bounds_of(zone: ZoneColumns) -> Bounds:
     return Bounds(_turned(west), min(latitudes), _turned(east), max(latitudes))
 
 
+def short_way(degrees: float) -> float:
+    """A difference of two longitudes, or bearings, as the turn to take: -180 to 180 degrees."""
+    return (degrees + 180) % 360 - 180
+
+
 def _signed_area_m2(ring: Sequence[LonLat]) -> float:
     twice = sum(
-        math.radians(_short_way(to - at))
+        math.radians(short_way(to - at))
         * (2 + math.sin(math.radians(at_latitude)) + math.sin(math.radians(to_latitude)))
         for (at, at_latitude), (to, to_latitude) in pairwise(ring)
     )
@@ -90,7 +95,7 @@ def _reach(line: Sequence[LonLat]) -> tuple[float, float]:
     at = line[0][0]
     west = east = at
     for (one, _), (other, _) in pairwise(line):
-        at += _short_way(other - one)
+        at += short_way(other - one)
         west, east = min(west, at), max(east, at)
     return west, east
 
@@ -105,10 +110,6 @@ def _joined(reaches: Sequence[tuple[float, float]]) -> tuple[float, float]:
             widest, best = west - reach, (west, reach + 360)
         reach = max(reach, east)
     return best
-
-
-def _short_way(degrees: float) -> float:
-    return (degrees + 180) % 360 - 180
 
 
 def _turned(longitude: float) -> float:

@@ -26,6 +26,28 @@ pub struct Budget {
     pub window_us: i64,
 }
 
+/// Stretches of devices, and two literal instants around them, by which the planner leaves all other
+/// partitions alone: a device of last year must not make the statement read those between.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Read {
+    /// A day before the first of them.
+    pub low: String,
+    /// A day behind the last of them.
+    pub high: String,
+    /// Values (imei, first, last).
+    pub stretches: Vec<String>,
+}
+
+impl Read {
+    fn of((low_us, high_us, stretches): (i64, i64, Vec<String>)) -> Self {
+        Self {
+            low: text(low_us),
+            high: text(high_us),
+            stretches,
+        }
+    }
+}
+
 /// One group: see the crate.
 pub struct Fold {
     index: Arc<ZoneIndex>,
@@ -82,22 +104,25 @@ impl Fold {
         self.devices.keys().copied().collect()
     }
 
-    /// Values (imei, first, last) of the stretches to read.
+    /// The stretches to read, those that are near in time together, ascending.
     #[must_use]
-    pub fn stretches(&self) -> Vec<String> {
-        self.devices.values().map(Device::stretch_values).collect()
-    }
-
-    /// Two instants around all stretches, a day farther on both sides: bounds for the planner.
-    #[must_use]
-    pub fn bounds(&self) -> (String, String) {
-        let stretches = || self.devices.values().map(Device::stretch);
-        let first = stretches().map(|(lo_us, _)| lo_us).min().unwrap_or(0);
-        let last = stretches().map(|(_, hi_us)| hi_us).max().unwrap_or(0);
-        (
-            text(first.saturating_sub(DAY_US)),
-            text(last.saturating_add(DAY_US)),
-        )
+    pub fn reads(&self) -> Vec<Read> {
+        let mut stretches: Vec<_> = (self.devices.values())
+            .map(|device| (device.stretch(), device.stretch_values()))
+            .collect();
+        stretches.sort_unstable();
+        let mut reads: Vec<(i64, i64, Vec<String>)> = Vec::new();
+        for ((lo_us, hi_us), values) in stretches {
+            let (low_us, high_us) = (lo_us.saturating_sub(DAY_US), hi_us.saturating_add(DAY_US));
+            match reads.last_mut() {
+                Some((_, end_us, near)) if low_us <= *end_us => {
+                    *end_us = high_us.max(*end_us);
+                    near.push(values);
+                }
+                _ => reads.push((low_us, high_us, vec![values])),
+            }
+        }
+        reads.into_iter().map(Read::of).collect()
     }
 
     /// Takes fixes: imei, side (int2: -1 left, 0 within, 1 right), instant, digest, longitude,
@@ -337,24 +362,16 @@ impl Fold {
         if device.is_rerun {
             return "rerun";
         }
-        let live = match is_now {
-            Some(row) => Some(row.version),
-            None => self.live_version(was),
+        let live_version = || {
+            let live = self.index.live_zone(was.zone_id, was.end_t_us)?;
+            Some(live.version().version)
         };
+        let live = is_now.map(|row| row.version).or_else(live_version);
         if live == Some(was.version) {
             "late_data"
         } else {
             "zone_edit"
         }
-    }
-
-    /// The version of the row's zone that counts at its end fix.
-    fn live_version(&self, row: &Row) -> Option<i32> {
-        self.index
-            .zones()
-            .filter(|zone| zone.version().zone_id == row.zone_id && zone.is_valid_at(row.end_t_us))
-            .map(|zone| zone.version().version)
-            .max()
     }
 
     /// The devices of which a part stays marked, ascending.

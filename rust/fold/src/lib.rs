@@ -24,5 +24,5 @@ mod stored;
 
 pub use copy_in::{REVISION_COLUMNS, TIMING_RECORD_COLUMNS};
 pub use copy_out::CopyError;
-pub use fold::{Budget, Fold};
+pub use fold::{Budget, Fold, Read};
 pub use needs::Needs;

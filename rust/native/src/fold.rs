@@ -81,14 +81,12 @@ impl PyFold {
         self.fold.imeis()
     }
 
-    /// Values (imei, first, last) of the stretches to read.
-    fn stretches(&self) -> Vec<String> {
-        self.fold.stretches()
-    }
-
-    /// Two instants around all of them.
-    fn bounds(&self) -> (String, String) {
-        self.fold.bounds()
+    /// (low, high, stretches) of those that are near in time.
+    fn reads(&self) -> Vec<(String, String, Vec<String>)> {
+        let reads = self.fold.reads().into_iter();
+        reads
+            .map(|read| (read.low, read.high, read.stretches))
+            .collect()
     }
 
     /// Takes fixes.

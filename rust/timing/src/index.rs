@@ -167,13 +167,21 @@ impl ZoneIndex {
         self.versions_of(place).rev().find(valid)
     }
 
+    /// The version of the zone that counts at the instant, if one does.
+    #[must_use]
+    pub fn live_zone(&self, zone_id: i32, t_us: i64) -> Option<&Zone> {
+        self.zone(self.live_version(self.first_of(zone_id)?, t_us)?)
+    }
+
+    /// The place of the zone's first version.
+    fn first_of(&self, zone_id: i32) -> Option<usize> {
+        let first = (self.zones).partition_point(|zone| zone.version().zone_id < zone_id);
+        (self.zone(first)?.version().zone_id == zone_id).then_some(first)
+    }
+
     /// Where a zone is judged at the instant: at its live version, else at the one that ended last.
     pub(crate) fn place_of(&self, zone_id: i32, t_us: i64) -> Option<usize> {
-        let first = (self.zones).partition_point(|zone| zone.version().zone_id < zone_id);
-        let zone = self.zone(first)?;
-        if zone.version().zone_id != zone_id {
-            return None;
-        }
+        let first = self.first_of(zone_id)?;
         let ended = || {
             self.versions_of(first)
                 .filter_map(|place| Some((self.zone(place)?.version().valid_to_us, place)))

@@ -1,0 +1,120 @@
+"""What follows on an edit of zones, so that crossings are derived again.
+
+Rules. An edit is three steps, each of which may be done again: the version is committed with the
+stretch that it changes; whoever was writing then has ended, so that no batch judged by the zones of
+before is still open; every device is marked for the stretch. Nobody is blocked meanwhile, and what
+a crash left is finished by whoever comes by.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final
+
+from teltonika_processor.store.connection import Session
+
+# Bound: devices that are marked in one transaction, so that their batches wait for milliseconds.
+_PAGE: Final = 1000
+
+_POLL_S: Final = 0.05
+
+# Who waits longer is told for whom, and again and again.
+_TOLD_EVERY_S: Final = 5.0
+
+_UNMARKED: Final = """
+SELECT
+    coalesce(lower(unmarked), '-infinity'), coalesce(upper(unmarked), 'infinity'),
+    array_agg(id ORDER BY id, version), array_agg(version ORDER BY id, version),
+    array_agg(xmin::text::bigint ORDER BY id, version)
+FROM public.zones WHERE NOT isempty(unmarked) GROUP BY unmarked ORDER BY unmarked
+"""
+
+_COUNT_UNMARKED: Final = "SELECT count(*) FROM public.zones WHERE NOT isempty(unmarked)"
+
+# A number of our own, greater than that of everyone who has written so far: a snapshot's end is the
+# first number behind those that have ended, and whoever is open may have a greater one.
+_TAKE_NUMBER: Final = "SELECT pg_current_xact_id()::text::bigint"
+
+_OLDEST_OPEN: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+
+# Whose transactions have a number. Of other roles only who may read all statistics sees it.
+_WRITERS: Final = """
+SELECT 'pid ' || pid || ' (' || coalesce(nullif(application_name, ''), usename, '?') || ', '
+    || coalesce(datname, '?') || ', since '
+    || to_char(xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') || ')'
+FROM pg_stat_activity
+WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
+ORDER BY xact_start LIMIT 5
+"""
+
+# $1: behind which device; $2, $3: the stretch. No plausible fix is older than 2010.
+_MARK_PAGE: Final = f"""
+WITH page AS (
+    SELECT imei, recorded_at FROM public.last_position
+    WHERE imei > $1 ORDER BY imei LIMIT {_PAGE}
+), marked AS (
+    INSERT INTO public.refold AS f (imei, ranges)
+    SELECT imei, tstzmultirange(
+        tstzrange(greatest($2, '2010-01-01 00:00:00+00'::timestamptz), least($3, recorded_at), '[]')
+    )
+    FROM page
+    WHERE greatest($2, '2010-01-01 00:00:00+00'::timestamptz) <= least($3, recorded_at)
+    ORDER BY imei
+    ON CONFLICT (imei) DO UPDATE SET ranges = f.ranges + excluded.ranges
+)
+SELECT max(imei), count(*) FROM page
+"""  # noqa: S608 -- a constant of ours
+
+# Rows that are still as they were read: whoever edited one meanwhile, perhaps for the same stretch,
+# wants devices marked again that were marked and derived before.
+_MARKED: Final = """
+UPDATE public.zones SET unmarked = 'empty'
+WHERE (id, version, xmin::text::bigint) IN (
+    SELECT * FROM unnest($1::integer[], $2::integer[], $3::bigint[])
+)
+"""
+
+
+async def count_unfinished_edits(session: Session) -> int:
+    """How many versions have devices yet to be marked for them."""
+    return int(await session.fetchval(_COUNT_UNMARKED))
+
+
+async def finish_edits(
+    session: Session, waits: Callable[[Sequence[str]], None] | None = None
+) -> AsyncIterator[int]:
+    """Mark devices for every edit that is not finished.
+
+    Args:
+        session: Without an open transaction.
+        waits: Told every few seconds of the transactions that are waited for, as far as this role
+            sees whose they are.
+
+    Yields:
+        Devices that were looked at so far.
+    """
+    edits = await session.fetch(_UNMARKED)
+    if edits:
+        await _until_writers_of_before_have_ended(session, waits)
+    n_devices = 0
+    for begin, end, ids, versions, seen in edits:
+        behind: int | None = -1
+        while behind is not None:
+            ((behind, n),) = await session.fetch(_MARK_PAGE, behind, begin, end)
+            if n:
+                n_devices += n
+                yield n_devices
+        await session.execute(_MARKED, ids, versions, seen)
+
+
+async def _until_writers_of_before_have_ended(
+    session: Session, waits: Callable[[Sequence[str]], None] | None
+) -> None:
+    """Whoever writes has a number; once all below ours are gone, so are those of before."""
+    ours = await session.fetchval(_TAKE_NUMBER)
+    told_s = time.monotonic()
+    while await session.fetchval(_OLDEST_OPEN) < ours:
+        if waits is not None and time.monotonic() >= told_s + _TOLD_EVERY_S:
+            told_s = time.monotonic()
+            waits([row[0] for row in await session.fetch(_WRITERS)])
+        await asyncio.sleep(_POLL_S)
