@@ -23,6 +23,7 @@ from writing import IMEI
 OTHER = IMEI + 1
 # Fixes over the equator from south to north, two seconds apart: it is crossed at 1.5 s.
 FIXES = ((0.0, -0.0003), (2.0, 0.0001), (4.0, 0.0002))
+BOTH_WAYS = "vehicles heading 180° (south), left to right, and 000° (north), right to left"
 LONG_AGO, BEHIND = "2026-11-22T00:00:00Z", "2026-11-22T12:00:03Z"
 
 
@@ -109,6 +110,10 @@ async def test_a_trial_counts_what_would_become_of_crossings_and_writes_nothing(
         ["line", "changed", "2 added, 2 removed", "race"],
         ["other line", "added", "2 added", "-"],
         ["far", "added", "as they are", "-"],
+        *(
+            [f"feature {n}, {name}: counts {BOTH_WAYS}"]
+            for n, name in enumerate(("line", "other line", "far"), start=1)
+        ),
         [f"would import 3 zones (2 added, 1 changed, 0 unchanged), to count from {LONG_AGO} on"],
     ]
     told = run(dsn, "zones", "import", file, "--valid-from", "always", "--dry-run", "--json")
@@ -145,12 +150,22 @@ async def test_what_was_foreseen_is_what_comes(
     assert (done.returncode, done.stderr) == (0, "")
     # Nobody decides by them, so they are not derived for it; who times by the zone is told.
     assert cells(done.stdout)[:2] == [["name", "does", "sessions"], ["line", "changed", "race"]]
+    assert done.stdout.splitlines()[-1] == "instances derive the crossings again, within seconds"
     with Processor(redis_url, dsn) as processor:
         await eventually_async(lambda: nobody_is_marked(admin))
         assert processor.terminate() == 0
     assert await rows(admin) == [(1, 2, 2), (2, 1, 2)]
     left = run(dsn, "timing", "recompute", "--zone", "line", "--since", "always", "--dry-run")
     assert "every crossing is as it should be" in left.stdout
+
+
+async def test_what_would_only_bear_another_version_is_no_change(
+    dsn: str, admin: asyncpg.Connection, tmp_path: Path
+) -> None:
+    await admin.execute("UPDATE zones SET minimum_lap_s = 5")
+    file = file_of(tmp_path, ("line", 0))
+    tried = run(dsn, "zones", "import", file, "--valid-from", LONG_AGO, "--dry-run")
+    assert cells(tried.stdout)[1] == ["line", "changed", "as they are", "race"]
 
 
 async def test_from_now_on_nothing_of_the_past_is_counted_but_sessions_are_named(
@@ -174,7 +189,10 @@ async def test_the_same_again_names_no_session(
     await admin.execute("UPDATE zones SET valid_from = '-infinity'")
     done = run(dsn, "zones", "import", file_of(tmp_path, ("line", 0)), "--valid-from", LONG_AGO)
     assert (done.returncode, done.stderr) == (0, "")
-    assert cells(done.stdout)[:2] == [["name", "does"], ["line", "unchanged"]]
+    assert cells(done.stdout) == [
+        *(["name", "does"], ["line", "unchanged"]),
+        ["imported 1 zone (0 added, 0 changed, 1 unchanged)"],
+    ]
     assert await zones(admin) == [(1, 1)]
 
 

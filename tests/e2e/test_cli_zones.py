@@ -27,14 +27,16 @@ def test_a_file_is_tried_then_imported_and_then_there(zones: Zones, dsn: str) ->
     assert (tried.returncode, tried.stderr) == (0, "")
     assert tried.stdout.splitlines() == [
         *("name    does   crossings", "pit     added  as they are", "finish  added  as they are"),
+        "feature 2, finish: counts vehicles heading 090° (east)",
         f"would import 2 zones (2 added, 0 changed, 0 unchanged), to count from {RACE} on",
     ]
     assert zones("list").stdout == "no zone\n"
     done = zones("import", file, "--valid-from", RACE, "--yes")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[-1] == (
-        "imported 2 zones (2 added, 0 changed, 0 unchanged), to count from 2026-05-03T14:00:00Z on"
-    )
+    assert done.stdout.splitlines()[-2:] == [
+        "imported 2 zones (2 added, 0 changed, 0 unchanged), to count from 2026-05-03T14:00:00Z on",
+        "instances derive the crossings again, within seconds",
+    ]
     assert n_marked(dsn) == 3
     assert listed(zones) == [
         ("finish", 1, "counts", RACE, None, True),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from servers import run_sql
 from teltonika_processor.timing.zone_feature import PROPERTIES
 from zone_commands import CUT, DATE_LINE, GATE, LATER, PADDOCK, PIT, RACE, Zones, feature
 
@@ -128,6 +129,25 @@ def test_check_says_which_way_gates_count(zones: Zones) -> None:
     many = [feature(f"gate {n}", GATE["geometry"]) for n in range(102)]
     checked = zones("check", zones.file(*many), "--offline")
     assert checked.stdout.splitlines()[100:] == ["... and 2 more", "102 zones read, no problem"]
+
+
+def test_a_gate_without_length_is_a_problem_like_others(zones: Zones, dsn: str) -> None:
+    points = {"type": "LineString", "coordinates": [[25.0, 54.0], [25.0, 54.0]]}
+    checked = zones("check", zones.file(feature("click", points), GATE), "--offline")
+    assert (checked.returncode, checked.stderr) == (1, "")
+    assert checked.stdout.splitlines() == [
+        (
+            "feature 1, click: gate_without_length: all points of the gate are the same:"
+            " expected two different ones"
+        ),
+        "feature 2, finish: counts vehicles heading 090° (east)",
+        "2 zones read, 1 problem",
+    ]
+    zones("import", zones.file(GATE))
+    run_sql(dsn, f"UPDATE zones SET geometry = '{json.dumps(points)}'")
+    shown = zones("show", "finish")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "counts" not in shown.stdout.replace("version 1, counts", "")
 
 
 def test_check_names_every_problem(zones: Zones) -> None:

@@ -16,7 +16,7 @@ from teltonika_processor.cli.confirmation import (
     require_somebody_to_ask,
 )
 from teltonika_processor.cli.failures import failures_told
-from teltonika_processor.cli.zones_edit import finish
+from teltonika_processor.cli.zones_edit import DERIVED_AGAIN, finish
 from teltonika_processor.cli.zones_outlook import (
     Crossings,
     crossings_object,
@@ -102,8 +102,7 @@ def _say_object(
 def _say(found: PathLimits, n_devices: int | None, *, dry_run: bool) -> None:
     print(f"{'would be: ' if dry_run else ''}{_text(found)}")
     if n_devices is not None:
-        marked = "1 device is" if n_devices == 1 else f"{n_devices:,} devices are"
-        print(f"{marked} marked: instances derive the crossings again")
+        print(DERIVED_AGAIN)
 
 
 def _text(found: PathLimits) -> str:

@@ -81,7 +81,9 @@ async def _fleet(settings: Settings) -> list[LonLat]:
 
 
 def _print(found: ZoneFile, fleet: list[LonLat] | None, why_not: str) -> None:
-    for line in [*problem_lines(found.problems), *gate_lines(found.zones)]:
+    wrong = {problem.feature for problem in found.problems}
+    sound = [(number, zone) for number, zone in found.zones if number not in wrong]
+    for line in [*problem_lines(found.problems), *gate_lines(sound)]:
         print(line)
     n, n_problems = len(found.zones), len(found.problems)
     problems = count_text(n_problems, "problem") if n_problems else "no problem"

@@ -19,7 +19,7 @@ from teltonika_processor.cli.confirmation import (
 from teltonika_processor.cli.failures import failures_told
 from teltonika_processor.cli.instants import instant_of, instant_text
 from teltonika_processor.cli.names import not_counting_text
-from teltonika_processor.cli.zones_edit import finish, past_text
+from teltonika_processor.cli.zones_edit import DERIVED_AGAIN, finish, past_text
 from teltonika_processor.cli.zones_outlook import (
     look_ahead,
     outlook_object,
@@ -130,3 +130,5 @@ def _say(order: _Order, outlook: dict[str, object], n_devices: int | None) -> No
         return
     would = "would disable" if order.dry_run else "disabled"
     print(f"{would} {printable(order.name)} from {valid_to} on")
+    if order.is_past and not order.dry_run:
+        print(DERIVED_AGAIN)

@@ -14,6 +14,9 @@ from teltonika_processor.texts import printable
 # So many devices between two lines of progress.
 _TOLD_EVERY: Final = 10_000
 
+DERIVED_AGAIN: Final = "instances derive the crossings again, within seconds"
+"""What is yet to come behind an edit of the past."""
+
 _LEFT: Final = (
     "the edit is written, but not all devices are marked: a running processor does that within "
     "seconds, and so does the same command again"

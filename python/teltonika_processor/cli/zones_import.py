@@ -1,12 +1,10 @@
 """`zones import`: new versions of the zones of a file, all or none."""
 
 import asyncio
-import json
-from collections import Counter
-from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -20,20 +18,23 @@ from teltonika_processor.cli.confirmation import (
     require_somebody_to_ask,
 )
 from teltonika_processor.cli.failures import failures_told
-from teltonika_processor.cli.instants import ALWAYS, instant_of, instant_text
+from teltonika_processor.cli.instants import ALWAYS, instant_of
 from teltonika_processor.cli.zones_edit import finish, past_text
 from teltonika_processor.cli.zones_file import (
     STANDARD_INPUT,
     GeoJsonFile,
     problem_lines,
-    problem_object,
     text_of,
 )
+from teltonika_processor.cli.zones_import_output import (
+    ImportOrder,
+    ImportReport,
+    counts_text,
+    say,
+    show,
+)
 from teltonika_processor.cli.zones_outlook import (
-    Crossings,
     look_ahead,
-    outlook_object,
-    print_outlook,
     sessions_of_zones,
 )
 from teltonika_processor.errors import SinkRejected, ZoneUnusable
@@ -41,57 +42,9 @@ from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
 from teltonika_processor.store.connection import Session
 from teltonika_processor.store.zone_sessions import editing_session, fleet_cells
-from teltonika_processor.store.zones import Edited, ZoneColumns, plan_zones, write_zones
-from teltonika_processor.texts import count_text
-from teltonika_processor.timing.zone_file import Problem, read_file
+from teltonika_processor.store.zones import plan_zones, write_zones
+from teltonika_processor.timing.zone_file import read_file
 from teltonika_processor.timing.zone_swap import likely_swapped
-
-_DID: Final = ("added", "changed", "unchanged")
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """What the operator wants done; `valid_from` None: always."""
-
-    zones: tuple[tuple[int, ZoneColumns], ...]
-    valid_from: datetime | None
-    is_past: bool
-    is_standard_input: bool
-    dry_run: bool
-    yes: bool
-    as_json: bool
-
-    @property
-    def columns(self) -> list[ZoneColumns]:
-        return [zone for _, zone in self.zones]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Report:
-    """What is, or would be, done.
-
-    Attributes:
-        crossings: None: the past does not change, or nobody decides by it.
-        is_shown: Whether the zones were shown before it was done.
-        n_devices: Devices that were marked; None: it was not done.
-    """
-
-    order: _Order
-    edited: Sequence[Edited]
-    swapped: Sequence[Problem]
-    sessions: Mapping[str, Sequence[str]]
-    crossings: Crossings | None = None
-    is_shown: bool = False
-    n_devices: int | None = None
-
-    @property
-    def changes_past(self) -> bool:
-        return self.order.is_past and any(one.did != "unchanged" for one in self.edited)
-
-    @property
-    def is_asked(self) -> bool:
-        """Only where the past changes, or somebody mistyped."""
-        return (self.changes_past or bool(self.swapped)) and not self.order.dry_run
 
 
 def import_zones(
@@ -124,7 +77,7 @@ def import_zones(
         for line in problem_lines(found.problems):
             typer.echo(line, err=True)
         refuse("nothing was changed")
-    order = _Order(
+    order = ImportOrder(
         zones=found.zones,
         valid_from=_valid_from(valid_from, now),
         is_past=valid_from == ALWAYS or (valid_from is not None and instant_of(valid_from) < now),
@@ -150,28 +103,28 @@ def _valid_from(text: str | None, now: datetime) -> datetime | None:
     return now if text is None else instant_of(text)
 
 
-async def _carry_out(settings: Settings, order: _Order) -> int:
+async def _carry_out(settings: Settings, order: ImportOrder) -> int:
     async with editing_session(settings.owner_url.get_secret_value()) as session:
         report = await _planned(session, order)
         if order.dry_run:
-            _say(report)
+            say(report)
             return 0
         if report.is_asked:
             if not order.as_json:
-                print_outlook(report.edited, report.sessions, report.crossings)
+                show(report)
                 report = replace(report, is_shown=True)
             past = past_text(order.valid_from) if report.changes_past else ""
-            if not is_confirmed(f"import {_counts(report.edited)}{past}", yes=order.yes):
+            if not is_confirmed(f"import {counts_text(report.edited)}{past}", yes=order.yes):
                 return EXIT_FINDING
         return await _write(session, report)
 
 
-async def _planned(session: Session, order: _Order) -> _Report:
+async def _planned(session: Session, order: ImportOrder) -> ImportReport:
     """What would be done; leaves with 2 where that takes an answer and nobody can give one."""
     swapped = likely_swapped(order.zones, await fleet_cells(session))
     for line in problem_lines(swapped):
         typer.echo(line, err=True)
-    report = _Report(
+    report = ImportReport(
         order=order,
         edited=await plan_zones(session, order.columns, valid_from=order.valid_from),
         swapped=swapped,
@@ -189,51 +142,20 @@ async def _planned(session: Session, order: _Order) -> _Report:
     return replace(report, crossings=crossings)
 
 
-def _require_an_answer(order: _Order) -> None:
+def _require_an_answer(order: ImportOrder) -> None:
     if order.is_standard_input and not order.yes:
         refuse("- leaves nothing to read the answer from: give --yes, or --dry-run")
     require_somebody_to_ask("import", yes=order.yes)
 
 
-async def _write(session: Session, report: _Report) -> int:
+async def _write(session: Session, report: ImportReport) -> int:
     order = report.order
     edited = await write_zones(session, order.columns, valid_from=order.valid_from)
     written = replace(report, edited=edited)
     try:
         n_devices = await finish(session)
     except BaseException:
-        _say(written)
+        say(written)
         raise
-    _say(replace(written, n_devices=n_devices))
+    say(replace(written, n_devices=n_devices))
     return 0
-
-
-def _say(report: _Report) -> None:
-    order, edited = report.order, report.edited
-    if order.as_json:
-        print(json.dumps(_object(report)))
-        return
-    if not report.is_shown:
-        print_outlook(edited, report.sessions, report.crossings)
-    would = "would import" if order.dry_run else "imported"
-    from_ = f"from {instant_text(order.valid_from)} on" if order.valid_from else "for all time"
-    print(f"{would} {_counts(edited)}, to count {from_}")
-
-
-def _object(report: _Report) -> dict[str, object]:
-    order = report.order
-    counts = Counter(one.did for one in report.edited)
-    return {
-        "dry_run": order.dry_run,
-        "valid_from": instant_text(order.valid_from, ALWAYS),
-        **{did: counts[did] for did in _DID},
-        "zones": [outlook_object(one, report.sessions, report.crossings) for one in report.edited],
-        "likely_swapped": [problem_object(problem) for problem in report.swapped],
-        "devices": report.n_devices,
-    }
-
-
-def _counts(edited: Sequence[Edited]) -> str:
-    counts = Counter(one.did for one in edited)
-    told = ", ".join(f"{counts[did]:,} {did}" for did in _DID)
-    return f"{count_text(len(edited), 'zone')} ({told})"

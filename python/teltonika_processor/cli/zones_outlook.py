@@ -84,6 +84,8 @@ async def look_ahead(
     async for compared in compare(session, zones, wanted):
         n_compared += compared.n_devices
         for change in compared.changes:
+            if change.is_of_version_alone:
+                continue
             by_zone[names.get(change.zone_id, f"#{change.zone_id}")][change.what] += 1
         if progress.is_over(n_compared):
             break

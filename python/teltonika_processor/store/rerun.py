@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, Literal
 
@@ -64,6 +64,7 @@ class StoredRow:
     """
 
     key: tuple[int, int, int, int]
+    version: int
     kind: str
     at_us: int
     direction: str | None
@@ -89,6 +90,16 @@ class Change:
         if self.was is None:
             return "added"
         return "removed" if self.is_now is None else "changed"
+
+    @property
+    def is_of_version_alone(self) -> bool:
+        """Whether it stays as it is but for the version of its zone."""
+        was, is_now = self.was, self.is_now
+        return (
+            was is not None
+            and is_now is not None
+            and replace(was, version=is_now.version) == is_now
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +202,12 @@ def _rows(copied: bytes) -> Iterator[StoredRow]:
         )
         yield StoredRow(
             (_int(imei), _int(end), _int(zone_id), _int(n)),
+            _int(version),
             str(shown_kind),
             _int(at),
             None if direction is None else str(direction),
             str(cause),
-            (version, uncertainty, *rest),
+            (uncertainty, *rest),
         )
 
 

@@ -44,10 +44,10 @@ def headings_of(points: Sequence[LonLat], direction: str) -> Headings:
 
 
 def counted_text(zone: ZoneColumns) -> str | None:
-    """Who is counted, as in: vehicles heading 270° (west). None: it is no gate."""
-    if zone.direction is None:
-        return None
+    """Who is counted, as in: vehicles heading 270° (west). None: no gate, or one without length."""
     points = points_of(zone)
+    if zone.direction is None or len(set(points)) < 2:
+        return None
     if zone.direction != "both":
         return f"vehicles heading {_text(headings_of(points, zone.direction))}"
     right, left = (headings_of(points, one) for one in ("left_to_right", "right_to_left"))
