@@ -265,7 +265,7 @@ async def test_stays_and_who_is_there_now(race: str, admin: asyncpg.Connection) 
         "imei name zone entered_at left_at duration remarks",
         (
             f"{IMEI} =1+1 pit 2026-11-22T12:08:20.000000Z 2026-11-22T12:09:50.500000Z 1:30.500"
-            " there at the first fix, left by gap"
+            " already inside, left by gap"
         ),
         f"{OTHER} - pit 2026-11-22T12:10:00.000000Z - -",
     ]

@@ -157,7 +157,7 @@ def _stay_cells(stay: Stay) -> tuple[str, ...]:
 
 
 def _remarks(stay: Stay) -> list[str]:
-    said = ["there at the first fix"] if stay.is_initial else []
+    said = ["already inside"] if stay.is_initial else []
     if stay.entered_cause != "ok":
         said.append(f"entered by {stay.entered_cause}")
     if stay.left_cause not in {None, "ok"}:
