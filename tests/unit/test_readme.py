@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from readme import README, python_blocks
-from teltonika_processor.timing.zone_file import read_zones
+from rows import NOON_MS, Record
+from teltonika_processor.simulate.circuit import Circuit, circuit_of
+from teltonika_processor.timing.zone_file import ALWAYS, native_zone, read_zones
+from timing_rows import read_crossings
+from tracks import single_pass
+from writing import IMEI
 
 ROOT = Path(__file__).parents[2]
 # A python block, and the text block that shows what it prints.
@@ -33,6 +38,33 @@ def test_the_zones_that_it_shows_are_ones() -> None:
     (shown,) = re.findall(r"```json\n(\{\"type\": \"FeatureCollection\".*?)```", README, re.DOTALL)
     assert shown == (ROOT / "tests" / "vectors" / "zones.geojson").read_text()
     assert [zone.kind for zone in read_zones(shown)] == ["gate", "polygon", "circle"]
+
+
+def test_the_circuit_that_it_shows_goes_through_the_finish_that_it_shows() -> None:
+    (shown,) = re.findall(r"```json\n(\{\"type\": \"Feature\",.*?)```", README, re.DOTALL)
+    circuit = circuit_of(shown)
+    assert round(circuit.length_m) == 1914
+    zones = read_zones((ROOT / "tests" / "vectors" / "zones.geojson").read_text())
+    versions = [native_zone((number, 1, *ALWAYS, 0.0), zone) for number, zone in enumerate(zones)]
+    crossings = read_crossings(single_pass(versions, driven(circuit))[IMEI])
+    assert [(zones[one.zone_id].name, one.kind) for one in crossings] == [("finish", "cross")] * 2
+
+
+def driven(circuit: Circuit) -> list[Record]:
+    """Two laps of some 8 s a piece, a fix at each place."""
+    places = [*circuit.points[:-1], *circuit.points]
+    return [
+        Record(
+            imei=IMEI,
+            recorded_at_ms=NOON_MS + 8000 * number,
+            received_at_ms=NOON_MS + 8000 * number,
+            longitude=longitude,
+            latitude=latitude,
+            digest=number,
+            satellites=9,
+        )
+        for number, (longitude, latitude, _) in enumerate(places)
+    ]
 
 
 def test_every_make_target_exists() -> None:
