@@ -21,11 +21,11 @@ _LEAVE_SCREEN = "\x1b[?1049l"
 
 
 class Terminal:
-    """``teltonika-processor`` with `arguments` on a terminal of 100 columns and 40 lines."""
+    """``teltonika-processor`` with `arguments` on a terminal of so many columns and 40 lines."""
 
-    def __init__(self, *arguments: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, *arguments: str, environment: Mapping[str, str], columns: int = 100) -> None:
         self._master, terminal = pty.openpty()
-        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         self._process = subprocess.Popen(
             [*COMMAND, *arguments],
             env={**environment, "TERM": "xterm"},

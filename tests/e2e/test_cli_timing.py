@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import AsyncIterator
 from subprocess import CompletedProcess
 
@@ -10,6 +11,7 @@ import asyncpg
 import pytest
 
 from commands import own_environment, run_command
+from terminal import Terminal
 from timed import FINISH, FIRST, Crossing, add_crossings, add_gate, add_session, moment
 from writing import IMEI
 
@@ -290,3 +292,43 @@ async def test_a_device_is_shown_with_the_zones_that_it_is_inside_of(
     assert inside == [[], [{"zone": "pit", "since_ms": 1_795_349_300_000}]]
     told = run_command("device", "show", f"{OTHER}", environment=environment)
     assert "pit                     since 2026-11-22T12:08:20.000Z" in told.stdout
+
+
+# On terminals
+
+
+def shown(dsn: str, columns: int, *arguments: str) -> list[str]:
+    """The lines that a terminal of so many columns is sent, without colours."""
+    environment = own_environment(DATABASE_URL=dsn)
+    with Terminal("timing", *arguments, environment=environment, columns=columns) as terminal:
+        assert terminal.exit_code() == 0
+    return re.sub(r"\x1b\[[0-9;]*m", "", terminal.output).split("\r\n")
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+def test_laps_that_no_box_has_room_for_are_plain_columns(race: str, columns: int) -> None:
+    found = shown(race, columns, "laps", "--session", "race", "--imei", f"{IMEI}")
+    assert found[0] == (
+        "imei             name  lap  started_at                   duration      ±  sector 1"
+        "  sector 2  remarks"
+    )
+    assert found[2] == (
+        f"{IMEI}  =1+1    1  2026-11-22T12:00:12.000000Z  1:30.000  0.010    30.500"
+        "    59.500  positions are gone"
+    )
+
+
+def test_a_box_has_every_number_of_the_board_whole(race: str) -> None:
+    board = ("laps", "--session", "race", "--board")
+    plain = shown(race, 80, *board)
+    assert plain[2] == (
+        f"       2  {IMEI}  =1+1     2  2:58.000  1:28.000       2  1:28.000  +0.500"
+    )
+    boxed = shown(race, 100, *board)
+    assert [cell.strip() for cell in boxed[1].split("┃")[5:9]] == [
+        "total",
+        "best",
+        "in lap",
+        "last",
+    ]
+    assert boxed[4].split("│")[5:9] == [" 2:58.000 ", " 1:28.000 ", "      2 ", " 1:28.000 "]

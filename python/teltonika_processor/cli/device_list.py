@@ -24,6 +24,7 @@ _LIMIT_MAX: Final = 100_000
 _HEADINGS: Final = (
     *("imei", "name", "allowed", "first_seen_at", "last_seen_at", "age", "last_recorded_at"),
 )
+_UNFOLDED: Final = ("imei", "first_seen_at", "last_seen_at", "age", "last_recorded_at")
 
 
 def list_devices(  # noqa: PLR0913 -- the options of the command
@@ -82,7 +83,7 @@ def _print(devices: list[ListedDevice], *, now_ms: int, as_json: bool) -> None:
         print("no device")
         return
     rows = [_cells(device, now_ms) for device in devices]
-    print_rows(_HEADINGS, rows, terminal=sys.stdout.isatty(), unfolded=("imei",))
+    print_rows(_HEADINGS, rows, terminal=sys.stdout.isatty(), unfolded=_UNFOLDED)
 
 
 def _cells(device: ListedDevice, now_ms: int) -> tuple[str, ...]:

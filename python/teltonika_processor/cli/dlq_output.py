@@ -11,6 +11,7 @@ from teltonika_processor.stream.letter import Letter, LetterHead
 from teltonika_processor.texts import age_text, count_text, printable
 
 _HEADINGS: Final = ("id", "reason", "device", "age", "attempts", "error")
+_UNFOLDED: Final = ("id", "device", "age", "attempts")
 _NOT_OURS: Final = "(not ours)"
 
 
@@ -18,7 +19,7 @@ def print_table(heads: Sequence[LetterHead], *, now_ms: int, terminal: bool) -> 
     """One line a letter."""
     rows = [_cells(head, now_ms) for head in heads]
     # What is typed again is never folded; the error takes what is left.
-    print_rows(_HEADINGS, rows, terminal=terminal, unfolded=("id",))
+    print_rows(_HEADINGS, rows, terminal=terminal, unfolded=_UNFOLDED)
 
 
 def print_json(heads: Sequence[LetterHead]) -> None:

@@ -36,6 +36,7 @@ _WAIT_MORE_S: Final = 5.0
 
 _HEADINGS: Final = ("id", "consumer", "device", "idle", "deliveries", "attempts", "trials")
 _NUMBERS: Final = frozenset({"idle", "deliveries", "attempts", "trials"})
+_UNFOLDED: Final = ("id", "device")
 
 app = typer.Typer()
 pending = typer.Typer(no_args_is_help=True)
@@ -148,7 +149,7 @@ def _print_list(entries: list[PendingEntry], counts: dict[str, int], stream: str
     if entries:
         rows = [_cells(entry) for entry in entries]
         terminal = sys.stdout.isatty()
-        print_rows(_HEADINGS, rows, terminal=terminal, unfolded=("id",), right=_NUMBERS)
+        print_rows(_HEADINGS, rows, terminal=terminal, unfolded=_UNFOLDED, right=_NUMBERS)
 
 
 def _cells(entry: PendingEntry) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ class RecomputeOutput:
                 _ROWS,
                 [_cells(found, change) for change in shown],
                 terminal=terminal,
-                unfolded=("imei", "at", "was at"),
+                unfolded=("what", "imei", "kind", "at", "was at", "cause"),
             )
         if hidden := len(found.changes) - len(shown):
             print(f"... and {hidden:,} more")

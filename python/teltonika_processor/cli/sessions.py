@@ -35,6 +35,7 @@ from teltonika_processor.store.zone_sessions import editing_session, looking_ses
 from teltonika_processor.texts import printable
 
 _HEADINGS: Final = ("name", "kind", "starts_at", "ends_at", "finish", "sectors")
+_UNFOLDED: Final = ("kind", "starts_at", "ends_at")
 
 # Bound: a name stands in tables.
 _NAME_MAX: Final = 200
@@ -113,7 +114,7 @@ def list_command(*, as_json: JsonLines = False) -> None:
             print(json.dumps(_object(one)))
     elif found:
         rows = [_cells(one) for one in found]
-        print_rows(_HEADINGS, rows, terminal=sys.stdout.isatty(), unfolded=("starts_at", "ends_at"))
+        print_rows(_HEADINGS, rows, terminal=sys.stdout.isatty(), unfolded=_UNFOLDED)
     else:
         print("no session")
 

@@ -36,6 +36,7 @@ _CROSSINGS: Final = (
     *("at", "±", "imei", "name", "zone", "kind", "direction", "cause", "satellites"),
 )
 _STAYS: Final = ("imei", "name", "zone", "entered_at", "left_at", "duration", "remarks")
+_UNFOLDED: Final = ("at", "imei", "kind", "direction", "cause", "entered_at", "left_at")
 
 T = TypeVar("T")
 
@@ -121,7 +122,7 @@ def _print(  # noqa: PLR0913, PLR0917 -- of one list
             headings,
             [cells(one) for one in shown],
             terminal=sys.stdout.isatty(),
-            unfolded=("at", "imei", "entered_at", "left_at"),
+            unfolded=_UNFOLDED,
             right=("±", "satellites", "duration"),
         )
     else:

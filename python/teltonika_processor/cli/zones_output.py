@@ -33,7 +33,7 @@ def print_list(shown: Sequence[StoredZone], versions: Versions, now: datetime) -
         _LIST,
         [_cells(zone, versions, now) for zone in shown],
         terminal=sys.stdout.isatty(),
-        unfolded=("valid_from", "valid_to"),
+        unfolded=("kind", "state", "valid_from", "valid_to"),
         right=("id", "version", "hysteresis", "minimum_lap"),
     )
 
