@@ -253,6 +253,29 @@ def test_crossings_by_their_moments(race: str) -> None:
     assert timing(race, "show", "--zone", "pits").stderr.endswith("did you mean 'pit'?\n")
 
 
+@pytest.mark.parametrize("until", ["3h", "2026-11-22T12:00:00Z"])
+def test_a_span_without_a_moment_is_refused(until: str) -> None:
+    since = "2h" if until == "3h" else until
+    environment = own_environment(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    done = run_command(
+        "timing", "show", "--since", since, "--until", until, environment=environment
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "--until is not behind --since\n")
+
+
+async def test_a_device_that_nobody_has_heard_of_is_told(
+    race: str, admin: asyncpg.Connection
+) -> None:
+    told = (1, "", f"there is no device {IMEI + 3}\n")
+    for order in (("show",), ("show", "--json"), ("stays", "--now")):
+        done = timing(race, *order, "--imei", f"{IMEI + 3}")
+        assert (done.returncode, done.stdout, done.stderr) == told
+    await admin.execute("INSERT INTO devices (imei) VALUES ($1)", IMEI + 3)
+    for order, nothing in (("show", "no crossing\n"), ("stays", "no stay\n")):
+        done = timing(race, order, "--imei", f"{IMEI + 3}")
+        assert (done.returncode, done.stdout, done.stderr) == (0, nothing, "")
+
+
 # Stays
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Final
 import typer
 
 from teltonika_processor.cli.arguments import duration_s
+from teltonika_processor.cli.confirmation import refuse
 
 ALWAYS: Final = "always"
 
@@ -48,6 +49,12 @@ Until = Annotated[
         help="Before then; or 15min, 2h, 7d: so long ago.",
     ),
 ]
+
+
+def require_span(since: datetime | None, until: datetime | None) -> None:
+    """Leave if no moment is between the two."""
+    if since is not None and until is not None and until <= since:
+        refuse("--until is not behind --since")
 
 
 def instant_text(instant: datetime | None, never: str = "-") -> str:

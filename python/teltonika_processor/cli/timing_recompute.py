@@ -18,9 +18,9 @@ from teltonika_processor.cli.confirmation import (
     require_somebody_to_ask,
 )
 from teltonika_processor.cli.failures import failures_told
-from teltonika_processor.cli.instants import ALWAYS, Until, instant_or_age_of
+from teltonika_processor.cli.instants import ALWAYS, Until, instant_or_age_of, require_span
+from teltonika_processor.cli.named_devices import have_fixes, tell_left_out
 from teltonika_processor.cli.names import unknown_names_told
-from teltonika_processor.cli.recompute_devices import have_fixes, tell_left_out
 from teltonika_processor.cli.recompute_output import Findings, RecomputeOutput
 from teltonika_processor.errors import ZoneUnusable
 from teltonika_processor.service.exit_codes import EXIT_FINDING, ExitCode
@@ -77,12 +77,12 @@ def recompute(  # noqa: PLR0913 -- the options of the command
     leaves a line in timing_revisions. May be run while instances fold.
 
     Exits with 0 if all is derived or nothing would change, 1 if the answer was no, there is no such
-    zone or device, or a row of zones is none; 2 if not either a zone or devices are named.
+    zone or device, or a row of zones is none; 2 if not either a zone or devices are named, or
+    --until is not behind --since.
     """
     if (zone is None) == (not imei):
         refuse("give --zone NAME or --imei IMEI: one of the two")
-    if until is not None and until <= since:
-        refuse("--until is not behind --since")
+    require_span(since, until)
     require_somebody_to_ask("derive again", yes=yes, dry_run=dry_run)
     order = _Order(zone, imei or None, since, until)
     output = RecomputeOutput(limit, as_json=as_json)

@@ -12,10 +12,12 @@ import typer
 from teltonika_processor.cli.arguments import JsonLines, imei_of
 from teltonika_processor.cli.configuration import command_settings
 from teltonika_processor.cli.failures import failures_told
-from teltonika_processor.cli.instants import Since, Until, crossing_text, lap_text
+from teltonika_processor.cli.instants import Since, Until, crossing_text, lap_text, require_span
+from teltonika_processor.cli.named_devices import is_device
 from teltonika_processor.cli.names import unknown_names_told
 from teltonika_processor.cli.tables import print_rows
 from teltonika_processor.cli.underived import tell_underived
+from teltonika_processor.service.exit_codes import EXIT_FINDING
 from teltonika_processor.settings import Settings
 from teltonika_processor.store.connection import Session
 from teltonika_processor.store.sessions import named_zones
@@ -58,9 +60,10 @@ def show(  # noqa: PLR0913 -- the options of the command
 ) -> None:
     """Show crossings by their moments, the newest last.
 
-    Exits with 0, with crossings or without; 1 if there is no such zone; 75 if Postgres was not
-    reached.
+    Exits with 0, with crossings or without; 1 if there is no such zone or device; 2 if --until is
+    not behind --since; 75 if Postgres was not reached.
     """
+    require_span(since, until)
     wanted = Filter(imei=imei, since=since, until=until)
     with failures_told(), unknown_names_told():
         found = asyncio.run(_found(command_settings(), zone, wanted, crossings, limit + 1))
@@ -77,7 +80,8 @@ def stays(
 ) -> None:
     """Show stays in zones, those that began last at the end.
 
-    Exits with 0, with stays or without; 1 if there is no such zone; 75 if Postgres was not reached.
+    Exits with 0, with stays or without; 1 if there is no such zone or device; 75 if Postgres was
+    not reached.
     """
     wanted = Filter(imei=imei, is_open=now)
     with failures_told(), unknown_names_told():
@@ -95,7 +99,10 @@ async def _found(
     dsn = settings.database_url.get_secret_value()
     async with looking_session(dsn, pooler=settings.database_pooler) as session:
         await tell_underived(session)
-        return await ask(session, await _of_zone(session, zone, wanted), limit=limit)
+        found = await ask(session, await _of_zone(session, zone, wanted), limit=limit)
+        if not found and wanted.imei is not None and not await is_device(session, wanted.imei):
+            raise typer.Exit(EXIT_FINDING)
+        return found
 
 
 async def _of_zone(session: Session, zone: str | None, wanted: Filter) -> Filter:

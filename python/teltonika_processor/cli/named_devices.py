@@ -1,4 +1,4 @@
-"""Devices that somebody wants derived again, and that have nothing to derive from."""
+"""Devices that somebody named: whether there is one, and whether it has what is asked for."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,15 +13,27 @@ from teltonika_processor.store.last_positions import last_positions
 from teltonika_processor.store.rerun import Stretch
 
 
+async def is_device(session: Session, imei: int) -> bool:
+    """Whether anybody has heard of it; says on standard error that nobody has."""
+    if await known(session, [imei]) or await last_positions(session, [imei]):
+        return True
+    typer.echo(_no_device_text(imei), err=True)
+    return False
+
+
 async def have_fixes(session: Session, imeis: Sequence[int]) -> bool:
     """Whether each of them has a fix; says on standard error which have none."""
     with_fix = {imei for imei, *_ in await last_positions(session, imeis)}
     without = [imei for imei in dict.fromkeys(imeis) if imei not in with_fix]
     noted = await known(session, without) if without else {}
     for imei in without:
-        said = "device {} has no fix" if imei in noted else "there is no device {}"
-        typer.echo(said.format(format_imei(imei)), err=True)
+        no_fix = f"device {format_imei(imei)} has no fix"
+        typer.echo(no_fix if imei in noted else _no_device_text(imei), err=True)
     return not without
+
+
+def _no_device_text(imei: int) -> str:
+    return f"there is no device {format_imei(imei)}"
 
 
 def tell_left_out(imeis: Sequence[int] | None, since: datetime, wanted: Sequence[Stretch]) -> None:
