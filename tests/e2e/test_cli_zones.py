@@ -162,7 +162,15 @@ def test_a_zone_is_disabled_and_comes_back(zones: Zones, dsn: str) -> None:
     put_devices(dsn, 2)
     zones("import", zones.file(PIT), "--valid-from", RACE, "--yes")
     run_sql(dsn, "UPDATE refold SET ranges = '{}'")
-    assert zones("disable", "pit").returncode == 2
+    nobody = zones("disable", "pit")
+    assert (nobody.returncode, nobody.stdout, nobody.stderr) == (
+        *(2, ""),
+        "there is no terminal to ask on: give --yes to disable, or --dry-run\n",
+    )
+    for also in ((), ("--yes",), ("--dry-run",)):
+        unknown = zones("disable", "pits", *also)
+        assert (unknown.returncode, unknown.stdout) == (1, "")
+        assert unknown.stderr == "there is no zone 'pits'; did you mean 'pit'?\n"
     tried = zones("disable", "pit", "--from", "2026-05-03T14:10:00Z", "--dry-run")
     assert (tried.returncode, tried.stdout.splitlines()) == (
         0,
@@ -186,8 +194,5 @@ def test_a_zone_is_disabled_and_comes_back(zones: Zones, dsn: str) -> None:
     again = zones("disable", "pit", "--yes")
     assert again.returncode == 1
     assert again.stderr.startswith("no zone 'pit' counts from ")
-    unknown = zones("disable", "pits", "--yes")
-    assert (unknown.returncode, unknown.stdout) == (1, "")
-    assert unknown.stderr == "there is no zone 'pits'; did you mean 'pit'?\n"
     assert zones("import", zones.file(PIT)).returncode == 0
     assert [line[1:3] for line in listed(zones, "--all")] == [(1, "replaced"), (2, "counts")]

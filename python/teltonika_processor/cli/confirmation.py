@@ -18,7 +18,7 @@ def refuse(message: str) -> NoReturn:
 
 
 def require_somebody_to_ask(order: str, *, yes: bool, dry_run: bool = False) -> None:
-    """Leave, before anything is looked at, if nobody could answer; `order` as in: drop."""
+    """Leave, before anything is done, if nobody could answer; `order` as in: drop."""
     if not (dry_run or yes or sys.stdin.isatty()):
         refuse(f"there is no terminal to ask on: give --yes to {order}, or --dry-run")
 

@@ -58,9 +58,8 @@ def disable(
     DATABASE_MIGRATION_URL, or DATABASE_URL.
 
     Exits with 0 if it counts no more, 1 if no zone of this name counted then, a row of
-    zones is none, or the answer was no.
+    zones is none, or the answer was no; 2 if there is no terminal to ask on.
     """
-    require_somebody_to_ask("disable", yes=yes, dry_run=dry_run)
     now = datetime.now(UTC)
     order = _Order(name, from_ or now, from_ is not None and from_ < now, dry_run, yes, as_json)
     with failures_told():
@@ -97,6 +96,7 @@ async def _carry_out(settings: Settings, order: _Order) -> int:
         if not counts_from(zones, name, end):
             typer.echo(not_counting_text(zones, name, end), err=True)
             return EXIT_FINDING
+        require_somebody_to_ask("disable", yes=order.yes, dry_run=order.dry_run)
         sessions = await sessions_of_zones(session, end)
         crossings = None
         if order.is_past and not order.yes:
