@@ -78,7 +78,8 @@ async def test_a_zone_is_known_by_its_newest_name(dsn: str, admin: asyncpg.Conne
     ("arguments", "said"),
     [
         (("--to", "2026-05-03T14:00:00Z"), "--from is not before --to"),
-        (("--sector", "finish"), "a zone is named twice"),
+        (("--sector", "finish"), "named twice: 'finish'"),
+        (("--sector", "pit", "--sector", "a", "--sector", "pit"), "named twice: 'pit'"),
         (("--to", "tomorrow"), "'tomorrow' is no moment such as"),
         (("--kind", "sprint"), "'sprint' is not one of"),
     ],

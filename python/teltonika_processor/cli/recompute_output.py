@@ -91,7 +91,8 @@ class RecomputeOutput:
             typer.echo(f"{format_imei(imei)}: too many fixes to compare; the first were", err=True)
         if self._as_json:
             return
-        looked = f"{count_text(found.n_devices, 'device')}, {found.n_segments:,} segments looked at"
+        devices = count_text(found.n_devices, "device")
+        looked = f"{devices}, {count_text(found.n_segments, 'segment')} looked at"
         if not found.changes:
             print(f"{looked}: every crossing is as it should be")
             return
@@ -131,7 +132,7 @@ class RecomputeOutput:
         elif done is not None:
             print(
                 f"derived again: {count_text(done.n_devices, 'device')}, "
-                f"{done.n_segments:,} segments, in {duration_s:.1f} s"
+                f"{count_text(done.n_segments, 'segment')}, in {duration_s:.1f} s"
             )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from collections import Counter
 from datetime import datetime
 from typing import Annotated, Final
 
@@ -85,8 +86,8 @@ def add(  # noqa: PLR0913 -- the options of the command
     if starts_at >= ends_at:
         refuse("--from is not before --to")
     zones = (finish, *(sector or ()))
-    if len(set(zones)) != len(zones):
-        refuse("a zone is named twice")
+    if twice := [zone for zone, n in Counter(zones).items() if n > 1]:
+        refuse(f"named twice: {', '.join(repr(printable(zone)) for zone in twice)}")
     wanted = RaceSession(name=name, kind=kind, starts_at=starts_at, ends_at=ends_at, zones=zones)
     with failures_told(), unknown_names_told():
         if not asyncio.run(_add(command_settings(), wanted)):

@@ -8,7 +8,7 @@ from typing import Final
 from teltonika_processor.cli.instants import ALWAYS, instant_text
 from teltonika_processor.cli.tables import print_rows
 from teltonika_processor.cli.zones_state import Versions, state_of
-from teltonika_processor.store.zones import StoredZone
+from teltonika_processor.store.zones import StoredZone, ZoneColumns
 from teltonika_processor.texts import printable
 from teltonika_processor.timing.zone_file import points_of
 from teltonika_processor.timing.zone_heading import counted_text
@@ -87,7 +87,7 @@ def _cells(zone: StoredZone, versions: Versions, now: datetime) -> tuple[str, ..
         state_of(zone, versions, now),
         instant_text(zone.valid_from, ALWAYS),
         instant_text(zone.valid_to),
-        f"{columns.hysteresis_m:g} m",
+        _hysteresis(columns) or "-",
         _seconds(columns.minimum_lap_s),
         _edit(zone),
     )
@@ -106,7 +106,7 @@ def _facts(zone: StoredZone) -> list[tuple[str, str]]:
         "length": None if length is None else f"{length:,.1f} m",
         "bounds": f"{bounds.west:.6f} to {bounds.east:.6f} east, "
         f"{bounds.south:.6f} to {bounds.north:.6f} north",
-        "hysteresis": f"{columns.hysteresis_m:g} m",
+        "hysteresis": _hysteresis(columns),
         "minimum lap": _seconds(columns.minimum_lap_s),
     }
     return [
@@ -116,6 +116,11 @@ def _facts(zone: StoredZone) -> list[tuple[str, str]]:
         *((label, text) for label, text in shape.items() if text is not None),
         ("edit", _edit(zone)),
     ]
+
+
+def _hysteresis(columns: ZoneColumns) -> str | None:
+    """None: a gate has none."""
+    return None if columns.kind == "gate" else f"{columns.hysteresis_m:g} m"
 
 
 def _area_text(area: float) -> str:
