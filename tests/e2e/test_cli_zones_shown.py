@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from commands import own_environment
 from servers import run_sql
 from teltonika_processor.timing.zone_feature import PROPERTIES
+from terminal import Terminal
 from zone_commands import CUT, DATE_LINE, GATE, LATER, PADDOCK, PIT, RACE, Zones, feature
 
 
@@ -97,6 +99,17 @@ def test_zones_are_listed_as_a_table(zones: Zones) -> None:
         ["finish", "2", "1", "gate", "counts", RACE, "-", "-", "40", "s", "finished"],
         ["paddock", "1", "1", "polygon", "counts", RACE, "-", "5", "m", "-", "finished"],
     ]
+
+
+def test_on_a_narrow_terminal_the_list_is_plain_columns(zones: Zones, dsn: str) -> None:
+    zones("import", zones.file(PADDOCK), "--valid-from", RACE, "--yes")
+    environment = own_environment(DATABASE_URL=dsn)
+    with Terminal("zones", "list", environment=environment, columns=100) as terminal:
+        assert terminal.exit_code() == 0
+    assert terminal.output.split("\r\n")[1] == (
+        f"paddock   1        1  polygon  counts  {RACE}  -                5 m            -"
+        "  finished"
+    )
 
 
 def test_check_needs_no_server(zones: Zones) -> None:
