@@ -9,7 +9,6 @@ import pytest
 
 from telemetry import BASE_MS, IMEI, frame_at, record
 from teltonika_processor import encode_frame
-from teltonika_processor.cli.audit_output import _iso_time
 from teltonika_processor.codec.native import decode_entries
 from teltonika_processor.errors import DecoderBug
 from teltonika_processor.processor.audit import (
@@ -25,6 +24,7 @@ from teltonika_processor.processor.audit import (
     n_delivered,
     of_device,
 )
+from teltonika_processor.texts import time_text
 
 ID = b"1790000000000-1"
 KEY = (IMEI, BASE_MS, -7)
@@ -208,6 +208,6 @@ def test_of_what_is_missing_a_hundred_things_are_named_and_all_are_counted() -> 
 
 
 def test_a_time_beyond_pythons_calendar_is_printed_as_a_number() -> None:
-    assert _iso_time(1_790_000_000_123) == "2026-09-21T14:13:20.123Z"
-    assert _iso_time(9_224_318_015_999_999) == "9224318015999999 ms"
-    assert _iso_time(2**64 - 1) == "18446744073709551615 ms"
+    assert time_text(1_790_000_000_123) == "2026-09-21T14:13:20.123Z"
+    assert time_text(9_224_318_015_999_999) == "9224318015999999 ms"
+    assert time_text(2**64 - 1) == "18446744073709551615 ms"
