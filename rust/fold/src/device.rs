@@ -142,12 +142,18 @@ impl Device {
 
     /// Its first fix behind a stretch that was cut and holds none; none at all: `None`.
     ///
-    /// Nothing is derived this time: what was read lies too far from that fix.
+    /// Nothing is derived this time: what was read lies too far from that fix. The segment over the
+    /// stretch ends there, so it is marked also where it lies behind all that was. It lies within
+    /// where it is the left neighbour itself, see `was_cut_off`: then it stays as it is.
     pub(crate) fn goes_on_at(&mut self, next_us: Option<i64>) {
         let next_us = next_us.unwrap_or(i64::MAX);
         self.rest.retain(|&(_, hi_us)| hi_us >= next_us);
-        if let Some(first) = self.rest.first_mut() {
-            first.0 = first.0.max(next_us);
+        match self.rest.first_mut() {
+            Some(first) if first.0 <= next_us => first.0 = next_us,
+            _ if self.hi_us < next_us && next_us < i64::MAX => {
+                self.rest.insert(0, (next_us, next_us));
+            }
+            _ => {}
         }
         self.end = End::Skipped;
     }
