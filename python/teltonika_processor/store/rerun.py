@@ -27,13 +27,13 @@ WHERE ($1::text IS NULL OR imei = ANY ($1::text::bigint[])) AND recorded_at >= $
 ORDER BY imei
 """
 
-# $2, $3: the stretch.
+# $2, $3: the stretch. A device stays until its mark is committed: whoever erases it then finds it.
 _MARK: Final = """
 INSERT INTO public.refold AS f (imei, ranges, is_rerun)
 SELECT imei, tstzmultirange(tstzrange($2, least($3, recorded_at), '[]')), true
 FROM public.last_position
 WHERE imei = ANY ($1::text::bigint[]) AND recorded_at >= $2
-ORDER BY imei
+ORDER BY imei FOR KEY SHARE
 ON CONFLICT (imei) DO UPDATE SET ranges = f.ranges + excluded.ranges, is_rerun = true
 """
 

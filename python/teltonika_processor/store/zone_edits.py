@@ -47,11 +47,12 @@ WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
 ORDER BY xact_start LIMIT 5
 """
 
-# $1: behind which device; $2, $3: the stretch. No plausible fix is older than 2010.
+# $1: behind which device; $2, $3: the stretch. No plausible fix is older than 2010. A device stays
+# until its mark is committed: whoever erases it then finds the mark.
 _MARK_PAGE: Final = f"""
 WITH page AS (
     SELECT imei, recorded_at FROM public.last_position
-    WHERE imei > $1 ORDER BY imei LIMIT {_PAGE}
+    WHERE imei > $1 ORDER BY imei LIMIT {_PAGE} FOR KEY SHARE
 ), marked AS (
     INSERT INTO public.refold AS f (imei, ranges)
     SELECT imei, tstzmultirange(
