@@ -116,6 +116,40 @@ def test_a_device_that_may_have_made_a_group_fail_is_done_alone() -> None:
     assert taken(marked, 2.0).imeis == [2, 3]
 
 
+def test_who_was_found_and_is_done_apart_has_its_turn_while_our_own_are_always_due() -> None:
+    marked = Marked()
+    marked.find([5000], 0.0)
+    marked.failed(taken(marked, 0.0), 0.0)
+    groups = list[list[int]]()
+    for turn in range(10, 16):
+        marked.add(range(GROUP_MAX), float(turn))
+        group = taken(marked, float(turn))
+        marked.settle(group, passed_over=[], unfinished=[], now_s=float(turn))
+        groups.append(group.imeis)
+    assert groups.count([5000]) == 1
+
+
+def test_who_failed_alone_waits_although_a_batch_marks_it_again() -> None:
+    marked = Marked()
+    marked.add([1], 0.0)
+    group = taken(marked, 0.0)
+    marked.add([1], 0.0)
+    marked.failed(group, 0.0)
+    marked.add([1, 2], 0.5)
+    assert taken(marked, 1.0).imeis == [2]
+    assert marked.take(1.0) is None
+    assert taken(marked, FAILED_AGAIN_S).imeis == [1]
+
+
+def test_who_failed_alone_waits_although_a_batch_marks_it_as_its_own() -> None:
+    marked = Marked()
+    marked.find([1], 0.0)
+    marked.failed(taken(marked, 0.0), 0.0)
+    marked.add([1], 0.5)
+    assert marked.take(1.0) is None
+    assert taken(marked, FAILED_AGAIN_S).imeis == [1]
+
+
 @pytest.mark.parametrize(
     ("fold_s", "entries_wait", "expected"),
     [(0.01, False, 0.0), (0.01, True, 0.04), (9.0, True, REST_MAX_S)],

@@ -1,12 +1,12 @@
 """Which devices this process has to derive again, and how soon. Pure: no I/O, time is an argument.
 
 Rules. A device that a batch of this process marked is due at once, before those that a sweep found:
-a re-run of the whole fleet must not hold up the crossings of now, but has a part of each group.
-One that could not be done now, because somebody
-else held its mark or it was marked again, is due a little later; whoever lost so five times is done
-once with its mark held meanwhile. One that may have made a whole group fail is done alone. While
-entries wait in the stream a worker rests four times as long as its last fold took, so that marks
-merge meanwhile.
+a re-run of the whole fleet must not hold up the crossings of now, but has a part of each group, and
+leads one now and then: who is done apart from others gets a turn only so. One that could not be
+done now, because somebody else held its mark or it was marked again, is due a little later; whoever
+lost so five times is done once with its mark held meanwhile. One that may have made a whole group
+fail is done alone, and who fails alone has to wait, whoever marks it meanwhile. While entries wait
+in the stream a worker rests four times as long as its last fold took: marks merge meanwhile.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +19,9 @@ GROUP_MAX: Final = 100
 
 OWN_MAX: Final = 75
 """Of a group so many are those of our batches where others are due too."""
+
+OWN_LEADS_MAX: Final = 3
+"""After so many groups one begins with somebody that a sweep found."""
 
 AGAIN_S: Final = 0.02
 """After so long somebody who was passed over is tried again."""
@@ -63,6 +66,7 @@ class Marked:
         self._since: Final[dict[int, float]] = {}
         self._losses: Final[dict[int, int]] = {}
         self._alone: Final[set[int]] = set()
+        self._n_own_leads = 0
 
     def __len__(self) -> int:
         """Devices that are yet to be done."""
@@ -73,10 +77,10 @@ class Marked:
         return min(self._since.values(), default=None)
 
     def add(self, imeis: Iterable[int], now_s: float) -> None:
-        """A batch of this process marked them: they are due now."""
+        """A batch of this process marked them: they are due now, but for who has failed alone."""
         for imei in imeis:
-            self._found.pop(imei, None)
-            self._due[imei] = 0.0
+            found_s = self._found.pop(imei, 0.0)
+            self._due[imei] = self._due.get(imei, found_s) if imei in self._alone else 0.0
             self._since.setdefault(imei, now_s)
 
     def find(self, imeis: Iterable[int], now_s: float) -> None:
@@ -92,6 +96,7 @@ class Marked:
         first = next(due, None)
         if first is None:
             return None
+        self._n_own_leads = 0 if first in self._found else self._n_own_leads + 1
         imeis = [first]
         holds = self._loses(first)
         if first not in self._alone:
@@ -109,7 +114,8 @@ class Marked:
     def _in_turn(self, now_s: float) -> Iterator[int]:
         own = (imei for imei, due_s in self._due.items() if due_s <= now_s)
         found = (imei for imei, due_s in self._found.items() if due_s <= now_s)
-        return chain(islice(own, OWN_MAX), islice(found, GROUP_MAX - OWN_MAX), own, found)
+        leads = islice(found, 1) if self._n_own_leads >= OWN_LEADS_MAX else iter(())
+        return chain(leads, islice(own, OWN_MAX), islice(found, GROUP_MAX - OWN_MAX), own, found)
 
     def put_back(self, group: Group) -> None:
         """Nothing was done of the group, for no fault of its devices."""
@@ -118,8 +124,11 @@ class Marked:
     def failed(self, group: Group, now_s: float) -> None:
         """The group cannot be done as it is: one of its devices may be why."""
         is_single = len(group.imeis) == 1
+        due_s = now_s + FAILED_AGAIN_S if is_single else 0.0
         self._alone.update(group.imeis)
-        self._give_back(group, group.imeis, due_s=now_s + FAILED_AGAIN_S if is_single else 0.0)
+        self._give_back(group, group.imeis, due_s=due_s)
+        for imei in self._due.keys() & set(group.imeis):
+            self._due[imei] = due_s  # also of who was marked meanwhile
 
     def settle(
         self, group: Group, *, passed_over: Iterable[int], unfinished: Iterable[int], now_s: float
