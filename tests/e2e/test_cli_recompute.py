@@ -254,6 +254,13 @@ def test_a_limit_is_a_number_above_0(dsn: str, value: str) -> None:
     assert "expected a number above 0" in done.stderr
 
 
+@pytest.mark.parametrize("value", ["1e-7", "1e10"])
+def test_a_gap_is_one_that_can_be_counted(dsn: str, value: str) -> None:
+    done = timing(dsn, "limits", "--gap-s", value, "--yes")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "expected 0.000001 to 1000000000" in done.stderr
+
+
 async def test_what_a_killed_recompute_marked_is_derived_by_an_instance(
     dsn: str, admin: asyncpg.Connection, redis_url: str
 ) -> None:

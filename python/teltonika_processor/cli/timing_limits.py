@@ -3,7 +3,7 @@
 import asyncio
 import json
 import math
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -28,6 +28,9 @@ from teltonika_processor.settings import Settings
 from teltonika_processor.store.zone_sessions import editing_session, looking_session
 from teltonika_processor.store.zones import PathLimits, change_limits, path_limits
 
+_GAP_MIN_S: Final = 1e-6
+_GAP_MAX_S: Final = 1e9
+
 
 def _limit(text: str) -> float:
     try:
@@ -39,12 +42,20 @@ def _limit(text: str) -> float:
     return value
 
 
+def _gap(text: str) -> float:
+    """Within what a fold counts, in microseconds, and an interval of the server's holds."""
+    value = _limit(text)
+    if not _GAP_MIN_S <= value <= _GAP_MAX_S:
+        raise typer.BadParameter("expected 0.000001 to 1000000000")
+    return value
+
+
 def limits(
     *,
     gap_s: Annotated[
         float | None,
         typer.Option(
-            parser=_limit,
+            parser=_gap,
             metavar="SECONDS",
             help="Two fixes farther apart in time have no path between them.",
         ),

@@ -38,6 +38,9 @@ _RIGHT: Final = 4
 
 _RIGHT_GROWS: Final = 8
 
+# Bound: what a row of `timing_limits` says beyond it, by hand, is as good as no gap at all.
+_GAP_MAX_US: Final = 1 << 62
+
 # Some 3,000 fixes, a millisecond: what is more must not hold up the event loop.
 _INLINE_MAX_BYTES: Final = 200_000
 
@@ -284,7 +287,7 @@ def _begun(zones: KnownZones, marks: bytes, limits: FoldLimits) -> Fold:
     return Fold(
         zones.index,
         marks,
-        gap_us=round(zones.limits.gap_s * 1e6),
+        gap_us=round(min(max(zones.limits.gap_s * 1e6, 1.0), _GAP_MAX_US)),
         jump_m_s=zones.limits.jump_m_s,
         fixes=limits.fixes,
         right=_RIGHT,

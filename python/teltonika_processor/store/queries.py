@@ -191,9 +191,12 @@ GROUP BY imei ORDER BY imei
 
 _FIX: Final = "recorded_at, digest, longitude, latitude, satellites"
 
-# What `Fold` takes, by COPY. {imeis}: an `array`. The version is compared again under the lock.
+# What `Fold` takes, by COPY. {imeis}: an `array`. The version is compared again under the lock. Who
+# marks by hand may leave out a bound; no timing fix is older than 2010.
 MARKS: Final = """
-SELECT f.imei, f.xmin::text::bigint, f.is_rerun, l.recorded_at, lower(r), upper(r)
+SELECT f.imei, f.xmin::text::bigint, f.is_rerun, l.recorded_at,
+    greatest(lower(r), '2010-01-01 00:00:00+00'),
+    greatest(coalesce(upper(r), 'infinity'), '2010-01-01 00:00:00+00')
 FROM public.refold AS f
 LEFT JOIN public.last_position AS l USING (imei)
 CROSS JOIN LATERAL unnest(f.ranges) AS r

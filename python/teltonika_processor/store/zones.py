@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -136,11 +137,13 @@ async def path_limits(session: Session) -> PathLimits:
     """What is a path; a change of it counts among those of zones.
 
     Raises:
-        SchemaMismatch: There is no row.
+        SchemaMismatch: There is no row, or one that says no number.
     """
     row = await session.fetchrow("SELECT gap_s, jump_m_s FROM public.timing_limits")
     if row is None:
         raise SchemaMismatch("timing_limits has no row: INSERT INTO timing_limits VALUES (...)")
+    if math.isnan(row["gap_s"]) or math.isnan(row["jump_m_s"]):
+        raise SchemaMismatch("timing_limits: a limit is NaN: UPDATE timing_limits SET ...")
     return PathLimits(row["gap_s"], row["jump_m_s"])
 
 
