@@ -6,9 +6,18 @@ from typing import Any
 import asyncpg
 import pytest
 
+from teltonika_processor.cli.zones_outlook import look_ahead
 from teltonika_processor.codec.native import Zone
 from teltonika_processor.store.connection import SessionConfig, open_session
+from teltonika_processor.store.zones import ZoneColumns, write_zones
 from teltonika_processor.timing import zone_cache
+
+PIT = ZoneColumns(
+    name="pit",
+    kind="circle",
+    geometry={"type": "Point", "coordinates": [25.0, 54.0]},
+    radius_m=100.0,
+)
 
 
 async def test_zones_are_built_outside_the_thread_of_the_event_loop(
@@ -32,3 +41,23 @@ async def test_zones_are_built_outside_the_thread_of_the_event_loop(
     await session.close()
     assert (known.n_versions, len(known.index), len(threads)) == (3, 3, 3)
     assert threading.get_ident() not in threads
+
+
+async def test_a_look_ahead_makes_its_index_outside_of_the_transaction_that_it_rolls_back(
+    dsn: str, admin: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes seconds for large zones: the server ends who idles in one, and edits wait."""
+    session = await open_session(SessionConfig(dsn=dsn, instance="zones"))
+    made, was_in_transaction = zone_cache._index_of, list[bool]()
+
+    def make(zones: Any) -> Any:
+        was_in_transaction.append(session.is_in_transaction())
+        return made(zones)
+
+    monkeypatch.setattr(zone_cache, "_index_of", make)
+    await look_ahead(
+        session, lambda: write_zones(session, [PIT], valid_from=None), None, is_asked=False
+    )
+    await session.close()
+    assert was_in_transaction == [False]
+    assert await admin.fetchval("SELECT count(*) FROM zones") == 0

@@ -17,7 +17,7 @@ from teltonika_processor.store.rerun import EARLIEST, What, compare, stretches
 from teltonika_processor.store.sessions import all_sessions, zone_ids
 from teltonika_processor.store.zones import Edited, rolled_back
 from teltonika_processor.texts import count_text, printable
-from teltonika_processor.timing.zone_cache import load_zones
+from teltonika_processor.timing.zone_cache import known_zones, read_zones
 
 # Who is asked waits no longer; --dry-run counts all.
 _ASKED_MAX_S: Final = 5.0
@@ -75,8 +75,9 @@ async def look_ahead(
     """
     async with rolled_back(session):
         await edit()
-        zones = await load_zones(session)
+        rows = await read_zones(session)
         names = {zone_id: name for name, zone_id in (await zone_ids(session)).items()}
+    zones = await known_zones(rows)
     wanted = await stretches(session, None, since or EARLIEST, None)
     by_zone: dict[str, Counter[What]] = defaultdict(Counter)
     n_compared = 0

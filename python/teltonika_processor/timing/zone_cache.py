@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -10,6 +11,7 @@ from teltonika_processor.errors import ZoneUnusable
 from teltonika_processor.store.connection import Session
 from teltonika_processor.store.folding import KnownZones
 from teltonika_processor.store.zones import (
+    PathLimits,
     StoredZone,
     all_zones,
     count_changes,
@@ -20,23 +22,53 @@ from teltonika_processor.timing.zone_file import ALWAYS, native_zone
 _EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
+@dataclass(frozen=True, slots=True)
+class ZoneRows:
+    """What the tables say, as `KnownZones` are made of.
+
+    Attributes:
+        zones: All versions.
+        limits: What is a path.
+        changes: What `zones.count_changes` said before they were read.
+    """
+
+    zones: Sequence[StoredZone]
+    limits: PathLimits
+    changes: int
+
+
 async def load_zones(session: Session) -> KnownZones:
+    """Read them, and make of them what is folded by.
+
+    Raises:
+        As `read_zones` and `known_zones`.
+    """
+    return await known_zones(await read_zones(session))
+
+
+async def read_zones(session: Session) -> ZoneRows:
     """The number of changes first: what changes behind it is noticed at the next fold.
 
     Raises:
-        ZoneUnusable: A row is no zone.
-        SchemaMismatch: `timing_limits` has no row.
+        SchemaMismatch: `timing_limits` has no row, or one that says no number.
         Foreign errors, see ``sqlstate.FOREIGN_ERRORS``.
     """
     changes = await count_changes(session)
     zones = await all_zones(session)
-    limits = await path_limits(session)
-    index = await asyncio.to_thread(_index_of, zones)
-    return KnownZones(index, limits, changes, len(zones))
+    return ZoneRows(zones, await path_limits(session), changes)
+
+
+async def known_zones(rows: ZoneRows) -> KnownZones:
+    """Seconds for zones of a million points: not in a transaction, which may not idle so long.
+
+    Raises:
+        ZoneUnusable: A row is no zone.
+    """
+    index = await asyncio.to_thread(_index_of, rows.zones)
+    return KnownZones(index, rows.limits, rows.changes, len(rows.zones))
 
 
 def _index_of(zones: Sequence[StoredZone]) -> ZoneIndex:
-    """Seconds for zones of a million points: not for the thread of the event loop."""
     return ZoneIndex([_native(zone) for zone in zones])
 
 
