@@ -85,6 +85,33 @@ async def test_a_late_fix_after_the_first_kept_one_counts(
     assert await crossings(admin) == [(1, "cross", 1.4, "right_to_left", "ok", 2.0)]
 
 
+@pytest.mark.parametrize(
+    ("zone", "kinds"), [(GATE, ["cross", "cross"]), (CIRCLE, ["enter", "exit"])]
+)
+async def test_a_late_fix_of_a_dropped_day_changes_nothing_behind_that_day(  # noqa: PLR0917 -- fixtures
+    writer: PositionWriter,
+    open_writer: Open,
+    admin: asyncpg.Connection,
+    session: Any,
+    zone: Any,
+    kinds: list[str],
+) -> None:
+    """South of both, then over the gate and into the circle around midnight, and back at noon."""
+    midnight = -DAY_S / 2
+    await write(writer, at(midnight - 3600, -300), at(midnight - 60, -30), at(midnight - 50, -20))
+    await write(writer, at(midnight + 60, 50), at(-60, 50), at(0, -300))
+    await fold_all(session, admin, zone)
+    as_it_was = await crossings(admin)
+    assert [row[1] for row in as_it_was] == kinds
+    await admin.execute(f"DROP TABLE {YESTERDAY}")
+    await write(open_writer(own_state=True), at(midnight - 7200, -300, digest=2))
+    await fold_all(session, admin, zone)
+    assert await crossings(admin) == as_it_was
+    await admin.execute(ALL_TIME)
+    await fold_all(session, admin, zone)
+    assert await crossings(admin) == as_it_was
+
+
 async def test_a_device_inside_at_the_first_kept_fix_is_not_initial(
     writer: PositionWriter, admin: asyncpg.Connection, session: Any
 ) -> None:

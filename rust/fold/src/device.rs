@@ -335,21 +335,41 @@ impl Device {
     }
 
     /// Keeps stored rows whose end fix is gone, as they are: what was dropped is not derived again.
+    ///
+    /// Nor is the segment to the first fix that was kept: one that came late for a dropped day is not
+    /// its neighbour.
     pub(crate) fn keep_rows_of_dropped(&mut self, stored: &[Row]) {
-        let is_there = |t_us: i64| {
-            let among = |fixes: &[Fix]| fixes.binary_search_by_key(&t_us, |fix| fix.t_us).is_ok();
-            among(&self.within) || among(&self.right)
-        };
-        let dropped: Vec<Row> = stored
-            .iter()
-            .filter(|row| !is_there(row.end_t_us))
-            .copied()
+        let fixes = self.within.iter().chain(&self.right);
+        let ends_us: Vec<i64> = fixes.map(|fix| fix.t_us).collect();
+        let after_gone_us: Vec<i64> = (stored.iter())
+            .filter_map(|row| self.end_after_gone(&ends_us, row))
             .collect();
-        if !dropped.is_empty() {
-            self.rows.extend(dropped);
+        let is_kept = |end_t_us: i64| {
+            ends_us.binary_search(&end_t_us).is_err() || after_gone_us.contains(&end_t_us)
+        };
+        let n_derived = self.rows.len();
+        self.rows.retain(|row| !is_kept(row.end_t_us));
+        let n_left = self.rows.len();
+        let kept = stored.iter().filter(|row| is_kept(row.end_t_us));
+        self.rows.extend(kept.copied());
+        if self.rows.len() != n_left || n_left != n_derived {
             self.rows
                 .sort_by_key(|row| (row.end_t_us, row.zone_id, row.n));
         }
+    }
+
+    /// The fix that a segment ends with whose beginning is gone, as far as the row says so.
+    fn end_after_gone(&self, ends_us: &[i64], row: &Row) -> Option<i64> {
+        let (place, gone_us) = match ends_us.binary_search(&row.end_t_us) {
+            Ok(place) => (place, row.start?.t_us),
+            Err(place) => (place, row.end_t_us),
+        };
+        let before_us = match (place.checked_sub(1), self.left) {
+            (Some(before), _) => *ends_us.get(before)?,
+            (None, Left::At(left)) => left.t_us,
+            (None, _) => return None,
+        };
+        (before_us < gone_us).then(|| ends_us.get(place).copied())?
     }
 
     /// Rows whose end fix lies behind the first and not behind the second are replaced.
