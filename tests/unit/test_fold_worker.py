@@ -30,3 +30,15 @@ async def test_only_what_our_own_batches_marked_is_waited_for() -> None:
     folds.marked([1])
     assert folds.n_marked == 10_000
     assert not await is_done(folds)
+
+
+async def test_a_server_that_is_away_is_not_waited_for() -> None:
+    folds = worker()
+    folds.marked([1])
+    running = asyncio.create_task(folds.run())
+    try:
+        async with asyncio.timeout(10):
+            await folds.until_done()
+    finally:
+        running.cancel()
+    assert folds.n_marked == 1

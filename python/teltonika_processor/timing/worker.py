@@ -102,6 +102,7 @@ class FoldWorker:
             try:
                 await self._serve()
             except TransientError as error:
+                self._has_done_own.set()  # who ends does not wait for a server that is away
                 await asyncio.sleep(self._outage.failed(error))
             except TeltonikaProcessorError as error:
                 self._failures.tell(error, self.n_marked)
