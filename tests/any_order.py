@@ -264,7 +264,8 @@ async def nobody_is_marked(admin: asyncpg.Connection, timeout_s: float) -> None:
     async def is_clear() -> bool:
         marks = "SELECT count(*) FROM refold WHERE NOT isempty(ranges)"
         edits = "SELECT count(*) FROM zones WHERE NOT isempty(unmarked)"
-        return not await admin.fetchval(edits) and not await admin.fetchval(marks)
+        limits = "SELECT count(*) FROM timing_limits WHERE NOT is_marked"
+        return not any([await admin.fetchval(one) for one in (edits, limits, marks)])
 
     await eventually_async(is_clear, timeout_s=timeout_s)
 

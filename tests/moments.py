@@ -10,7 +10,7 @@ from teltonika_processor.store.connection import Session
 _PARTS: Final = {
     "count": "zones_change",
     "versions": "FROM public.zones ORDER",
-    "limits": "timing_limits",
+    "limits": "SELECT gap_s",
     "partitions": "pg_inherits",
     "begin": "BEGIN",
     "lock": "SKIP LOCKED",

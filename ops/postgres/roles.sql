@@ -94,6 +94,7 @@ BEGIN
             ('teltonika_writer', 'UPDATE (unmarked)', 'zones'),
             ('teltonika_writer', 'SELECT', 'zones_change'),
             ('teltonika_writer', 'SELECT', 'timing_limits'),
+            ('teltonika_writer', 'UPDATE (is_marked)', 'timing_limits'),
             ('teltonika_writer', 'SELECT, INSERT, UPDATE', 'refold'),
             ('teltonika_writer', 'SELECT, INSERT, DELETE', 'timing_records'),
             ('teltonika_writer', 'INSERT', 'timing_revisions'),

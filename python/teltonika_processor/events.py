@@ -486,7 +486,7 @@ class ZonesLoaded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditsFinished(Event):
-    """Devices were marked for edits of zones that somebody had not finished."""
+    """Devices were marked for edits of zones or limits that somebody had not finished."""
 
     name = "edits.finished"
     level = "info"

@@ -115,7 +115,7 @@ class FoldingFigures(Protocol):
 
     @property
     def n_unfinished_edits(self) -> int | None:
-        """Edits of zones that were not finished then."""
+        """Edits of zones and limits that were not finished then."""
 
 
 class StateFigures(Protocol):

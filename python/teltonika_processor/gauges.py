@@ -79,7 +79,9 @@ def folding_gauges(make: Maker) -> Mapping[str, Gauge]:
         ),
         "n_marked": make.gauge("refold_marked_devices", "Marked devices in Postgres", nan),
         "n_unfinished_edits": make.gauge(
-            "zones_unfinished_edits", "Edits of zones for which devices are yet to be marked", nan
+            "zones_unfinished_edits",
+            "Edits of zones and limits for which devices are yet to be marked",
+            nan,
         ),
     }
 

@@ -240,11 +240,23 @@ async def test_limits_are_shown_and_changed_for_all_that_was(
         "crossings": None,
         "devices": 2,
     }
-    assert await admin.fetchval("SELECT bool_and(isempty(unmarked)) FROM zones")
+    assert await admin.fetchval("SELECT is_marked FROM timing_limits")
     marked = await admin.fetch("SELECT imei, upper(ranges) FROM refold ORDER BY imei")
     assert [tuple(row) for row in marked] == [(imei, moment(4)) for imei in (IMEI, OTHER)]
     again = timing(dsn, "limits", "--gap-s", "1.5", "--yes")
     assert again.stdout == "gap 1.5 s, jump 140 m/s\n"
+
+
+async def test_what_a_killed_change_of_limits_left_is_done_by_the_same_again(
+    dsn: str, admin: asyncpg.Connection
+) -> None:
+    await admin.execute("UPDATE timing_limits SET gap_s = 1.5, is_marked = false")
+    again = timing(dsn, "limits", "--gap-s", "1.5", "--yes")
+    assert again.stdout == (
+        "gap 1.5 s, jump 140 m/s\n2 devices are marked: instances derive the crossings again\n"
+    )
+    assert await admin.fetchval("SELECT is_marked FROM timing_limits")
+    assert await admin.fetchval("SELECT bool_and(is_rerun) FROM refold")
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "far"])

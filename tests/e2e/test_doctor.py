@@ -73,6 +73,7 @@ def writer_dsn(migrated_database: str) -> Iterator[str]:
         f"GRANT INSERT, DELETE ON timing_records TO {role}",
         f"GRANT INSERT ON timing_revisions TO {role}",
         f"GRANT UPDATE (unmarked) ON zones TO {role}",
+        f"GRANT UPDATE (is_marked) ON timing_limits TO {role}",
         f"GRANT EXECUTE ON FUNCTION positions_ensure_days(date[]) TO {role}",
         f"GRANT EXECUTE ON FUNCTION positions_default_plausible(integer, date) TO {role}",
     ):

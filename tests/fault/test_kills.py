@@ -135,4 +135,5 @@ def test_kill_9_during_a_migration_leaves_it_to_the_next_start(
         "0005_default_current_sessions",
         "0006_timing",
         "0007_sessions",
+        "0008_limits_marked",
     ]

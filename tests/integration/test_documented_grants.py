@@ -147,6 +147,7 @@ def test_the_writers_grants_are_enough(
         "INSERT INTO zones (id, version, name, kind, geometry, radius_m, unmarked) VALUES (1, 1,"
         """ 'all', 'circle', '{"type": "Point", "coordinates": [25.28, 54.69]}', 10000, '(,)')""",
     )
+    run_sql(migrated_database, "UPDATE timing_limits SET is_marked = false")
     with Processor(redis_url, writer_dsn, "--no-migrate") as processor:
         # New rows, then a batch with a copy of one among them, then a day without a partition.
         for times in ([BASE_MS], [BASE_MS, BASE_MS + 1000], [BASE_MS - DAY_MS]):
@@ -157,6 +158,9 @@ def test_the_writers_grants_are_enough(
         eventually(lambda: fetch(migrated_database, FIRST) == [(BASE_MS - DAY_MS,)])
         assert processor.terminate() == 0
     telemetry.close()
+    assert [*map(tuple, fetch(migrated_database, "SELECT is_marked FROM timing_limits"))] == [
+        (True,)
+    ]
     assert stored_keys(migrated_database) == [
         Key(IMEI, BASE_MS - DAY_MS),
         Key(IMEI, BASE_MS),

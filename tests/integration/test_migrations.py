@@ -35,6 +35,7 @@ PACKAGED = (
     "0005_default_current_sessions",
     "0006_timing",
     "0007_sessions",
+    "0008_limits_marked",
 )
 
 
@@ -485,7 +486,7 @@ def test_the_command_checks_applies_and_checks_again(database: str) -> None:
     applied = "".join(f"applied {name}\n" for name in PACKAGED)
     assert run_migrate(database) == (0, f"{applied}wrote 656 rows of io_elements\n", "")
     assert run_migrate(database) == (0, "nothing to apply\n", "")
-    assert run_migrate(database, "--check") == (0, "the schema fits: 7 steps applied\n", "")
+    assert run_migrate(database, "--check") == (0, "the schema fits: 8 steps applied\n", "")
     code, out, _ = run_migrate(database, "--check", "--json")
     assert (code, json.loads(out)["fits"], json.loads(out)["applied"]) == (0, True, [*PACKAGED])
 

@@ -58,6 +58,7 @@ def test_the_package_carries_its_steps() -> None:
         "0005_default_current_sessions",
         "0006_timing",
         "0007_sessions",
+        "0008_limits_marked",
     ]
 
 

@@ -92,9 +92,9 @@ def limits(
             crossings = asyncio.run(_look_ahead(settings, wanted, is_asked=not dry_run))
             if not as_json:
                 print_crossings(crossings)
-        if wanted != before and not dry_run:
+        if is_change and not dry_run:
             question = f"change {_text(before)} to {_text(wanted)}, and derive all crossings again"
-            if not is_confirmed(question, yes=yes):
+            if wanted != before and not is_confirmed(question, yes=yes):
                 raise typer.Exit(EXIT_FINDING)
             n_devices = asyncio.run(_change(settings, wanted))
     if as_json:
@@ -133,8 +133,9 @@ async def _look_ahead(settings: Settings, wanted: PathLimits, *, is_asked: bool)
         )
 
 
-async def _change(settings: Settings, wanted: PathLimits) -> int:
-    """How many devices were marked."""
+async def _change(settings: Settings, wanted: PathLimits) -> int | None:
+    """How many devices were marked, also for what a kill left; None: nothing was to be done."""
     async with editing_session(settings.owner_url.get_secret_value(), "timing_limits") as session:
-        await change_limits(session, wanted)
-        return await finish(session)
+        is_changed = await change_limits(session, wanted)
+        n_devices = await finish(session)
+        return n_devices if is_changed or n_devices else None

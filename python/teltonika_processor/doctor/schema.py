@@ -63,7 +63,7 @@ def schema_findings(
 
 
 def _unseen(facts: PostgresFacts, name: str) -> tuple[str, str]:
-    cause = facts.not_seen.get(name, "the tables are not there")
+    cause = facts.not_seen.get(name, "not all tables and columns are there")
     return cause, "mend what schema and grants say, and look again"
 
 

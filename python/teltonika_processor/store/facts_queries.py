@@ -59,6 +59,13 @@ UNION ALL
 SELECT 'UPDATE (unmarked) ON public.zones',
     has_column_privilege((SELECT oid FROM tables WHERE relname = 'zones'), 'unmarked', 'UPDATE')
 UNION ALL
+-- By its number: of a column that is not there yet the name is an error, and null is not.
+SELECT 'UPDATE (is_marked) ON public.timing_limits',
+    has_column_privilege(t.oid, a.attnum, 'UPDATE')
+FROM (VALUES ('timing_limits')) AS limits (relname)
+LEFT JOIN tables AS t USING (relname)
+LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = t.oid AND a.attname = 'is_marked'
+UNION ALL
 SELECT 'EXECUTE ON FUNCTION public.positions_ensure_days(date[])',
     has_function_privilege((SELECT oid FROM ensure_days), 'EXECUTE')
 """

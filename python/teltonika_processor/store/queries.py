@@ -192,9 +192,12 @@ GROUP BY imei ORDER BY imei
 _FIX: Final = "recorded_at, digest, longitude, latitude, satellites"
 
 # What `Fold` takes, by COPY. {imeis}: an `array`. The version is compared again under the lock. Who
-# marks by hand may leave out a bound; no timing fix is older than 2010.
+# marks by hand may leave out a bound; no timing fix is older than 2010. Until all are marked for
+# other limits, each may be derived by these for the first time.
 MARKS: Final = """
-SELECT f.imei, f.xmin::text::bigint, f.is_rerun, l.recorded_at,
+SELECT f.imei, f.xmin::text::bigint,
+    f.is_rerun OR EXISTS (SELECT FROM public.timing_limits WHERE NOT is_marked),
+    l.recorded_at,
     greatest(lower(r), '2010-01-01 00:00:00+00'),
     greatest(coalesce(upper(r), 'infinity'), '2010-01-01 00:00:00+00')
 FROM public.refold AS f

@@ -64,6 +64,7 @@ SELECT * FROM (
 _UNDERIVED: Final = """
 SELECT CASE
     WHEN EXISTS (SELECT FROM public.zones WHERE NOT isempty(unmarked))
+        OR EXISTS (SELECT FROM public.timing_limits WHERE NOT is_marked)
     THEN (SELECT count(*) FROM public.last_position)
     ELSE (SELECT count(*) FROM public.refold WHERE NOT isempty(ranges))
 END

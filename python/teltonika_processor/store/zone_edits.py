@@ -1,14 +1,16 @@
-"""What follows on an edit of zones, so that crossings are derived again.
+"""What follows on an edit of zones or limits, so that crossings are derived again.
 
 Rules. An edit is three steps, each of which may be done again: the version is committed with the
 stretch that it changes; whoever was writing then has ended, so that no batch judged by the zones of
 before is still open; every device is marked for the stretch. Nobody is blocked meanwhile, and what
-a crash left is finished by whoever comes by.
+a crash left is finished by whoever comes by. Other limits change all time, and their marks say that
+somebody asked for it: no version of a zone tells.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
 from typing import Final
 
 from teltonika_processor.store.connection import Session
@@ -29,7 +31,14 @@ SELECT
 FROM public.zones WHERE NOT isempty(unmarked) GROUP BY unmarked ORDER BY unmarked
 """
 
-_COUNT_UNMARKED: Final = "SELECT count(*) FROM public.zones WHERE NOT isempty(unmarked)"
+_UNMARKED_LIMITS: Final = """
+SELECT xmin::text::bigint FROM public.timing_limits WHERE NOT is_marked
+"""
+
+_COUNT_UNMARKED: Final = """
+SELECT (SELECT count(*) FROM public.zones WHERE NOT isempty(unmarked))
+    + (SELECT count(*) FROM public.timing_limits WHERE NOT is_marked)
+"""
 
 # A number of our own, greater than that of everyone who has written so far: a snapshot's end is the
 # first number behind those that have ended, and whoever is open may have a greater one.
@@ -47,21 +56,23 @@ WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
 ORDER BY xact_start LIMIT 5
 """
 
-# $1: behind which device; $2, $3: the stretch. No plausible fix is older than 2010. A device stays
-# until its mark is committed: whoever erases it then finds the mark.
+# $1: behind which device; $2, $3: the stretch; $4: whether somebody asked for it. No plausible fix
+# is older than 2010. A device stays until its mark is committed: whoever erases it then finds the
+# mark.
 _MARK_PAGE: Final = f"""
 WITH page AS (
     SELECT imei, recorded_at FROM public.last_position
     WHERE imei > $1 ORDER BY imei LIMIT {_PAGE} FOR KEY SHARE
 ), marked AS (
-    INSERT INTO public.refold AS f (imei, ranges)
+    INSERT INTO public.refold AS f (imei, ranges, is_rerun)
     SELECT imei, tstzmultirange(
         tstzrange(greatest($2, '2010-01-01 00:00:00+00'::timestamptz), least($3, recorded_at), '[]')
-    )
+    ), $4
     FROM page
     WHERE greatest($2, '2010-01-01 00:00:00+00'::timestamptz) <= least($3, recorded_at)
     ORDER BY imei
-    ON CONFLICT (imei) DO UPDATE SET ranges = f.ranges + excluded.ranges
+    ON CONFLICT (imei) DO UPDATE SET
+        ranges = f.ranges + excluded.ranges, is_rerun = f.is_rerun OR excluded.is_rerun
 )
 SELECT max(imei), count(*) FROM page
 """  # noqa: S608 -- a constant of ours
@@ -75,9 +86,13 @@ WHERE (id, version, xmin::text::bigint) IN (
 )
 """
 
+_LIMITS_MARKED: Final = """
+UPDATE public.timing_limits SET is_marked = true WHERE xmin::text::bigint = $1
+"""
+
 
 async def count_unfinished_edits(session: Session) -> int:
-    """How many versions have devices yet to be marked for them."""
+    """How many versions, and limits, have devices yet to be marked for them."""
     return int(await session.fetchval(_COUNT_UNMARKED))
 
 
@@ -95,17 +110,31 @@ async def finish_edits(
         Devices that were looked at so far.
     """
     edits = await session.fetch(_UNMARKED)
-    if edits:
+    limits = await session.fetch(_UNMARKED_LIMITS)
+    if edits or limits:
         await _until_writers_of_before_have_ended(session, waits)
     n_devices = 0
     for begin, end, ids, versions, seen in edits:
-        behind: int | None = -1
-        while behind is not None:
-            ((behind, n),) = await session.fetch(_MARK_PAGE, behind, begin, end)
-            if n:
-                n_devices += n
-                yield n_devices
+        async for n in _mark_all(session, begin, end, is_rerun=False):
+            n_devices += n
+            yield n_devices
         await session.execute(_MARKED, ids, versions, seen)
+    for (seen,) in limits:
+        async for n in _mark_all(session, None, None, is_rerun=True):
+            n_devices += n
+            yield n_devices
+        await session.execute(_LIMITS_MARKED, seen)
+
+
+async def _mark_all(
+    session: Session, begin: datetime | None, end: datetime | None, *, is_rerun: bool
+) -> AsyncIterator[int]:
+    """Mark every device for a stretch (None: without bound); how many of each page."""
+    behind: int | None = -1
+    while behind is not None:
+        ((behind, n),) = await session.fetch(_MARK_PAGE, behind, begin, end, is_rerun)
+        if n:
+            yield n
 
 
 async def _until_writers_of_before_have_ended(

@@ -54,12 +54,10 @@ WHERE id = $1 AND valid_to > coalesce($2, '-infinity'::timestamptz)
 
 COUNT_CHANGES: Final = "SELECT number FROM public.zones_change"
 
-_CHANGE_LIMITS: Final = "UPDATE public.timing_limits SET gap_s = $1, jump_m_s = $2"
-
-# One zone will do: devices are marked for a stretch of time, whatever the zone.
-_UNMARK_ALL: Final = """
-UPDATE public.zones SET unmarked = '(,)'
-WHERE (id, version) = (SELECT id, version FROM public.zones ORDER BY id, version LIMIT 1)
+# Without zones there are no crossings, and nobody need be marked.
+_CHANGE_LIMITS: Final = """
+UPDATE public.timing_limits
+SET gap_s = $1, jump_m_s = $2, is_marked = NOT EXISTS (SELECT FROM public.zones)
 """
 
 
@@ -162,7 +160,6 @@ async def change_limits(session: Session, limits: PathLimits) -> bool:
         if await path_limits(session) == limits:
             return False
         await session.execute(_CHANGE_LIMITS, limits.gap_s, limits.jump_m_s)
-        await session.execute(_UNMARK_ALL)
         return True
 
 

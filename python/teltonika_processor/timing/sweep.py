@@ -1,4 +1,4 @@
-"""Looks for marks that nobody folds, and for edits of zones that nobody finished.
+"""Looks for marks that nobody folds, and for edits of zones or limits that nobody finished.
 
 An edit is finished on a session of its own: it waits for whoever was writing, perhaps for long.
 """
@@ -33,7 +33,7 @@ class Sweeper:
 
     Attributes:
         n_marked: Marked devices in the table when last looked, up to a bound; None: not yet.
-        n_unfinished_edits: Versions of zones whose edit was not finished then.
+        n_unfinished_edits: Versions of zones, and limits, whose edit was not finished then.
     """
 
     def __init__(
