@@ -345,9 +345,8 @@ class Metrics:
             for zone, kinds in _CROSSINGS.items()
             for kind in kinds
         }
-        revised = make.counters(
-            "crossings_revised", "Crossings replaced", "cause", _REVISION_CAUSES
-        )
+        family = make.family("crossings_revised", "Crossings replaced", ("cause",))
+        revised = {cause: family.labels(cause) for cause in _REVISION_CAUSES}
 
         def fold_committed(event: events.FoldCommitted) -> None:
             folds.inc()

@@ -314,6 +314,16 @@ def test_every_code_has_its_series_before_the_first_failure() -> None:
         assert found[f"entries_dead_lettered_total{{code={code}}}"] == 0
 
 
+def test_revisions_have_the_causes_that_the_document_lists_and_no_other() -> None:
+    (about,) = re.findall(
+        r"^\| `crossings_revised_total` .*\|$", OPERATIONS.read_text(), re.MULTILINE
+    )
+    found = {name for name in scrape(new_metrics()) if name.startswith("crossings_revised_total")}
+    causes = {"late_data", "zone_edit", "rerun"}
+    assert found == {f"crossings_revised_total{{cause={cause}}}" for cause in causes}
+    assert all(f"`{cause}`" in about for cause in causes)
+
+
 def test_retries_are_counted_by_stage_and_cause() -> None:
     metrics = new_metrics()
     before = scrape(metrics)
