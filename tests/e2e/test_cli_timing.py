@@ -298,6 +298,50 @@ async def test_stays_and_who_is_there_now(race: str, admin: asyncpg.Connection) 
     assert json.loads(done.stdout)["imei"] == f"{OTHER}"
 
 
+async def test_who_was_in_a_zone_that_counts_no_more_is_not_there_now(
+    race: str, admin: asyncpg.Connection
+) -> None:
+    """The device has sent nothing since, so that nothing closed its stay; another is yet to be."""
+    await add_gate(admin, 3, "garage")
+    for zone, imei in ((FIRST, IMEI), (3, OTHER)):
+        await add_crossings(admin, Crossing(at=600, kind="enter", zone=zone, imei=imei))
+    await admin.execute("UPDATE zones SET valid_to = now() - interval '1 s' WHERE name = 'pit'")
+    now, since_always = (
+        [json.loads(line) for line in timing(race, "stays", *more, "--json").stdout.splitlines()]
+        for more in (("--now",), ())
+    )
+    assert [(stay["zone"], stay["is_open"], stay["zone_counts"]) for stay in now] == [
+        ("garage", True, True)
+    ]
+    assert [(stay["zone"], stay["is_open"], stay["zone_counts"]) for stay in since_always] == [
+        ("pit", True, False),
+        ("garage", True, True),
+    ]
+    assert lines_of(timing(race, "stays", "--zone", "pit"))[1:] == [
+        f"{IMEI} =1+1 pit 2026-11-22T12:10:00.000000Z - - the zone counts no more"
+    ]
+    await admin.execute(
+        "UPDATE zones SET valid_from = now() + interval '1 h', valid_to = 'infinity'"
+    )
+    assert timing(race, "stays", "--now").stdout == "no stay\n"
+    await add_gate(admin, FIRST, "pit", version=2)
+    assert lines_of(timing(race, "stays", "--now"))[1:] == [
+        f"{IMEI} =1+1 pit 2026-11-22T12:10:00.000000Z - -"
+    ]
+
+
+async def test_a_stay_that_has_ended_says_nothing_of_the_zone(
+    race: str, admin: asyncpg.Connection
+) -> None:
+    await add_crossings(
+        admin,
+        Crossing(at=500, kind="enter", zone=FIRST),
+        Crossing(at=590.5, kind="exit", zone=FIRST),
+    )
+    await admin.execute("UPDATE zones SET valid_to = now() - interval '1 s' WHERE name = 'pit'")
+    assert lines_of(timing(race, "stays"))[1].endswith(" 1:30.500")
+
+
 async def test_a_device_is_shown_with_the_zones_that_it_is_inside_of(
     race: str, admin: asyncpg.Connection, redis_url: str
 ) -> None:
@@ -315,6 +359,9 @@ async def test_a_device_is_shown_with_the_zones_that_it_is_inside_of(
     assert inside == [[], [{"zone": "pit", "since_ms": 1_795_349_300_000}]]
     told = run_command("device", "show", f"{OTHER}", environment=environment)
     assert "pit                     since 2026-11-22T12:08:20.000Z" in told.stdout
+    await admin.execute("UPDATE zones SET valid_to = now() - interval '1 s' WHERE name = 'pit'")
+    told = run_command("device", "show", f"{OTHER}", "--json", environment=environment)
+    assert json.loads(told.stdout)["zones"] == []
 
 
 # On terminals

@@ -83,7 +83,7 @@ def stays(
     Exits with 0, with stays or without; 1 if there is no such zone or device; 75 if Postgres was
     not reached.
     """
-    wanted = Filter(imei=imei, is_open=now)
+    wanted = Filter(imei=imei, is_now=now)
     with failures_told(), unknown_names_told():
         found = asyncio.run(_found(command_settings(), zone, wanted, stored_stays, limit + 1))
     _print(found, limit, as_json, _STAYS, _stay_cells, "no stay")
@@ -170,4 +170,6 @@ def _remarks(stay: Stay) -> list[str]:
         said.append(f"entered by {stay.entered_cause}")
     if stay.left_cause not in {None, "ok"}:
         said.append(f"left by {stay.left_cause}")
+    if stay.is_open and not stay.zone_counts:
+        said.append("the zone counts no more")
     return said

@@ -20,6 +20,7 @@ from teltonika_processor.store.connection import (
     session_of,
 )
 from teltonika_processor.store.sqlstate import NOT_READABLE
+from teltonika_processor.store.zones import counts_now
 
 # Bound: one statement; each reads a page, or one device's day.
 _STATEMENT_MAX_S: Final = 20.0
@@ -73,7 +74,7 @@ WHERE imei = $1 AND NOT clock_suspect
   AND recorded_at < to_timestamp($3::double precision)
 """  # noqa: S608 -- constants of ours
 
-# Of each zone the newest crossing: inside if it was no exit.
+# Of each zone that counts the newest crossing: inside if it was no exit.
 _INSIDE: Final = f"""
 SELECT z.name AS zone, {_ms("newest.at")} AS since_ms
 FROM (SELECT DISTINCT ON (id) id, name FROM public.zones ORDER BY id, version DESC) AS z
@@ -82,7 +83,7 @@ CROSS JOIN LATERAL (
     WHERE imei = $1 AND zone_id = z.id AND kind <> 'cross'
     ORDER BY end_t DESC, n DESC LIMIT 1
 ) AS newest
-WHERE newest.kind <> 'exit' ORDER BY newest.at, z.name
+WHERE newest.kind <> 'exit' AND {counts_now("z.id")} ORDER BY newest.at, z.name
 """  # noqa: S608 -- constants of ours
 
 # $1: [{"imei": .., "name": .. or null}, ..]; $2: allowed. Sorted as the writers' own statement is,

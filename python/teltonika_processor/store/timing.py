@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from teltonika_processor.model import format_imei
 from teltonika_processor.store.connection import Session
+from teltonika_processor.store.zones import counts_now
 
 
 def _us(column: str) -> str:
@@ -46,16 +47,16 @@ ORDER BY l.ended_at, l.imei
 """  # noqa: S608 -- constants of ours
 
 # $1: zone, $2: device, each null for all. $3: whether only those that are there now; $4: the
-# newest so many.
+# newest so many. A zone that counts no more closes the stay of a device when it sends again.
 _STAYS: Final = f"""
 SELECT * FROM (
     SELECT s.imei, d.name, {_ZONE_NAME} AS zone, {_us("s.entered_at")} AS entered_at_us,
         {_us("s.left_at")} AS left_at_us, {_us("s.duration")} AS duration_us, s.is_open,
-        s.is_initial, s.entered_cause, s.left_cause
+        s.is_initial, s.entered_cause, s.left_cause, {counts_now("s.zone_id")} AS zone_counts
     FROM public.zone_stays AS s LEFT JOIN public.devices AS d USING (imei)
     WHERE ($1::integer IS NULL OR s.zone_id = $1)
       AND ($2::bigint IS NULL OR s.imei = $2)
-      AND (NOT $3::boolean OR s.is_open)
+      AND (NOT $3::boolean OR (s.is_open AND {counts_now("s.zone_id")}))
     ORDER BY s.entered_at DESC, s.imei DESC, s.zone_id DESC LIMIT $4
 ) AS newest ORDER BY entered_at_us, imei, zone
 """  # noqa: S608 -- constants of ours
@@ -80,14 +81,14 @@ class Filter:
         imei: Of one device.
         since: At that moment or later.
         until: Before that moment.
-        is_open: Stays alone: those that last.
+        is_now: Stays alone: those that last, in zones that count now.
     """
 
     zone_id: int | None = None
     imei: int | None = None
     since: datetime | None = None
     until: datetime | None = None
-    is_open: bool = False
+    is_now: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +132,11 @@ class Lap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stay:
-    """A row of the view `zone_stays`, with names; times in Unix microseconds."""
+    """A row of the view `zone_stays`, with names; times in Unix microseconds.
+
+    Attributes:
+        zone_counts: Whether the zone counts now.
+    """
 
     imei: str
     name: str | None
@@ -143,6 +148,7 @@ class Stay:
     is_initial: bool
     entered_cause: str
     left_cause: str | None
+    zone_counts: bool
 
 
 async def count_underived(session: Session) -> int:
@@ -173,7 +179,7 @@ async def laps_of(session: Session, name: str, imei: int | None = None) -> list[
 
 async def stays(session: Session, wanted: Filter, *, limit: int) -> list[Stay]:
     """The newest stays in zones, as they began."""
-    rows = await session.fetch(_STAYS, wanted.zone_id, wanted.imei, wanted.is_open, limit)
+    rows = await session.fetch(_STAYS, wanted.zone_id, wanted.imei, wanted.is_now, limit)
     return [Stay(**_known(row, Stay)) for row in rows]
 
 

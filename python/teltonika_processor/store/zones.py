@@ -120,6 +120,14 @@ class Edited:
     did: Literal["added", "changed", "unchanged", "disabled"]
 
 
+def counts_now(zone_id: str) -> str:
+    """SQL: whether a version of the zone of this id counts at the moment."""
+    return (
+        f"EXISTS (SELECT FROM public.zones AS counting WHERE counting.id = {zone_id}"
+        " AND counting.valid_from <= now() AND counting.valid_to > now())"
+    )
+
+
 async def all_zones(session: Session) -> list[StoredZone]:
     """Every version, by zone and number."""
     rows = await session.fetch(_ALL)
