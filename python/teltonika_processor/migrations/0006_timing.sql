@@ -32,7 +32,7 @@ COMMENT ON COLUMN public.zones.geometry IS 'GeoJSON geometry: Point, Polygon, Mu
 COMMENT ON COLUMN public.zones.radius_m IS 'Of a circle, in metres on the sphere; null for others.';
 COMMENT ON COLUMN public.zones.direction IS 'Of a gate, seen along its line: left_to_right, right_to_left or both; null for others.';
 COMMENT ON COLUMN public.zones.hysteresis_m IS 'Deeper than this inside is in, farther than this outside is out, in metres; between, it stays as it was.';
-COMMENT ON COLUMN public.zones.minimum_lap_s IS 'A lap from this zone to itself that is shorter is flagged, in seconds; null: none is.';
+COMMENT ON COLUMN public.zones.minimum_lap_s IS 'A lap from this gate to itself that is shorter is flagged, in seconds; null: none is.';
 COMMENT ON COLUMN public.zones.valid_from IS 'First moment at which the version counts.';
 COMMENT ON COLUMN public.zones.valid_to IS 'First moment at which it counts no more.';
 COMMENT ON COLUMN public.zones.unmarked IS 'The stretch of time for which devices are yet to be marked because of an edit; empty once it is finished.';
@@ -106,7 +106,7 @@ COMMENT ON COLUMN public.timing_records.end_t IS 'recorded_at of the fix that en
 COMMENT ON COLUMN public.timing_records.zone_id IS 'The zone.';
 COMMENT ON COLUMN public.timing_records.n IS 'Which of the crossings of this zone in the segment, from 0.';
 COMMENT ON COLUMN public.timing_records.zone_version IS 'The version that counted at end_t.';
-COMMENT ON COLUMN public.timing_records.kind IS 'initial (inside at its first fix since the zone counts), enter, exit, or cross (of a gate).';
+COMMENT ON COLUMN public.timing_records.kind IS 'initial (inside at the first fix), enter, exit, or cross (of a gate).';
 COMMENT ON COLUMN public.timing_records.at IS 'The moment, interpolated along the segment, in microseconds.';
 COMMENT ON COLUMN public.timing_records.uncertainty_us IS 'By how much the moment may be off, in microseconds, from the distance of the two fixes in time and space and their satellites.';
 COMMENT ON COLUMN public.timing_records.direction IS 'Of a cross, seen along the gate''s line; null for others.';
@@ -129,12 +129,12 @@ CREATE TABLE public.timing_revisions (
 );
 CREATE INDEX timing_revisions_revised_at ON public.timing_revisions (revised_at);
 
-COMMENT ON TABLE public.timing_revisions IS 'Crossings that were replaced by different ones, or by none, as they were and are.';
-COMMENT ON COLUMN public.timing_revisions.revised_at IS 'When it was replaced.';
+COMMENT ON TABLE public.timing_revisions IS 'Crossings that were replaced by different ones, as they were and are.';
+COMMENT ON COLUMN public.timing_revisions.revised_at IS 'When.';
 COMMENT ON COLUMN public.timing_revisions.imei IS 'The device, as in timing_records.';
 COMMENT ON COLUMN public.timing_revisions.end_t IS 'As in timing_records.';
 COMMENT ON COLUMN public.timing_revisions.zone_id IS 'As in timing_records.';
 COMMENT ON COLUMN public.timing_revisions.n IS 'As in timing_records.';
-COMMENT ON COLUMN public.timing_revisions.cause IS 'late_data, zone_edit (another version counts at end_t), or rerun (timing recompute).';
-COMMENT ON COLUMN public.timing_revisions.was IS 'The row of this key before, without the key: always there.';
-COMMENT ON COLUMN public.timing_revisions.is_now IS 'The row of this key now; null where there is none: the crossing may belong to another fix now.';
+COMMENT ON COLUMN public.timing_revisions.cause IS 'late_data, zone_edit, or rerun (timing recompute).';
+COMMENT ON COLUMN public.timing_revisions.was IS 'The row before; null where there was none.';
+COMMENT ON COLUMN public.timing_revisions.is_now IS 'The row now; null where there is none.';

@@ -204,6 +204,6 @@ COMMENT ON COLUMN public.zone_stays.entered_at IS 'When it came in.';
 COMMENT ON COLUMN public.zone_stays.left_at IS 'When it left; null while it is inside.';
 COMMENT ON COLUMN public.zone_stays.duration IS 'Between the two; null while it is inside.';
 COMMENT ON COLUMN public.zone_stays.is_open IS 'Whether it is inside.';
-COMMENT ON COLUMN public.zone_stays.is_initial IS 'Whether it was inside at its first fix since the zone counts, so that nobody knows since when.';
+COMMENT ON COLUMN public.zone_stays.is_initial IS 'Whether it was inside at its first fix, so that nobody knows since when.';
 COMMENT ON COLUMN public.zone_stays.entered_cause IS 'ok; or what made the change without a path: gap, jump.';
 COMMENT ON COLUMN public.zone_stays.left_cause IS 'The same of leaving, or zone_ended; null while it is inside.';
