@@ -29,7 +29,7 @@ from teltonika_processor.store.folding import (
 )
 from teltonika_processor.tasks.retry import Outage, Surroundings, sleep_unless
 from teltonika_processor.timing.failures import FoldFailures
-from teltonika_processor.timing.marked import Group, Marked, rest_s
+from teltonika_processor.timing.marked import AGAIN_S, Group, Marked, rest_s
 from teltonika_processor.timing.zone_cache import load_zones
 
 # What fails for a cause that no waiting mends is tried again at this pace.
@@ -145,8 +145,7 @@ class FoldWorker:
         self._marked.settle(
             group, passed_over=folded.passed_over, unfinished=folded.unfinished, now_s=now_s
         )
-        if not self._marked.is_own_due(now_s):
-            self._has_done_own.set()
+        self._note_whether_own_are_done(now_s)
         self._tell(folded, group, now_s, now_s - began_s)
         await asyncio.sleep(rest_s(now_s - began_s, entries_wait=self._entries_wait()))
 
@@ -168,11 +167,16 @@ class FoldWorker:
             due_s, now_s = self._marked.next_due_s(), time.monotonic()
             if due_s is not None and due_s <= now_s:
                 return
-            self._has_done_own.set()
+            self._note_whether_own_are_done(now_s)
             if due_s is None:
                 await self._is_marked.wait()
             else:
                 await sleep_unless(self._is_marked, due_s - now_s)
+
+    def _note_whether_own_are_done(self, now_s: float) -> None:
+        """Whoever was passed over is due in a moment, and is waited for too."""
+        if not self._marked.is_own_due(now_s + AGAIN_S):
+            self._has_done_own.set()
 
     # Saying
 
