@@ -89,7 +89,8 @@ def _package(directory: Path, changes: Sequence[Change]) -> Path:
     if not changes:
         return ROOT / "python"
     sources = directory / "sources"
-    shutil.copytree(ROOT / "rust", sources / "rust")
+    # As new files: cargo goes by their times, and what another mutant changed must be built again.
+    shutil.copytree(ROOT / "rust", sources / "rust", copy_function=shutil.copy)
     for name in ("Cargo.toml", "Cargo.lock"):
         shutil.copy(ROOT / name, sources)
     for file, old, new in changes:
