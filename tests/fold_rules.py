@@ -101,6 +101,12 @@ def _mark_without_waiting() -> None:
     zone_edits._until_writers_of_before_have_ended = at_once
 
 
+def _wait_by_a_snapshot() -> None:
+    from teltonika_processor.store import zone_edits  # noqa: PLC0415 -- in the tests' process
+
+    zone_edits._TAKE_NUMBER = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+
+
 def _fold_by_any_zones() -> None:
     from teltonika_processor.store import folding  # noqa: PLC0415 -- in the tests' process
 
@@ -185,6 +191,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
         "zones are asked for before the first write", _ask_for_zones_before_the_first_write
     ),
     "R2-wait": Mutant("an edit marks at once: no wait for open batches", _mark_without_waiting),
+    "R2-number": Mutant("an edit waits for those below the end of a snapshot", _wait_by_a_snapshot),
     "R3": Mutant("the change counter of zones is not looked at", _fold_by_any_zones),
     "R3-load": Mutant(
         "changes of zones are counted behind the loading", _count_changes_behind_the_zones

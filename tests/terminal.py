@@ -28,7 +28,7 @@ class Terminal:
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         self._process = subprocess.Popen(
             [*COMMAND, *arguments],
-            env={**environment, "TERM": "xterm"},
+            env=_of_this_terminal(environment),
             stdin=terminal,
             stdout=terminal,
             stderr=terminal,
@@ -93,3 +93,9 @@ class Terminal:
             return os.read(self._master, 65536).decode(errors="replace")
         except OSError:  # Linux says EIO where the other side of a terminal is closed
             return ""
+
+
+def _of_this_terminal(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without the size of another one, which a worker of the tests has."""
+    kept = {name: value for name, value in environment.items() if name not in {"COLUMNS", "LINES"}}
+    return kept | {"TERM": "xterm"}

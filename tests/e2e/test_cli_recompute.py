@@ -253,7 +253,7 @@ async def test_what_a_killed_change_of_limits_left_is_done_by_the_same_again(
     await admin.execute("UPDATE timing_limits SET gap_s = 1.5, is_marked = false")
     again = timing(dsn, "limits", "--gap-s", "1.5", "--yes")
     assert again.stdout == (
-        "gap 1.5 s, jump 140 m/s\n2 devices are marked: instances derive the crossings again\n"
+        "gap 1.5 s, jump 140 m/s\ninstances derive the crossings again, within seconds\n"
     )
     assert await admin.fetchval("SELECT is_marked FROM timing_limits")
     assert await admin.fetchval("SELECT bool_and(is_rerun) FROM refold")

@@ -129,7 +129,7 @@ def test_accounts_of_a_small_run_balance(temporary: Path) -> None:
     assert close[1] == close[2]
     assert re.search(r"^    \d+ replies, each with its frame on the disk", output, re.MULTILINE)
     assert "DIFFERS" not in output
-    assert len(re.findall(r"^ *\d{15} +20\d\d-\d\d-\d\d ", output, re.MULTILINE)) == 5
+    assert len(re.findall(r"^ *\d{15} +20\d\d-\d\d-\d\dT", output, re.MULTILINE)) == 5
     assert "The accounts balance" in output
     assert shapes_of(blocks_of_readme()[0]) - shapes_of(output) == {"..."}
     assert list(temporary.iterdir()) == []
