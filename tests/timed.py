@@ -92,3 +92,18 @@ async def add_fixes(
         " ($1, $2, $3, $2, 25, $4, 0, 0, 9, 0, 0, 0, NULL, false, '{}')",
         [(imei, moment(second), digest, north) for second, north in fixes],
     )
+
+
+async def drive_over_line(admin: asyncpg.Connection, *imeis: int) -> None:
+    """Zone 1, `line`, a gate along the equator, and devices that cross it at 1.5 s; no mark."""
+    await admin.execute(
+        "INSERT INTO zones (id, version, name, kind, geometry, direction) VALUES"
+        """ (1, 1, 'line', 'gate', '{"type": "LineString", "coordinates": [[24, 0], [26, 0]]}',"""
+        " 'both')"
+    )
+    for imei in imeis:
+        await add_fixes(admin, (0.0, -0.0003), (2.0, 0.0001), (4.0, 0.0002), imei=imei)
+        await admin.execute(
+            "INSERT INTO last_position VALUES ($1, $2, 1, $2, 25, 0, 0, 0, 9, 0, 0, 0)",
+            *(imei, moment(4)),
+        )

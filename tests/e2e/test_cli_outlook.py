@@ -16,13 +16,11 @@ from teltonika_processor.store.connection import SessionConfig, open_session
 from teltonika_processor.store.rerun import stretches
 from teltonika_processor.timing.rerun import rerun
 from terminal import Terminal
-from timed import add_fixes, add_session, moment
+from timed import add_session, drive_over_line, moment
 from waiting import eventually_async
 from writing import IMEI
 
 OTHER = IMEI + 1
-# Fixes over the equator from south to north, two seconds apart: it is crossed at 1.5 s.
-FIXES = ((0.0, -0.0003), (2.0, 0.0001), (4.0, 0.0002))
 BOTH_WAYS = "vehicles heading 180° (south), left to right, and 000° (north), right to left"
 LONG_AGO, BEHIND = "2026-11-22T00:00:00Z", "2026-11-22T12:00:03Z"
 
@@ -31,17 +29,7 @@ LONG_AGO, BEHIND = "2026-11-22T00:00:00Z", "2026-11-22T12:00:03Z"
 async def admin(migrated_database: str) -> AsyncIterator[asyncpg.Connection]:
     """Two devices that crossed `line`, of which the records say so; a session of it."""
     connection = await asyncpg.connect(migrated_database)
-    await connection.execute(
-        "INSERT INTO zones (id, version, name, kind, geometry, direction) VALUES"
-        """ (1, 1, 'line', 'gate', '{"type": "LineString", "coordinates": [[24, 0], [26, 0]]}',"""
-        " 'both')"
-    )
-    for imei in (IMEI, OTHER):
-        await add_fixes(connection, *FIXES, imei=imei)
-        await connection.execute(
-            "INSERT INTO last_position VALUES ($1, $2, 1, $2, 25, 0, 0, 0, 9, 0, 0, 0)",
-            *(imei, moment(4)),
-        )
+    await drive_over_line(connection, IMEI, OTHER)
     await add_session(connection, [1])
     session = await open_session(SessionConfig(dsn=migrated_database, instance="test"))
     await rerun(session, await stretches(session, None, moment(0), None))

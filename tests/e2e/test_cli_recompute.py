@@ -15,31 +15,19 @@ from processes import Processor
 from teltonika_processor.store.connection import SessionConfig, open_session
 from teltonika_processor.store.rerun import Stretch, mark, stretches
 from teltonika_processor.timing import rerun as timing_rerun
-from timed import NOON, add_fixes, moment
+from timed import NOON, drive_over_line, moment
 from waiting import eventually_async
 from writing import IMEI
 
 OTHER = IMEI + 1
 SINCE = ("--since", "2026-11-22T00:00:00Z")
-# Fixes from south to north over the equator, two seconds apart: it is crossed at 1.5 s.
-FIXES = ((0.0, -0.0003), (2.0, 0.0001), (4.0, 0.0002))
 
 
 @pytest.fixture
 async def admin(migrated_database: str) -> AsyncIterator[asyncpg.Connection]:
     """Two devices that crossed a gate, and no crossing that says so."""
     connection = await asyncpg.connect(migrated_database)
-    await connection.execute(
-        "INSERT INTO zones (id, version, name, kind, geometry, direction) VALUES"
-        """ (1, 1, 'line', 'gate', '{"type": "LineString", "coordinates": [[24, 0], [26, 0]]}',"""
-        " 'both')"
-    )
-    for imei in (IMEI, OTHER):
-        await add_fixes(connection, *FIXES, imei=imei)
-        await connection.execute(
-            "INSERT INTO last_position VALUES ($1, $2, 1, $2, 25, 0, 0, 0, 9, 0, 0, 0)",
-            *(imei, moment(4)),
-        )
+    await drive_over_line(connection, IMEI, OTHER)
     yield connection
     await connection.close()
 

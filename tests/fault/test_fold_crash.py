@@ -16,7 +16,7 @@ from teltonika_processor.store.connection import SessionConfig, open_session
 from teltonika_processor.store.folding import Folded, Folder, FoldLimits, marked_devices
 from teltonika_processor.store.rerun import mark, stretches
 from teltonika_processor.timing.zone_cache import load_zones
-from timed import add_fixes, moment
+from timed import drive_over_line, moment
 from writing import IMEI
 
 # Nothing else writes, so that nothing but a flush of ours brings a commit to the disk.
@@ -63,16 +63,7 @@ async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
 
 async def mark_a_crossing(admin: asyncpg.Connection) -> None:
     """A device whose fixes go over a line, and a mark that is on the disk."""
-    await admin.execute(
-        "INSERT INTO zones (id, version, name, kind, geometry, direction) VALUES"
-        """ (1, 1, 'line', 'gate', '{"type": "LineString", "coordinates": [[24, 0], [26, 0]]}',"""
-        " 'both')"
-    )
-    await add_fixes(admin, (0.0, -0.0003), (2.0, 0.0001))
-    await admin.execute(
-        "INSERT INTO last_position VALUES ($1, $2, 1, $2, 25, 0, 0, 0, 9, 0, 0, 0)",
-        *(IMEI, moment(2)),
-    )
+    await drive_over_line(admin, IMEI)
     await mark(admin, await stretches(admin, [IMEI], moment(0), None))
 
 
